@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The exchange core (SPEC 12, 13): everything that decides what happens to a message. Pure: it takes bytes and a time and gives back
+ * records for the journal and frames for sessions through its ports; no socket, thread, clock or file. One thread.
+ *
+ *   entry    scan -> verify -> duplicates -> stream order -> bounds -> policy -> ACCEPTED or REFUSED record
+ *   (the group becomes durable)
+ *   receipts are sent; the bus takes the message; the inbox of its recipient delivers it, policy asked again
+ *   ack / response / expiry / failure -> record -> (durable) -> final receipt
+ */
+#pragma once
+#include "base/bytes.h"
+#include "gateway/journal/journal.h"
+#include "policy/registry/registry.h"
+#include "proto/wire/envelope.h"
+
+struct exchange;
+struct record; /* proto/wire/record.h */
+
+struct exchange_bounds { /* for each system */
+    uint32_t stored_messages_max; /* unfinished and unsettled; 100,000 */
+    uint64_t stored_bytes_max;    /* sealed bodies waiting for one recipient, and from one sender; 256 MiB */
+    uint32_t streams_max;         /* 256 */
+    uint32_t calls_max;           /* waiting requests in flight from one system; 1,024 */
+    uint32_t known_calls_max;     /* remembered for duplicates; 100,000 */
+    uint32_t subscriptions_max;   /* 256 */
+    uint32_t attempts_max;        /* deliveries of one message before it is dead-lettered; 5 */
+};
+
+typedef uint64_t session_id; /* rising; never used twice in a process */
+
+struct exchange_receipt {
+    struct hash digest;
+    struct span recipient; /* as in the header; borrowed for the call */
+    uint8_t state;         /* STATE_* of statement.proto */
+    uint32_t code;
+    int64_t time_ms;
+    struct span ack;       /* Acknowledgement bytes, or empty */
+};
+struct exchange_flow { struct hash digest; ehis_err code; uint32_t retry_ms; const uint8_t *stream; uint64_t expected; };
+struct exchange_delivery {
+    uint64_t delivery;
+    int64_t accepted_ms;
+    uint64_t registry_version;
+    uint32_t attempt;
+    bool is_late;
+    struct span envelope_parts[4]; /* together the Envelope as submitted */
+    size_t part_count;
+};
+struct exchange_skip { struct span sender, recipient; const uint8_t *stream; uint64_t number; struct hash digest; uint8_t state; uint64_t delivery; };
+
+/* What the core asks of the house. All return at once and never call back into the core. */
+struct exchange_ports {
+    void *ctx;
+    ehis_err (*append)(void *ctx, const struct record *r, const struct span *attachment, size_t parts, bool is_lazy, struct journal_pos *pos);
+    uint64_t (*open_group)(void *ctx);
+    uint64_t (*room_bytes)(void *ctx);
+    ehis_err (*read)(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out);
+    /* Session output; LINK_FULL or LINK_ENDED: the core keeps the item and offers it again at exchange_session_room. Receipts and skips given during one
+     * durable group are signed together by the session layer. */
+    ehis_err (*send_receipt)(void *ctx, session_id s, const struct exchange_receipt *r);
+    ehis_err (*send_flow)(void *ctx, session_id s, const struct exchange_flow *f);
+    ehis_err (*send_delivery)(void *ctx, session_id s, const struct exchange_delivery *d);
+    ehis_err (*send_skip)(void *ctx, session_id s, const struct exchange_skip *k);
+    ehis_err (*send_frame)(void *ctx, session_id s, uint8_t type, struct span payload); /* STREAM_STATE, SUBSCRIPTION, KEYS, READY_STATE */
+};
+
+ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds, const struct exchange_ports *ports, struct exchange **out) EHIS_MUST_USE;
+void exchange_free(struct exchange *x);
+/* A new registry: the core takes its own reference; sessions of systems that lost their rights are the session layer's. Drops verified roots. */
+void exchange_set_registry(struct exchange *x, struct registry *r, int64_t now_ms);
+
+/* Recovery: every live entry in order, before anything else; then exchange_recovered. */
+ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, struct ehis_why *why) EHIS_MUST_USE;
+void exchange_recovered(struct exchange *x, int64_t now_ms);
+
+/* Sessions: after HELLO, with the authenticated system. peer_* go into records. */
+struct exchange_peer { session_id id; struct span system; struct span address; uint8_t certificate[32]; uint8_t state_id[16]; };
+ehis_err exchange_session_open(struct exchange *x, const struct exchange_peer *peer, int64_t now_ms) EHIS_MUST_USE; /* appends SESSION_OPENED */
+void exchange_session_ended(struct exchange *x, session_id s, ehis_err code, struct span text, int64_t now_ms);
+void exchange_session_room(struct exchange *x, session_id s, int64_t now_ms); /* output has room again */
+
+/* Frames: payloads as they came, frame_check already passed. An error is a violation by the peer: the session layer answers ERROR and
+ * closes. What is only refused (receipt) or not now (flow) returns OK. */
+ehis_err exchange_on_ready(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_stream_open(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_stream_settled(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_submit(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_acks(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_subscribe(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err exchange_on_keys_get(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+
+/* This group (and all before it) is durable: everything that waited for it happens now. */
+void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);
+/* Time passes: expiry, retries, refusal aggregates, duplicates forgotten. Bounded work; returns ms until it wants to be called again (<= 1,000). */
+uint32_t exchange_tick(struct exchange *x, int64_t now_ms);
+/* Draining: new work is answered BUSY (GATEWAY_DRAINING); true when nothing accepted waits for durability. */
+bool exchange_drain(struct exchange *x);
+
+/* Moves what is unfinished in a segment ahead; at most budget entries; true when nothing of it is left there. */
+bool exchange_carry(struct exchange *x, uint64_t segment, size_t budget, int64_t now_ms);
+
+/* Other records of the house go through here too, so that sequence and time are given in one place. */
+ehis_err exchange_note(struct exchange *x, struct record *r, int64_t now_ms) EHIS_MUST_USE;
+
+struct exchange_status {
+    uint64_t accepted, refused, delivered, failed, expired, duplicates, conflicts, busy, skips;
+    uint64_t stored_messages, stored_bytes, in_flight, streams, sessions, subscriptions, next_sequence;
+};
+void exchange_status(const struct exchange *x, struct exchange_status *out);
+/* For status by system: each known system with its queue. */
+struct exchange_inbox_status { struct span system; uint64_t waiting, waiting_bytes, in_flight; int64_t oldest_accepted_ms; bool is_ready; };
+void exchange_each_inbox(const struct exchange *x, void (*each)(void *ctx, const struct exchange_inbox_status *i), void *ctx);
