@@ -22,10 +22,10 @@ struct buf {
     size_t start, len, cap, max;
     bool is_secret; /* wiped when it moves or ends */
 };
-/* max in bytes; nothing is allocated yet. */
+/* max in bytes of content (after buf_drop the memory may be 1/8 more, so that moving stays cheap); nothing is allocated yet. */
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b); /* frees; b can be used again as after init with the same max */
-static inline struct span buf_span(const struct buf *b) { return (struct span){b->p + b->start, b->len}; }
+static inline struct span buf_span(const struct buf *b) { return (struct span){b->p ? b->p + b->start : NULL, b->len}; }
 /* n writable bytes behind the content (not yet part of it; then buf_commit). TOO_LARGE beyond max, NO_MEMORY; b unchanged then. */
 ehis_err buf_reserve(struct buf *b, size_t n, uint8_t **room) EHIS_MUST_USE;
 void buf_commit(struct buf *b, size_t n); /* n <= what was reserved */
@@ -45,7 +45,7 @@ static inline uint64_t be_get(const uint8_t *p, unsigned width) { uint64_t v = 0
 struct cursor {
     const uint8_t *p, *end;
 };
-static inline struct cursor cursor_of(struct span s) { return (struct cursor){s.p, s.p + s.len}; }
+static inline struct cursor cursor_of(struct span s) { return (struct cursor){s.p, s.p ? s.p + s.len : NULL}; }
 static inline size_t cursor_left(const struct cursor *c) { return (size_t)(c->end - c->p); }
 ehis_err cursor_take(struct cursor *c, size_t n, struct span *out) EHIS_MUST_USE;
 ehis_err cursor_take_be(struct cursor *c, unsigned width_bytes, uint64_t *out) EHIS_MUST_USE;

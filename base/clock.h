@@ -25,7 +25,8 @@ static inline void random_fill(const struct random *r, uint8_t *out, size_t n) {
 /* RFC 3339 in UTC with milliseconds, "2026-11-26T07:00:00.000Z"; out holds TIME_TEXT_LEN. Years 1970..9999, clamped. */
 #define TIME_TEXT_LEN 25
 void time_to_text(int64_t unix_ms, char out[TIME_TEXT_LEN]);
-/* RFC 3339 with offset, or a date alone (midnight UTC). INVALID otherwise. */
+/* RFC 3339 with offset, or a date alone (midnight UTC), in the years 1970..9999; finer than a millisecond is cut, a leap second
+ * (:60) is not taken. INVALID otherwise. */
 ehis_err time_from_text(struct span text, int64_t *unix_ms) EHIS_MUST_USE;
 
 /* UUIDv7 (RFC 9562 5.7): 48-bit unix_ms, the rest random. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The disk behind an interface: everything durable (journal, archive, SDK state) goes through it, so that a simulated disk can
- * lose, tear and refuse. Paths are relative to the folder the disk was opened on; no "..". Blocking; one thread at a time. */
+ * lose, tear and refuse. A path is one plain name in the folder that the disk was opened on (no "/", no leading ".": INVALID);
+ * a folder below is a disk of its own. Blocking; one thread at a time. Calls go through d->ops and f->ops. */
 #pragma once
 #include "base/bytes.h"
 
@@ -21,7 +22,7 @@ struct disk_ops {
     ehis_err (*remove)(struct disk *d, const char *path);
     ehis_err (*sync_dir)(struct disk *d);
     ehis_err (*list)(struct disk *d, void (*each)(void *ctx, const char *name), void *ctx); /* any order, no dot files */
-    ehis_err (*lock)(struct disk *d, const char *path); /* exclusive, for the life of d; LOCKED where another holds it */
+    ehis_err (*lock)(struct disk *d, const char *path); /* exclusive, for the life of d, one a disk; LOCKED where another holds it */
     ehis_err (*free_bytes)(struct disk *d, uint64_t *bytes);
     void (*free)(struct disk *d);
 };

@@ -11,6 +11,7 @@ struct loop_io;
 
 /* The base ignores EVENT_* environment variables and uses precise monotonic time. SIGPIPE is the application's to ignore. */
 ehis_err loop_new(struct loop **out) EHIS_MUST_USE;
+/* What loop_later still holds is run (it frees things); what was posted is dropped. All timers and ios must be freed before. */
 void loop_free(struct loop *l);
 struct event_base *loop_base(struct loop *l); /* for proto/link and HTTP listeners alone */
 void loop_run(struct loop *l);                /* until loop_stop */
