@@ -37,5 +37,5 @@ void disk_free(struct disk *d);
 ehis_err file_read(const char *path, size_t max, struct buf *out, struct ehis_why *why) EHIS_MUST_USE;
 /* Writes whole and durably: temporary file beside it (mode), fsync, rename, directory fsync. */
 ehis_err file_write(const char *path, struct span content, unsigned mode, struct ehis_why *why) EHIS_MUST_USE;
-/* PERMISSION where the file can be read by group or others (secrets). */
+/* PERMISSION where group or others have any right to the file (secrets). */
 ehis_err file_check_private(const char *path, struct ehis_why *why) EHIS_MUST_USE;
