@@ -24,7 +24,7 @@ struct tree {
 };
 void tree_init(struct tree *t);
 void tree_fini(struct tree *t);
-/* leaves: leaf hashes (already H(0x00 || ...)); 1..2^20. NO_MEMORY, TOO_LARGE. Reuses memory. */
+/* leaves: leaf hashes (already H(0x00 || ...)); 1..2^20. INVALID for none, TOO_LARGE, NO_MEMORY; t unchanged then. Reuses memory. */
 ehis_err tree_build(struct tree *t, const struct hash *leaves, size_t count) EHIS_MUST_USE;
 void tree_root(const struct tree *t, struct hash *out);
 /* Writes at most 20 hashes, the leaf's sibling first; returns how many. index < leaf_count. */

@@ -26,7 +26,9 @@ void sign_root(const struct sign_key *k, uint32_t size, const struct hash *root,
 /* SIGNATURE_BAD: also keys of small order and malformed points and scalars. ~50 us. */
 ehis_err sign_verify_root(const uint8_t public_key[32], const struct hash *key_id, uint32_t size, const struct hash *root,
                           const uint8_t signature[64]) EHIS_MUST_USE;
-/* A plain Ed25519 signature over label (with its NUL) || content: proofs of possession, registry statements. */
+/* Builds the tree of 1..2^20 leaves (then tree_path gives each its path) and signs its root. Errors of tree_build. */
+ehis_err sign_batch(const struct sign_key *k, struct tree *t, const struct hash *leaves, size_t count, uint8_t signature[64]) EHIS_MUST_USE;
+/* A plain Ed25519 signature over label (with its NUL) || content, in memory whole: proofs of possession, registry statements. */
 void sign_bytes(const struct sign_key *k, const char *label, struct span content, uint8_t signature[64]);
 ehis_err sign_verify_bytes(const uint8_t public_key[32], const char *label, struct span content, const uint8_t signature[64]) EHIS_MUST_USE;
 

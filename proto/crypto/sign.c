@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "proto/crypto/sign.h"
+
+#include <stdlib.h>
+
+#include <sodium.h>
+
+#include "base/secret.h"
+#include "proto/crypto/recent.h"
+#include "proto/crypto/sign_priv.h"
+
+#define BATCH_LABEL "ehis/batch/v1" /* with its NUL */
+#define SIGNED_BYTES (sizeof BATCH_LABEL + 1 + HASH_BYTES + 4 + HASH_BYTES)
+#define SIGNATURE_BYTES 64
+#define KEY_BYTES 32
+#define BATCH_LEAVES_LIMIT (1u << 20)
+
+struct sign_key {
+    uint8_t *secret; /* seed || public */
+    uint8_t public_key[KEY_BYTES];
+    struct hash id;
+};
+
+ehis_err crypto_init(struct ehis_why *why)
+{
+    static const uint8_t abc[4] = {0xba, 0x78, 0x16, 0xbf}; /* how SHA-256("abc") begins */
+    uint8_t mixed[KEY_BYTES];                               /* the base point plus the point of order 2 */
+    struct hash h;
+    if (sodium_init() < 0)
+        return ehis_fail(why, EHIS_E_UNSUPPORTED, "libsodium cannot be started");
+    hash_span(span_str("abc"), &h);
+    if (memcmp(h.b, abc, sizeof abc) != 0)
+        return ehis_fail(why, EHIS_E_UNSUPPORTED, "OpenSSL's SHA-256 gives wrong results");
+    memset(mixed, 0x99, sizeof mixed);
+    mixed[0] = 0x95;
+    if (crypto_core_ed25519_is_valid_point(mixed))
+        return ehis_fail(why, EHIS_E_UNSUPPORTED, "libsodium takes points outside the group (CVE-2025-69277): update it");
+    return EHIS_OK;
+}
+
+void crypto_key_id(enum key_use use, enum key_algorithm algorithm, struct span public_key, struct hash *out)
+{
+    static const char label[] = "ehis/key/v1";
+    uint8_t head[sizeof label + 2];
+    memcpy(head, label, sizeof label);
+    head[sizeof label] = (uint8_t)use;
+    head[sizeof label + 1] = (uint8_t)algorithm;
+    hash_spans((struct span[]){{head, sizeof head}, public_key}, 2, out);
+}
+
+ehis_err sign_key_new(const uint8_t seed[32], enum key_use use, struct sign_key **out)
+{
+    struct sign_key *k = calloc(1, sizeof *k);
+    if (!k)
+        return EHIS_E_NO_MEMORY;
+    ehis_err err = secret_alloc(&k->secret);
+    if (err != EHIS_OK) {
+        sign_key_free(k);
+        return err;
+    }
+    crypto_sign_seed_keypair(k->public_key, k->secret, seed);
+    crypto_key_id(use, ALGORITHM_ED25519, span_of(k->public_key, KEY_BYTES), &k->id);
+    *out = k;
+    return EHIS_OK;
+}
+
+void sign_key_free(struct sign_key *k)
+{
+    if (!k)
+        return;
+    secret_free(k->secret);
+    free(k);
+}
+
+const struct hash *sign_key_id(const struct sign_key *k) { return &k->id; }
+const uint8_t *sign_key_public(const struct sign_key *k) { return k->public_key; }
+
+/* Whether a key lies in the prime-order group costs as much as half a verification: asked once a key and thread. Small order is refused
+ * by crypto_sign_verify_detached as well; a component of small order only here. */
+static bool is_group_point(const uint8_t public_key[KEY_BYTES])
+{
+    static _Thread_local struct { bool is_set; uint8_t key[KEY_BYTES]; } known[256];
+    size_t i = public_key[0];
+    if (known[i].is_set && memcmp(known[i].key, public_key, KEY_BYTES) == 0)
+        return true;
+    if (!crypto_core_ed25519_is_valid_point(public_key))
+        return false;
+    memcpy(known[i].key, public_key, KEY_BYTES);
+    return known[i].is_set = true;
+}
+
+ehis_err ed25519_verify(const uint8_t public_key[KEY_BYTES], struct span message, const uint8_t signature[SIGNATURE_BYTES])
+{
+    if (!is_group_point(public_key) || crypto_sign_verify_detached(signature, message.p, message.len, public_key) != 0)
+        return EHIS_E_SIGNATURE_BAD;
+    return EHIS_OK;
+}
+
+static void signed_bytes(const struct hash *key_id, uint32_t size, const struct hash *root, uint8_t out[SIGNED_BYTES])
+{
+    memcpy(out, BATCH_LABEL, sizeof BATCH_LABEL);
+    out += sizeof BATCH_LABEL;
+    *out++ = ALGORITHM_ED25519;
+    memcpy(out, key_id->b, HASH_BYTES);
+    be_put(out + HASH_BYTES, size, 4);
+    memcpy(out + HASH_BYTES + 4, root->b, HASH_BYTES);
+}
+
+void sign_root(const struct sign_key *k, uint32_t size, const struct hash *root, uint8_t signature[SIGNATURE_BYTES])
+{
+    uint8_t m[SIGNED_BYTES];
+    signed_bytes(&k->id, size, root, m);
+    crypto_sign_detached(signature, NULL, m, sizeof m, k->secret);
+}
+
+ehis_err sign_verify_root(const uint8_t public_key[32], const struct hash *key_id, uint32_t size, const struct hash *root,
+                          const uint8_t signature[64])
+{
+    uint8_t m[SIGNED_BYTES];
+    signed_bytes(key_id, size, root, m);
+    return ed25519_verify(public_key, span_of(m, sizeof m), signature);
+}
+
+ehis_err sign_batch(const struct sign_key *k, struct tree *t, const struct hash *leaves, size_t count, uint8_t signature[64])
+{
+    struct hash root;
+    EHIS_TRY(tree_build(t, leaves, count));
+    tree_root(t, &root);
+    sign_root(k, (uint32_t)count, &root, signature);
+    return EHIS_OK;
+}
+
+/* Ed25519 takes a message in one piece. */
+static ehis_err labelled(const char *label, struct span content, struct buf *out)
+{
+    buf_init(out, SIZE_MAX / 4);
+    EHIS_TRY(buf_put(out, label, strlen(label) + 1));
+    return buf_put_span(out, content);
+}
+
+void sign_bytes(const struct sign_key *k, const char *label, struct span content, uint8_t signature[64])
+{
+    struct buf m;
+    ehis_err err = labelled(label, content, &m);
+    EHIS_ASSERT(err == EHIS_OK); /* only memory can be short */
+    crypto_sign_detached(signature, NULL, buf_span(&m).p, m.len, k->secret);
+    buf_fini(&m);
+}
+
+ehis_err sign_verify_bytes(const uint8_t public_key[32], const char *label, struct span content, const uint8_t signature[64])
+{
+    struct buf m;
+    ehis_err err = labelled(label, content, &m);
+    if (err == EHIS_OK)
+        err = ed25519_verify(public_key, buf_span(&m), signature);
+    buf_fini(&m);
+    return err;
+}
+
+/* A verified root is known by everything that its verification looked at. */
+#define ROOT_KEY_BYTES (SIGNED_BYTES + SIGNATURE_BYTES + KEY_BYTES)
+struct root_cache { struct recent *roots; };
+
+ehis_err root_cache_new(size_t entries, struct root_cache **out)
+{
+    struct root_cache *c = calloc(1, sizeof *c);
+    if (!c)
+        return EHIS_E_NO_MEMORY;
+    ehis_err err = recent_new(entries, ROOT_KEY_BYTES, 0, &c->roots);
+    if (err != EHIS_OK) {
+        free(c);
+        return err;
+    }
+    *out = c;
+    return EHIS_OK;
+}
+
+void root_cache_free(struct root_cache *c)
+{
+    if (!c)
+        return;
+    recent_free(c->roots);
+    free(c);
+}
+
+void root_cache_drop(struct root_cache *c) { recent_drop(c->roots); }
+
+ehis_err sign_verify_leaf(const struct hash *leaf, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache)
+{
+    struct hash root;
+    uint8_t key[ROOT_KEY_BYTES];
+    if (s->algorithm != ALGORITHM_ED25519)
+        return EHIS_E_SIGNATURE_ALGORITHM;
+    if (s->size > BATCH_LEAVES_LIMIT)
+        return EHIS_E_SIGNATURE_PATH;
+    EHIS_TRY(tree_root_of_path(leaf, s->index, s->size, s->path, &root));
+    signed_bytes(&s->key_id, s->size, &root, key);
+    memcpy(key + SIGNED_BYTES, s->signature, SIGNATURE_BYTES);
+    memcpy(key + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
+    if (cache && recent_find(cache->roots, key))
+        return EHIS_OK;
+    EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));
+    if (cache)
+        recent_put(cache->roots, key);
+    return EHIS_OK;
+}
