@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* libehis: what an agency's system needs to take part in the exchange: call, serve, publish, subscribe. Signatures, seals, streams,
+ * registry, retries and reconnecting are handled inside. C, and nothing in this header needs another header of the project.
+ *
+ * Threads. A handle has one I/O thread of its own. Every function but ehis_close may be called from any thread. Handlers run one at
+ * a time: in the I/O thread's worker, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread. A handler may
+ * call everything but ehis_close and the waiting ehis_call.
+ * Errors are the stable EHIS numbers (0 = done); ehis_error_text says them in words. `why` (EHIS_WHY_BYTES, may be NULL) gets a sentence.
+ * Memory: everything passed in is copied before a function returns; everything handed to a handler lives until the handler returns
+ * (an incoming message until it is answered). */
+#ifndef EHIS_H
+#define EHIS_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EHIS_API __attribute__((visibility("default")))
+#define EHIS_WHY_BYTES 320
+
+typedef struct ehis ehis;                   /* a system's connection to the exchange */
+typedef struct ehis_incoming ehis_incoming; /* a message that came and waits to be finished */
+typedef struct ehis_reply ehis_reply;       /* a response */
+
+/* ---- settings ---- */
+typedef struct ehis_config {
+    size_t size;                  /* sizeof(ehis_config), for binary compatibility */
+    const char *system;           /* "AZ/GOV/STS/tax" */
+    const char *const *gateways;  /* "host:port"; tried in order, one is used at a time */
+    size_t gateway_count;
+    const char *tls_chain_file, *tls_key_file; /* PEM */
+    const char *ca_file, *crl_file;            /* PEM; newer revocation lists are fetched from the gateway and kept in the state folder */
+    const char *sign_key_file;
+    const char *const *seal_key_files;         /* the newest first; older ones open what was sealed before */
+    size_t seal_key_count;
+    const char *const *operator_keys;          /* 64 hexadecimal digits each: who may sign the registry */
+    size_t operator_key_count;
+    const char *state_dir;        /* this folder is the identity of the streams: never copy it, never use it twice (it is locked) */
+    int dispatch;                 /* 1: handlers run in ehis_dispatch */
+    int memory_outbox;            /* 1: streams are not kept across a restart: each start begins new ones */
+    uint32_t wait_state;          /* EHIS_ACCEPTED (default) or EHIS_REPLICATED: when the outbox lets go and senders are told */
+    uint32_t call_window;         /* requests handled at once that a caller waits for; 0 = 64 */
+    uint32_t stream_window;       /* stream messages in flight; 0 = 256 */
+    uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it EHIS_BUSY */
+    /* The application keeps positions itself: asked for each (sender, stream) that is new in this process; returns the number of the last message whose
+     * effect the application has stored, 0 for none. libehis then records no watermark before it acknowledges. NULL: libehis keeps them. */
+    uint64_t (*position)(void *arg, const char *sender, const uint8_t stream[16]);
+    void *position_arg;
+    void (*log)(void *arg, int level, const char *json_line); /* NULL: standard error */
+    void *log_arg;
+} ehis_config;
+
+/* Settings of all the above from a YAML file (docs/reference/adapter-settings.md); free with ehis_config_free. */
+EHIS_API int ehis_config_load(const char *file, ehis_config **out, char *why);
+EHIS_API void ehis_config_free(ehis_config *config);
+
+/* ---- life ---- */
+/* Opens keys and state folder (locked) and starts connecting. Returns at once. Errors: files, keys, LOCKED, a state folder of another system. */
+EHIS_API int ehis_open(const ehis_config *config, ehis **out, char *why);
+/* Waits until a session is ready (registry and CRL current), at most timeout_ms; the reason of the last failure is in why. */
+EHIS_API int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why);
+/* Finishes: new work is refused, handlers that run are waited for (at most timeout_ms), state is synced, the session closed, memory freed.
+ * Unfinished incoming messages come again, marked. NULL does nothing. */
+EHIS_API void ehis_close(ehis *e, uint32_t timeout_ms);
+/* With config.dispatch: readable when a handler is due; level-triggered. */
+EHIS_API int ehis_fd(const ehis *e);
+/* Runs due handlers, at most max (0 = all that are due now). Returns how many ran. */
+EHIS_API int ehis_dispatch(ehis *e, int max);
+
+/* ---- sending ---- */
+enum { EHIS_ACCEPTED = 1, EHIS_REPLICATED = 2, EHIS_DELIVERED = 3, EHIS_FAILED = 4, EHIS_REFUSED = 5, EHIS_EXPIRED = 6 };
+
+typedef struct ehis_message {
+    size_t size;               /* sizeof(ehis_message) */
+    const char *service;       /* "AZ/GOV/MIA/population/person"; when publishing: one's own */
+    const char *operation;     /* or the event */
+    const char *purpose, *legal_basis, *case_ref, *official, *on_behalf_of; /* NULL = absent */
+    const uint8_t (*subjects)[32];
+    size_t subject_count;      /* at most 16 */
+    const char *content_type;  /* NULL = application/x-protobuf */
+    const char *schema;        /* NULL = the registry's for this operation */
+    const void *body;
+    size_t body_bytes;
+    uint32_t max_response_bytes; /* 0 = the service's default */
+    uint64_t lifetime_ms;      /* 0 = 30 s for calls, 24 h otherwise; at most 5 min and 14 days */
+    const uint8_t *trace_id;   /* 16 bytes or NULL */
+} ehis_message;
+
+/* What became of a message. */
+typedef struct ehis_receipt {
+    size_t size;
+    uint8_t exchange_id[16], digest[32];
+    int state;                 /* EHIS_ACCEPTED ... */
+    int code;                  /* EHIS number; 0 = none */
+    int64_t time_ms;
+    const char *gateway;
+    int is_recipient_signed;   /* delivered, failed: carries the recipient's own signature, verified */
+} ehis_receipt;
+
+/* A call that waits for its answer. Repeats the same bytes where a gateway was busy or lost, until the lifetime ends. The reply may be a
+ * fault of the provider (ehis_reply_is_fault). Errors: POLICY_*, NO_SESSION, EXPIRED, ... with why. */
+EHIS_API int ehis_call(ehis *e, const ehis_message *m, ehis_reply **out, char *why);
+/* The same without waiting: done(arg, err, reply, why) exactly once, from a handler; reply is freed after it. exchange_id may be NULL. */
+EHIS_API int ehis_call_start(ehis *e, const ehis_message *m, void (*done)(void *arg, int err, const ehis_reply *reply, const char *why),
+                             void *arg, uint8_t exchange_id[16], char *why);
+/* An asynchronous request or an event, in a stream. Returns when it stands durably in the outbox (or in memory, by option). Receipts of every state reach the
+ * handler of ehis_on_receipt; the response to a request reaches ehis_on_response. BUSY: the outbox is full. */
+EHIS_API int ehis_send(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
+EHIS_API int ehis_publish(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
+EHIS_API void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_receipt *r), void *arg);
+/* Waits until everything sent so far has a final receipt, or the state waited for (wait_state); TIMEOUT. */
+EHIS_API int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why);
+
+EHIS_API int ehis_reply_is_fault(const ehis_reply *r);
+EHIS_API const void *ehis_reply_body(const ehis_reply *r, size_t *bytes);
+EHIS_API const char *ehis_reply_content_type(const ehis_reply *r);
+EHIS_API const char *ehis_reply_schema(const ehis_reply *r);
+EHIS_API const uint8_t *ehis_reply_exchange_id(const ehis_reply *r);
+EHIS_API void ehis_reply_free(ehis_reply *r);
+
+/* ---- receiving ---- */
+/* The handler must finish the message: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later from any thread. A message
+ * of a stream is handed over only after the one before it is finished. */
+typedef void (*ehis_handler)(void *arg, ehis_incoming *in);
+EHIS_API int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why);
+EHIS_API int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why);
+EHIS_API int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why);
+/* Responses to asynchronous requests (ehis_incoming_in_reply_to). */
+EHIS_API void ehis_on_response(ehis *e, ehis_handler handler, void *arg);
+
+typedef struct ehis_info {
+    size_t size;
+    const char *sender, *service, *operation, *purpose, *legal_basis, *case_ref, *official, *on_behalf_of, *content_type, *schema;
+    uint8_t exchange_id[16], digest[32];
+    int is_stream;        /* then stream and number hold, for an effect that is made exactly once */
+    uint8_t stream[16];
+    uint64_t number;
+    int is_repeated;      /* may have been handed over before (a crash while it was handled, a takeover) */
+    int is_late;          /* its number had been passed as skipped or lost */
+    int is_fault;         /* a response that is a fault */
+    int64_t created_ms, expires_ms, accepted_ms;
+    const char *rule;     /* that this side's own evaluation found */
+} ehis_info;
+EHIS_API const ehis_info *ehis_incoming_info(const ehis_incoming *in);
+EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes);
+/* Each consumes the message. content_type NULL = that of the request. fields: names of what is returned, for the audit record. */
+EHIS_API int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields,
+                         size_t field_count, char *why);
+EHIS_API void ehis_done(ehis_incoming *in);
+EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the sender gets failed */
+EHIS_API void ehis_retry(ehis_incoming *in, uint32_t delay_ms); /* later; delays its own stream only */
+/* What was passed over in a stream, with the gateway's reason (a skip) or without one (a gap). */
+typedef struct ehis_passed { size_t size; const char *sender; uint8_t stream[16]; uint64_t number; int state; /* 0: a gap */ } ehis_passed;
+EHIS_API void ehis_on_passed(ehis *e, void (*handler)(void *arg, const ehis_passed *p), void *arg);
+
+/* ---- looking ---- */
+typedef struct ehis_status {
+    size_t size;
+    int is_ready, has_streams;
+    char gateway[201], address[64];
+    uint64_t registry_version, outbox_messages, outbox_bytes, calls_waiting, incoming_unfinished, reconnects;
+    int last_error; /* of the last session that ended or was refused */
+    char last_why[EHIS_WHY_BYTES];
+} ehis_status;
+EHIS_API void ehis_get_status(ehis *e, ehis_status *out);
+EHIS_API const char *ehis_error_name(int err); /* "POLICY_PURPOSE" */
+EHIS_API const char *ehis_error_text(int err);
+EHIS_API const char *ehis_error_hint(int err);
+EHIS_API const char *ehis_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
