@@ -26,8 +26,9 @@ struct settings_option {
     const char *path; /* "journal.segment_bytes": nested mappings joined by dots */
     enum settings_type type;
     size_t offset; /* in the caller's struct */
-    const char *default_text; /* as one would write it; NULL = required */
-    uint64_t min, max;        /* for counts, bytes, ms; lengths of texts and lists */
+    const char *default_text; /* as one would write it, a list's items with a space between; "" = none (texts, paths, lists: then
+                                 empty is allowed whatever min says); NULL = required */
+    uint64_t min, max;        /* for counts, bytes, ms; lengths of texts and lists. max 0: none of its own (4,096 bytes, 256 items) */
     const char *choices;      /* SETTING_CHOICE */
     bool is_reloadable;
     const char *sentence; /* one sentence, for the reference page */
@@ -40,8 +41,8 @@ struct settings_table {
 };
 struct settings; /* owns the strings that the caller's struct points to */
 
-/* Parses a file into `into` (struct_bytes, overwritten whole, only on success). On failure SETTINGS and, through report (may be
- * NULL), each error as "file:line:column: text" lines. */
+/* Parses a file into `into` (struct_bytes, overwritten whole, only on success). On failure SETTINGS (or what file_read answers, or
+ * NO_MEMORY) and, through report (may be NULL), each error as "file:line:column: text" lines. At most 256 KiB, 256 options. */
 ehis_err settings_load(const struct settings_table *t, const char *file, void *into, struct settings **out, struct buf *report) EHIS_MUST_USE;
 ehis_err settings_parse(const struct settings_table *t, const char *file_name, struct span yaml, void *into, struct settings **out,
                         struct buf *report) EHIS_MUST_USE;
