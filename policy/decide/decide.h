@@ -20,6 +20,9 @@ struct decide_answer {
     const char *failed;  /* "purpose", "legal_basis", "operation", "valid_from", "valid_until", "consumer", "" */
 };
 void decide(const struct registry *r, const struct decide_question *q, struct decide_answer *out);
+/* The code that the consumer itself may be told (R5): where no rule names it, POLICY_NO_RULE whatever else is so, for it may not learn which
+ * services and rules exist. The journal keeps answer.code. */
+ehis_err decide_code_for_consumer(const struct decide_answer *a);
 /* All rules considered with what failed of each, as text for people: ehis-policy explain. */
 ehis_err decide_explain(const struct registry *r, const struct decide_question *q, struct buf *out) EHIS_MUST_USE;
 /* Systems entitled to receive an event now (for key wraps and subscriptions), each once: calls each(). */
