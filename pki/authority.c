@@ -135,7 +135,7 @@ static ehis_err load_certs(struct pki_authority *a, struct ehis_why *why)
         a->root = sk_X509_shift(certs);
         a->intermediate = sk_X509_shift(certs);
     }
-    OSSL_STACK_OF_X509_free(certs);
+    pki_chain_free(certs);
     buf_fini(&pem);
     return err;
 }

@@ -142,7 +142,7 @@ static ehis_err set_identity(SSL_CTX *ctx, const struct pki_tls_options *o, stru
 out:
     X509_free(leaf);
     EVP_PKEY_free(key);
-    OSSL_STACK_OF_X509_free(chain);
+    pki_chain_free(chain);
     buf_fini(&pem);
     ERR_clear_error();
     return err;

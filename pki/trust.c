@@ -430,6 +430,6 @@ ehis_err pki_chain_from_pem(struct span pem, STACK_OF(X509) **out, struct ehis_w
     if (err == EHIS_OK)
         *out = chain;
     else
-        OSSL_STACK_OF_X509_free(chain);
+        pki_chain_free(chain);
     return err;
 }

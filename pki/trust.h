@@ -5,6 +5,7 @@
  * The authorities' file (ca.crt) holds roots and intermediates. Only roots (self-signed) are anchors; an intermediate is there so
  * that its list can be verified when it is loaded. Reference-counted; any thread. */
 #pragma once
+#include "base/clock.h"
 #include "pki/profile.h"
 
 #define PKI_CA_FILE_MAX_BYTES (64 * 1024)
@@ -58,5 +59,6 @@ ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) 
  * STALE_ALLOWED: then *is_stale, which may be NULL). About 1 us a certificate. (R10) */
 ehis_err pki_trust_recheck(const struct pki_trust *t, const struct pki_peer *peer, int64_t now_ms, bool *is_stale, struct ehis_why *why) EHIS_MUST_USE;
 
-/* A chain file: PEM, leaf first, at most PKI_CHAIN_MAX certificates. Freed with OSSL_STACK_OF_X509_free. */
+/* A chain file: PEM, leaf first, at most PKI_CHAIN_MAX certificates. Freed with pki_chain_free. */
 ehis_err pki_chain_from_pem(struct span pem, STACK_OF(X509) **out, struct ehis_why *why) EHIS_MUST_USE;
+static inline void pki_chain_free(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include <openssl/crypto.h>
 #include <sodium.h>
 
 #include "base/secret.h"
@@ -27,6 +28,8 @@ ehis_err crypto_init(struct ehis_why *why)
     static const uint8_t abc[4] = {0xba, 0x78, 0x16, 0xbf}; /* how SHA-256("abc") begins */
     uint8_t mixed[KEY_BYTES];                               /* the base point plus the point of order 2 */
     struct hash h;
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1) /* before the first fetch, which would read openssl.cnf */
+        return ehis_fail(why, EHIS_E_UNSUPPORTED, "OpenSSL cannot be started");
     if (sodium_init() < 0)
         return ehis_fail(why, EHIS_E_UNSUPPORTED, "libsodium cannot be started");
     hash_span(span_str("abc"), &h);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The verbs that write: init, keygen, issue, sign-csr, revoke, crl. */
+#include "base/disk.h"
+#include "pki/authority.h"
+#include "pki/csr.h"
+#include "pki/join.h"
+#include "pki/keyfile.h"
+#include "pki/pem.h"
+#include "pki/tool/tool.h"
+#include "pki/trust.h"
+
+ehis_err run_init(struct cli *c, struct ehis_why *why)
+{
+    uint64_t root_days, intermediate_days;
+    const char *dir = cli_get(c, "dir"), *instance = cli_get(c, "instance");
+    EHIS_TRY(cli_get_number(c, "root-days", 1, 7300, 3650, &root_days, why));
+    EHIS_TRY(cli_get_number(c, "intermediate-days", 1, root_days, root_days < 1825 ? root_days : 1825, &intermediate_days, why));
+    EHIS_TRY(identifier_part_check(span_str(instance), why));
+    if (!cli_has(c, "dry-run"))
+        EHIS_TRY(pki_authority_init(dir, span_str(instance), (unsigned)root_days, (unsigned)intermediate_days, clock_wall_ms(&clock_system), why));
+    return tool_print(c, json_pack("{s:s, s:s, s:b}", "authority", dir, "instance", instance, "written", !cli_has(c, "dry-run")));
+}
+
+static json_t *keys_of(const struct pki_join *join)
+{
+    json_t *keys = json_array();
+    for (size_t i = 0; i < join->key_count; i++)
+        json_array_append_new(keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join->keys[i].use), "id", tool_hex(join->keys[i].id.b, HASH_BYTES)));
+    return keys;
+}
+
+ehis_err run_keygen(struct cli *c, struct ehis_why *why)
+{
+    struct span id = span_str(cli_word(c, 0));
+    enum pki_kind kind = cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM;
+    struct pki_join join = {0};
+    struct buf request;
+    EHIS_TRY(identifier_check(id, kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, why));
+    buf_init(&request, PKI_JOIN_MAX_BYTES);
+    ehis_err err = EHIS_OK;
+    if (!cli_has(c, "dry-run")) {
+        err = pki_join_make(cli_get(c, "dir"), kind, id, clock_wall_ms(&clock_system), &random_system, &request, why);
+        if (err == EHIS_OK)
+            err = pki_join_read(buf_span(&request), &join, why);
+    }
+    if (err == EHIS_OK)
+        err = tool_print(c, json_pack("{s:s, s:s, s:s, s:o, s:b}", "kind", pki_kind_name(kind), "id", cli_word(c, 0), "folder", cli_get(c, "dir"), "keys",
+                                      keys_of(&join), "written", !cli_has(c, "dry-run")));
+    buf_fini(&request);
+    return err;
+}
+
+/* Issues, writes --out and says what was issued. */
+static ehis_err issue(struct cli *c, struct span csr, enum pki_kind kind, struct span id, struct ehis_why *why)
+{
+    uint64_t days;
+    struct pki_authority *a;
+    struct pki_leaf leaf;
+    struct buf chain;
+    bool is_dry = cli_has(c, "dry-run");
+    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
+    EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
+    buf_init(&chain, PKI_CA_FILE_MAX_BYTES);
+    ehis_err err = pki_authority_issue(a, csr, kind, id, (unsigned)days, clock_wall_ms(&clock_system), is_dry, &chain, &leaf, why);
+    if (err == EHIS_OK && !is_dry)
+        err = file_write(cli_get(c, "out"), buf_span(&chain), 0644, why);
+    pki_authority_close(a);
+    buf_fini(&chain);
+    EHIS_TRY(err);
+    json_t *result = tool_leaf(&leaf);
+    json_object_set_new(result, "written", json_boolean(!is_dry));
+    return tool_print(c, result);
+}
+
+ehis_err run_issue(struct cli *c, struct ehis_why *why)
+{
+    struct buf request;
+    struct pki_join join;
+    buf_init(&request, PKI_JOIN_MAX_BYTES);
+    ehis_err err = file_read(cli_get(c, "request"), PKI_JOIN_MAX_BYTES, &request, why);
+    if (err == EHIS_OK)
+        err = pki_join_read(buf_span(&request), &join, why);
+    if (err == EHIS_OK)
+        err = issue(c, join.csr, join.kind, join.id, why);
+    buf_fini(&request);
+    return err;
+}
+
+static ehis_err on_csr(void *arg, struct span der, struct ehis_why *why)
+{
+    (void)why;
+    return buf_put_span(arg, der);
+}
+
+ehis_err run_sign_csr(struct cli *c, struct ehis_why *why)
+{
+    struct buf text, der;
+    buf_init(&text, 4 * PKI_CSR_MAX_BYTES);
+    buf_init(&der, PKI_CSR_MAX_BYTES);
+    ehis_err err = file_read(cli_get(c, "csr"), 4 * PKI_CSR_MAX_BYTES, &text, why);
+    if (err == EHIS_OK)
+        err = pki_pem_each(buf_span(&text), "CERTIFICATE REQUEST", 1, on_csr, &der, why);
+    if (err == EHIS_OK)
+        err = issue(c, buf_span(&der), cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM, span_str(cli_word(c, 0)), why);
+    buf_fini(&text);
+    buf_fini(&der);
+    return err;
+}
+
+ehis_err run_revoke(struct cli *c, struct ehis_why *why)
+{
+    struct pki_authority *a;
+    size_t count;
+    const char *reason = cli_get(c, "reason");
+    bool is_dry = cli_has(c, "dry-run");
+    EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
+    ehis_err err = pki_authority_revoke(a, cli_word(c, 0), reason ? reason : "unspecified", clock_wall_ms(&clock_system), is_dry, &count, why);
+    pki_authority_close(a);
+    EHIS_TRY(err);
+    return tool_print(c, json_pack("{s:s, s:I, s:b}", "which", cli_word(c, 0), "revoked", (json_int_t)count, "written", !is_dry));
+}
+
+ehis_err run_crl(struct cli *c, struct ehis_why *why)
+{
+    uint64_t days;
+    struct pki_authority *a;
+    struct buf pem;
+    bool is_dry = cli_has(c, "dry-run");
+    int64_t now_ms = clock_wall_ms(&clock_system);
+    EHIS_TRY(cli_get_number(c, "days", 1, PKI_CRL_DAYS_MAX, 7, &days, why));
+    EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
+    buf_init(&pem, 2 * PKI_CRL_MAX_BYTES);
+    ehis_err err = pki_authority_crl(a, (unsigned)days, now_ms, is_dry, &pem, why);
+    if (err == EHIS_OK && !is_dry)
+        err = file_write(cli_get(c, "out"), buf_span(&pem), 0644, why);
+    pki_authority_close(a);
+    buf_fini(&pem);
+    EHIS_TRY(err);
+    return tool_print(c, json_pack("{s:s, s:o, s:b}", "file", cli_get(c, "out"), "next_update", tool_time(now_ms + (int64_t)days * 86400000), "written", !is_dry));
+}
