@@ -12,6 +12,7 @@
 enum envelope_kind { KIND_REQUEST = 1, KIND_RESPONSE = 2, KIND_EVENT = 3, KIND_KEY = 4 };
 enum envelope_status { STATUS_OK = 1, STATUS_FAULT = 2 };
 
+struct envelope_seal { struct span recipient_key_id, ephemeral, commitment, epoch; };
 /* Every span is borrowed; len 0 = absent. */
 struct envelope_header {
     uint8_t exchange_id[16];
@@ -29,7 +30,7 @@ struct envelope_header {
     struct span fields[ENVELOPE_FIELDS_MAX];
     size_t field_count;
     struct span schema, content_type;
-    struct { struct span recipient_key_id, ephemeral, commitment, epoch; } seal;
+    struct envelope_seal seal;
     uint64_t registry_version;
     struct span registry_hash; /* 32 bytes */
     struct span trace_id;      /* 16 bytes */

@@ -18,6 +18,12 @@ ehis_err frame_read(struct span input, size_t max_bytes, struct frame *out, size
 /* Writes a head for a payload of this length. TOO_LARGE beyond max_bytes. */
 ehis_err frame_head(uint8_t type, size_t payload_bytes, size_t max_bytes, uint8_t out[FRAME_HEAD_BYTES]) EHIS_MUST_USE;
 
+/* FrameType of session.proto. */
+enum frame_type {
+    FRAME_HELLO = 1, FRAME_PING, FRAME_PONG, FRAME_ERROR, FRAME_GOODBYE, FRAME_REGISTRY_GET, FRAME_REGISTRY, FRAME_CRL_GET, FRAME_CRL,
+    FRAME_READY, FRAME_READY_STATE, FRAME_STREAM_OPEN, FRAME_STREAM_STATE, FRAME_STREAM_SETTLED, FRAME_SUBMIT, FRAME_FLOW, FRAME_RECEIPTS,
+    FRAME_DELIVER, FRAME_SKIPS, FRAME_ACK, FRAME_SUBSCRIBE, FRAME_SUBSCRIPTION, FRAME_KEYS_GET, FRAME_KEYS,
+};
 enum frame_from { FRAME_FROM_SYSTEM = 1, FRAME_FROM_GATEWAY = 2, FRAME_FROM_BOTH = 3 };
 /* States of a session as both ends see it (SPEC 8.1). */
 enum frame_state { FRAME_STATE_HELLO, FRAME_STATE_FETCH, FRAME_STATE_READY, FRAME_STATE_DRAINING, FRAME_STATE_COUNT };
