@@ -38,7 +38,7 @@ static bool put(struct line *l, const char *s, size_t n)
 static bool put_text(struct line *l, const char *s) { return put(l, s, strlen(s)); }
 
 /* The JSON form of the character at p: *from bytes taken, its length returned. Controls (C1 too: terminals obey them) are escaped, what is
- * not UTF-8 becomes U+FFFD, so that a peer's text can neither forge a line nor break a reader. */
+ * not UTF-8, and NUL, becomes U+FFFD, so that a peer's text can neither forge a line nor break a reader. */
 static size_t json_char(const uint8_t *p, size_t left, char out[8], size_t *from)
 {
     uint8_t c = p[0];
@@ -48,9 +48,9 @@ static size_t json_char(const uint8_t *p, size_t left, char out[8], size_t *from
         out[1] = (char)c;
         return 2;
     }
-    if (c < 0x20 || c == 0x7F)
+    if ((c > 0 && c < 0x20) || c == 0x7F)
         return (size_t)snprintf(out, 8, "\\u%04x", c);
-    if (c < 0x80) {
+    if (c > 0 && c < 0x80) {
         out[0] = (char)c;
         return 1;
     }
