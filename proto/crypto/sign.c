@@ -79,18 +79,20 @@ void sign_key_free(struct sign_key *k)
 const struct hash *sign_key_id(const struct sign_key *k) { return &k->id; }
 const uint8_t *sign_key_public(const struct sign_key *k) { return k->public_key; }
 
-/* Whether a key lies in the prime-order group costs as much as half a verification: asked once a key and thread. Small order is refused
- * by crypto_sign_verify_detached as well; a component of small order only here. */
+/* Whether a key lies in the prime-order group costs nearly as much as a verification: asked once a key and thread, remembered in sets of
+ * four. Small order is refused by crypto_sign_verify_detached as well; a component of small order only here. */
 static bool is_group_point(const uint8_t public_key[KEY_BYTES])
 {
-    static _Thread_local struct { bool is_set; uint8_t key[KEY_BYTES]; } known[256];
-    size_t i = public_key[0];
-    if (known[i].is_set && memcmp(known[i].key, public_key, KEY_BYTES) == 0)
-        return true;
+    enum { WAYS = 4 };
+    static _Thread_local uint8_t known[256][WAYS][KEY_BYTES]; /* all zero is no point of the group: an empty place */
+    static _Thread_local unsigned oldest;
+    for (size_t way = 0; way < WAYS; way++)
+        if (memcmp(known[public_key[0]][way], public_key, KEY_BYTES) == 0 && !sodium_is_zero(public_key, KEY_BYTES))
+            return true;
     if (!crypto_core_ed25519_is_valid_point(public_key))
         return false;
-    memcpy(known[i].key, public_key, KEY_BYTES);
-    return known[i].is_set = true;
+    memcpy(known[public_key[0]][oldest++ % WAYS], public_key, KEY_BYTES);
+    return true;
 }
 
 ehis_err ed25519_verify(const uint8_t public_key[KEY_BYTES], struct span message, const uint8_t signature[SIGNATURE_BYTES])
