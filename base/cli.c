@@ -24,17 +24,17 @@ struct cli {
 };
 
 /* What every verb takes. */
-static const struct cli_option common[] = {
+static const struct cli_option shared[] = {
     {"json", NULL, "print one JSON object instead of text", false, false},
     {"help", NULL, "print this text", false, false},
 };
-enum { COMMON_COUNT = sizeof common / sizeof common[0] };
+enum { SHARED_COUNT = sizeof shared / sizeof shared[0] };
 
 static const struct cli_option *option_at(const struct cli_verb *v, size_t i)
 {
     if (i < v->option_count)
         return &v->options[i];
-    return i - v->option_count < COMMON_COUNT ? &common[i - v->option_count] : NULL;
+    return i - v->option_count < SHARED_COUNT ? &shared[i - v->option_count] : NULL;
 }
 
 static const struct cli_option *option_find(const struct cli_verb *v, struct span name)
