@@ -47,6 +47,15 @@ struct exchange_delivery {
     struct span envelope_parts[4]; /* together the Envelope as submitted */
     size_t part_count;
 };
+/* An accepted, durable envelope on its way to the inbox of its recipient: what the bus (gateway/bus) carries. With `local` it is there
+ * at once: the journal is the queue. A driver that really carries it reads its bytes at pos and gives it back by exchange_on_arrival. */
+struct exchange_item {
+    struct hash digest;
+    struct journal_pos pos;
+    struct span recipient; /* the system whose inbox it goes to; of an event the service, and event names it */
+    struct span event;
+    const uint8_t *stream; /* 16 bytes: the key that keeps order; NULL: a caller waits */
+};
 struct exchange_skip { struct span sender, recipient; const uint8_t *stream; uint64_t number; struct hash digest; uint8_t state; uint64_t delivery; };
 
 /* What the core asks of the house. All return at once and never call back into the core. */
@@ -62,7 +71,12 @@ struct exchange_ports {
     ehis_err (*send_flow)(void *ctx, session_id s, const struct exchange_flow *f);
     ehis_err (*send_delivery)(void *ctx, session_id s, const struct exchange_delivery *d);
     ehis_err (*send_skip)(void *ctx, session_id s, const struct exchange_skip *k);
-    ehis_err (*send_frame)(void *ctx, session_id s, uint8_t type, struct span payload); /* STREAM_STATE, SUBSCRIPTION, KEYS, READY_STATE */
+    ehis_err (*send_frame)(void *ctx, session_id s, uint8_t type, struct span payload); /* STREAM_STATE, SUBSCRIPTION, KEYS, READY_STATE, a kept FLOW */
+    /* Ends a session soon (ERROR with this code, then exchange_session_ended as ever): another session of its state folder is here. */
+    void (*end_session)(void *ctx, session_id s, ehis_err code);
+    /* The bus takes it. *is_here: it is in its inbox already, exchange_on_arrival will not come. An error: offered again a second later. */
+    ehis_err (*to_bus)(void *ctx, const struct exchange_item *item, bool *is_here);
+    uint8_t seed[16]; /* unguessable: keys of the hash tables */
 };
 
 ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds, const struct exchange_ports *ports, struct exchange **out) EHIS_MUST_USE;
@@ -92,12 +106,14 @@ ehis_err exchange_on_keys_get(struct exchange *x, session_id s, struct span payl
 
 /* This group (and all before it) is durable: everything that waited for it happens now. */
 void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);
+/* The bus brings an envelope that was accepted here to its inbox. NOT_FOUND: it is finished or unknown; nothing happens. */
+ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms) EHIS_MUST_USE;
 /* Time passes: expiry, retries, refusal aggregates, duplicates forgotten. Bounded work; returns ms until it wants to be called again (<= 1,000). */
 uint32_t exchange_tick(struct exchange *x, int64_t now_ms);
 /* Draining: new work is answered BUSY (GATEWAY_DRAINING); true when nothing accepted waits for durability. */
 bool exchange_drain(struct exchange *x);
 
-/* Moves what is unfinished in a segment ahead; at most budget entries; true when nothing of it is left there. */
+/* Moves what is unfinished in a segment ahead; at most budget entries; true when nothing of it is left there and what was moved is durable. */
 bool exchange_carry(struct exchange *x, uint64_t segment, size_t budget, int64_t now_ms);
 
 /* Other records of the house go through here too, so that sequence and time are given in one place. */

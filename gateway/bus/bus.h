@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The bus: carries accepted, durable envelopes from entry to the inbox of their recipient (SPEC 12). Entry hands each over once, after its
+ * group is durable, and again after a restart for each that is unfinished; the driver brings it to the inbox at least once, those of one
+ * stream in order. One thread. */
+#pragma once
+#include "gateway/exchange/exchange.h"
+
+struct bus;
+struct bus_ops {
+    ehis_err (*send)(struct bus *b, const struct exchange_item *item, bool *is_here);
+    void (*free)(struct bus *b);
+};
+struct bus { const struct bus_ops *ops; };
+
+/* No broker: the journal itself is the queue, and what is durable in it is in its inbox. Never fails, never waits. */
+ehis_err bus_local_new(struct bus **out) EHIS_MUST_USE;
+void bus_free(struct bus *b);
+/* Fits exchange_ports.to_bus: ctx is the bus, or hand over from there. */
+ehis_err bus_send(void *bus, const struct exchange_item *item, bool *is_here);
