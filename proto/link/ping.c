@@ -2,33 +2,20 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Deadlines and PING. One timer a connection, set for the nearest deadline and left alone while deadlines move away. */
 #include "proto/link/link_priv.h"
-#include "proto/wire/scan.h"
-
-enum { PING_TOKEN = 1, PING_CLOCK_MS = 2, PING_VALUES };
-#define PING_MAX_BYTES (2 * (1 + 10))
-
-/* ehis.v1.Ping in canonical form: a default is not written. */
-static size_t put_number(uint8_t *p, uint8_t field, uint64_t v)
-{
-    size_t n = 0;
-    if (v == 0)
-        return 0;
-    p[n++] = (uint8_t)(field << 3);
-    for (; v >= 0x80; v >>= 7)
-        p[n++] = (uint8_t)(v | 0x80);
-    p[n++] = (uint8_t)v;
-    return n;
-}
+#include "proto/wire/session_frames.h"
 
 static void send_own(struct link *l, uint8_t type, uint64_t token)
 {
-    uint8_t p[PING_MAX_BYTES];
-    size_t n = put_number(p, PING_TOKEN, token);
-    n += put_number(p + n, PING_CLOCK_MS, (uint64_t)clock_wall_ms(&clock_system));
-    struct span payload = span_of(p, n);
-    /* A peer that asks and asks, and does not read the answers. */
-    if (link_queue(l, type, &payload, 1, l->limits.output_max_bytes + LINK_OWN_FRAMES_BYTES) != EHIS_OK)
-        link_end_now(l, LINK_END_OUTPUT_FULL, EHIS_OK, "");
+    struct buf b;
+    buf_init(&b, 64);
+    const struct ping ping = {.token = token, .clock_ms = (uint64_t)clock_wall_ms(&clock_system)};
+    ehis_err err = ping_write(&ping, &b);
+    struct span payload = buf_span(&b);
+    if (!err)
+        err = link_queue(l, type, &payload, 1, l->limits.output_max_bytes + LINK_OWN_FRAMES_BYTES);
+    buf_fini(&b);
+    if (err) /* a peer that asks and asks, and does not read the answers */
+        link_end_now(l, LINK_END_OUTPUT_FULL, err, "");
 }
 
 void link_ping_start(struct link *l)
@@ -44,14 +31,13 @@ bool link_ping_take(struct link *l, const struct frame *f)
 {
     if (l->state != LINK_OPEN || f->type == 0 || (f->type != l->events.ping_type && f->type != l->events.pong_type))
         return false;
-    struct scan_value values[PING_VALUES];
-    const struct frame_rule *rule = frame_rule(f->type);
-    ehis_err err = rule ? scan(rule->table, f->payload, values, PING_VALUES, NULL) : EHIS_E_FRAME_UNKNOWN;
-    if (err)
+    struct ping ping;
+    ehis_err err = ping_read(f->payload, &ping, NULL);
+    if (err) {
         link_fault(l, LINK_END_PROTOCOL, err);
-    else if (f->type == l->events.ping_type)
-        send_own(l, l->events.pong_type, values[PING_TOKEN].number);
-    else if (l->pinged_at && values[PING_TOKEN].number == l->ping_token) {
+    } else if (f->type == l->events.ping_type) {
+        send_own(l, l->events.pong_type, ping.token);
+    } else if (l->pinged_at && ping.token == l->ping_token) {
         l->stats.last_rtt_us = link_now() - l->pinged_at;
         l->pinged_at = 0;
     }
