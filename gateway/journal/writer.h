@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* The journal's thread: writes sealed groups, reclaims segments, posts back to the loop. */
+/* The journal's thread: writes sealed groups, reclaims segments, wakes the loop. All calls belong to the loop's thread. */
 #pragma once
 #include "base/loop.h"
 #include "gateway/journal/journal.h"
 
 struct journal_writer;
-/* on_durable(arg, group) and on_failed(arg, err) run on the loop's thread; after on_failed nothing more comes. */
+/* on_durable(arg, group) and on_failed(arg, err) run on the loop's thread; after on_failed nothing more comes. The next group is already
+ * with the thread when on_durable runs. */
 ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_durable)(void *arg, uint64_t group),
                               void (*on_failed)(void *arg, ehis_err err), void *arg, struct journal_writer **out) EHIS_MUST_USE;
-/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done. */
+/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done.
+ * Also after journal_release, to have it reclaimed at once (else within a second). */
 void journal_writer_kick(struct journal_writer *w);
 /* The same, but at the latest in delay_us: for entries that nobody waits for. */
 void journal_writer_kick_lazily(struct journal_writer *w, int64_t delay_us);
-/* Waits for the running write, writes what is open, joins. */
+/* Waits for the running write, writes what is open, joins, frees w. on_durable runs within for what became durable; what it appends after
+ * the last group is not written. A failure is returned, not called back. */
 ehis_err journal_writer_stop(struct journal_writer *w) EHIS_MUST_USE;
