@@ -15,6 +15,7 @@ struct decide_question {
 };
 struct decide_answer {
     bool is_permitted;
+    bool is_consumer_named; /* a permitting rule of the service names the consumer: it may know the service */
     ehis_err code;       /* EHIS_OK, or POLICY_*: the one condition that failed of the nearest rule, or POLICY_NO_RULE */
     struct span rule;    /* that permitted, forbade or came nearest; empty for none; borrowed from the registry */
     const char *failed;  /* "purpose", "legal_basis", "operation", "valid_from", "valid_until", "consumer", "" */

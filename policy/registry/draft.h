@@ -32,7 +32,7 @@ ehis_err registry_draft_owner(struct registry_draft *d, const struct registry_ow
 ehis_err registry_draft_service(struct registry_draft *d, const struct registry_service *s) EHIS_MUST_USE;
 ehis_err registry_draft_rules(struct registry_draft *d, struct span service, const struct registry_rule_text *rules, size_t count) EHIS_MUST_USE;
 
-struct registry_term_of { /* of the statement */
+struct registry_validity { /* of a statement */
     struct span instance;
     int64_t not_before_ms, not_after_ms;
     uint64_t grace_ms;
@@ -40,7 +40,7 @@ struct registry_term_of { /* of the statement */
 };
 /* Appends an unsigned document of version previous + 1 (1 where previous is NULL). previous must be signed; its statement and chain are
  * carried on. The result has been read back: REGISTRY_CONTENT with the place. */
-ehis_err registry_build(const struct registry_draft *d, const struct registry_term_of *of, const struct registry *previous, struct buf *out,
+ehis_err registry_build(const struct registry_draft *d, const struct registry_validity *of, const struct registry *previous, struct buf *out,
                         struct ehis_why *why) EHIS_MUST_USE;
 /* Appends the document with the operator's signature put in; a signature that stands there is replaced. */
 ehis_err registry_sign(struct span document, const struct sign_key *operator_key, struct buf *out, struct ehis_why *why) EHIS_MUST_USE;

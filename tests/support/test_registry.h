@@ -33,7 +33,7 @@ void test_registry_service(struct test_registry *t, const char *id, const char *
 /* Adds a rule; its purposes and legal bases become terms. */
 void test_registry_rule(struct test_registry *t, const char *service, const struct test_rule *rule);
 void test_registry_drop_rules(struct test_registry *t, const char *service);
-/* Changes keys: the newest of this use. 0 = not. The old private key stays in the owner until a new one is made. */
+/* Changes keys: the newest of this use. 0 = not. The old private keys stay good until free. */
 void test_registry_retire(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms);
 void test_registry_revoke(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms);
 void test_registry_new_key(struct test_registry *t, const char *owner, enum key_use use /* SIGN or SEAL */, int64_t not_before_ms);
