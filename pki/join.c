@@ -6,7 +6,7 @@
 #include "pki/csr.h"
 #include "pki/keyfile.h"
 #include "pki/profile_priv.h"
-#include "proto/wire/scan.h"
+#include "proto/wire/codec.h"
 #include <openssl/err.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -21,48 +21,27 @@ struct proved { /* a key with its proof; while one is made, in buffers of the ma
     struct span proof;
 };
 
-/* Canonical protobuf by hand: five fields of two kinds do not need more. */
-static ehis_err put_varint(struct buf *out, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        EHIS_TRY(buf_put_u8(out, (uint8_t)(v | 0x80)));
-    return buf_put_u8(out, (uint8_t)v);
-}
-
-static ehis_err put_number(struct buf *out, unsigned field, uint64_t v)
-{
-    EHIS_TRY(put_varint(out, field << 3));
-    return put_varint(out, v);
-}
-
-static ehis_err put_bytes(struct buf *out, unsigned field, struct span s)
-{
-    EHIS_TRY(put_varint(out, field << 3 | 2));
-    EHIS_TRY(put_varint(out, s.len));
-    return buf_put_span(out, s);
-}
-
 /* A JoinKey; without its proof for the core. */
 static ehis_err put_key(struct buf *out, const struct proved *p, bool is_core)
 {
     struct buf key, join_key;
     buf_init(&key, PKI_JOIN_MAX_BYTES);
     buf_init(&join_key, PKI_JOIN_MAX_BYTES);
-    ehis_err err = put_bytes(&key, 1, span_of(p->key.id.b, HASH_BYTES));
+    ehis_err err = codec_put_bytes(&key, 1, span_of(p->key.id.b, HASH_BYTES));
     if (err == EHIS_OK)
-        err = put_number(&key, 2, p->key.use);
+        err = codec_put_number(&key, 2, p->key.use);
     if (err == EHIS_OK)
-        err = put_number(&key, 3, p->key.algorithm);
+        err = codec_put_number(&key, 3, p->key.algorithm);
     if (err == EHIS_OK)
-        err = put_bytes(&key, 4, p->key.public_key);
+        err = codec_put_bytes(&key, 4, p->key.public_key);
     if (err == EHIS_OK)
-        err = put_number(&key, 5, (uint64_t)p->key.not_before_ms);
+        err = codec_put_number(&key, 5, (uint64_t)p->key.not_before_ms);
     if (err == EHIS_OK)
-        err = put_bytes(&join_key, 1, buf_span(&key));
+        err = codec_put_bytes(&join_key, 1, buf_span(&key));
     if (err == EHIS_OK && !is_core)
-        err = put_bytes(&join_key, 2, p->proof);
+        err = codec_put_bytes(&join_key, 2, p->proof);
     if (err == EHIS_OK)
-        err = put_bytes(out, 2, buf_span(&join_key));
+        err = codec_put_bytes(out, 2, buf_span(&join_key));
     buf_fini(&key);
     buf_fini(&join_key);
     return err;
@@ -70,11 +49,11 @@ static ehis_err put_key(struct buf *out, const struct proved *p, bool is_core)
 
 static ehis_err put_request(struct buf *out, struct span id, const struct proved *keys, size_t count, struct span csr, int64_t created_ms, bool is_core)
 {
-    EHIS_TRY(put_bytes(out, 1, id));
+    EHIS_TRY(codec_put_bytes(out, 1, id));
     for (size_t i = 0; i < count; i++)
         EHIS_TRY(put_key(out, &keys[i], is_core));
-    EHIS_TRY(put_bytes(out, 3, csr));
-    return put_number(out, 4, (uint64_t)created_ms);
+    EHIS_TRY(codec_put_bytes(out, 3, csr));
+    return codec_put_number(out, 4, (uint64_t)created_ms);
 }
 
 static const EVP_MD *proof_digest(const EVP_PKEY *k) { return EVP_PKEY_get_base_id(k) == EVP_PKEY_ED25519 ? NULL : EVP_sha256(); }

@@ -147,7 +147,7 @@ static ehis_err crl_take(struct loading *l, X509_CRL *crl, struct ehis_why *why)
         return ehis_fail(why, EHIS_E_CRL_SEVERAL, "%s", name);
     EHIS_TRY(check_crl_time(l, crl, name, &until, why));
     const struct authority *before = l->previous ? authority_find(l->previous, &a->id) : NULL;
-    if (before && (number < before->crl_number || (number == before->crl_number && X509_CRL_cmp(crl, before->crl) != 0)))
+    if (before && (number < before->crl_number || (number == before->crl_number && X509_CRL_match(crl, before->crl) != 0)))
         return ehis_fail(why, EHIS_E_CRL_OLDER, "%s: number %llu after %llu", name, (unsigned long long)number, (unsigned long long)before->crl_number);
     if (X509_STORE_add_crl(l->t->store, crl) != 1 || X509_CRL_up_ref(crl) != 1)
         return EHIS_E_NO_MEMORY;
