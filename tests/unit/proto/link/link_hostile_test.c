@@ -6,6 +6,8 @@
 #include <malloc.h>
 #include <unistd.h>
 #include <openssl/err.h>
+#include <openssl/kdf.h>
+#include <openssl/core_names.h>
 
 static uint8_t bytes[2 * 1024 * 1024];
 
@@ -406,6 +408,103 @@ static void key_updates_have_a_budget_between_frames(void **state)
     end_fini(&server);
 }
 
+static uint8_t traffic_secret[32]; /* of the raw client, TLS_AES_128_GCM_SHA256 */
+
+static void on_keylog(const SSL *ssl, const char *line)
+{
+    const char *label = "CLIENT_TRAFFIC_SECRET_0 ";
+    (void)ssl;
+    if (strncmp(line, label, strlen(label)) == 0)
+        assert_int_equal(hex_from_text(span_str(line + strlen(label) + 65), traffic_secret, 32), EHIS_OK);
+}
+
+/* HKDF-Expand-Label of RFC 8446 7.1 with an empty context. */
+static void expand_label(const char *label, uint8_t *out, size_t n)
+{
+    uint8_t info[32] = {(uint8_t)(n >> 8), (uint8_t)n, (uint8_t)(6 + strlen(label))};
+    size_t len = 3 + (size_t)snprintf((char *)info + 3, sizeof info - 3, "tls13 %s", label);
+    int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+    char digest[] = "SHA256";
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode), OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, traffic_secret, 32),
+                                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, len + 1), OSSL_PARAM_construct_end()};
+    assert_int_equal(EVP_KDF_derive(ctx, out, n, params), 1); /* the empty context's length byte is the NUL */
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+}
+
+/* A record of our own making, as OpenSSL never sends one: any content length, none too. */
+static size_t make_record(uint8_t *out, uint64_t number, const uint8_t *content, size_t n)
+{
+    uint8_t key[16], iv[12], plain[64];
+    int len;
+    expand_label("key", key, sizeof key);
+    expand_label("iv", iv, sizeof iv);
+    for (int i = 0; i < 8; i++)
+        iv[4 + i] ^= (uint8_t)(number >> (56 - 8 * i));
+    memcpy(plain, content, n);
+    plain[n] = 0x17;
+    memcpy(out, "\x17\x03\x03", 4);
+    out[4] = (uint8_t)(n + 17);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    assert_int_equal(EVP_EncryptInit_ex2(ctx, EVP_aes_128_gcm(), key, iv, NULL), 1);
+    EVP_EncryptUpdate(ctx, NULL, &len, out, 5);
+    EVP_EncryptUpdate(ctx, out + 5, &len, plain, (int)n + 1);
+    EVP_EncryptFinal_ex(ctx, out + 5 + len, &len);
+    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, out + 5 + n + 1);
+    EVP_CIPHER_CTX_free(ctx);
+    return 5 + n + 17;
+}
+
+/* A frame of 40 bytes, a byte a record, with so many empty records before each. */
+static void send_between_empty_records(struct raw *r, struct end *server, uint64_t *number, size_t empty)
+{
+    uint8_t frame[64], record[128];
+    size_t n = raw_frame(frame, TYPE_DATA, 35);
+    for (size_t i = 0; i < n && !server->is_faulted && !server->is_ended; i++) {
+        for (size_t k = 0; k < empty; k++) {
+            size_t len = make_record(record, (*number)++, frame, 0);
+            assert_int_equal(send(r->fd, record, len, MSG_NOSIGNAL), len);
+        }
+        size_t len = make_record(record, (*number)++, frame + i, 1);
+        assert_int_equal(send(r->fd, record, len, MSG_NOSIGNAL), len);
+        rig_turn();
+    }
+}
+
+static void empty_records_have_a_budget_between_frames(void **state)
+{
+    (void)state;
+    SSL_CTX *ctx = test_ca_context(&rig.ca, "ehis:AZ/GOV/TAX/office", false);
+    SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_keylog_callback(ctx, on_keylog);
+    for (size_t empty = 1; empty <= 40; empty += empty == 1 ? 1 : 38) {
+        struct end server = {0};
+        struct raw r;
+        uint64_t number = 0;
+        raw_open(&r, &server, ctx);
+        assert_true(raw_shake(&r));
+        send_between_empty_records(&r, &server, &number, 0);
+        run_until(server.frames == 1, 1000);
+        send_between_empty_records(&r, &server, &number, empty); /* 40, 80, and 40 in a row */
+        if (empty == 1) {
+            run_until(server.frames == 2, 1000);
+            send_between_empty_records(&r, &server, &number, empty);
+            run_until(server.frames == 3, 1000); /* counted from the last frame */
+        } else {
+            raw_close(&r);
+            expect_end(&server, LINK_END_RENEGOTIATION, EHIS_E_LINK_KEY_UPDATES, 3000);
+            assert_int_equal(server.frames, 1);
+        }
+        if (empty == 1)
+            raw_close(&r);
+        end_fini(&server);
+    }
+    SSL_CTX_free(ctx);
+}
+
 static void a_changed_record_ends_the_link(void **state)
 {
     (void)state;
@@ -483,6 +582,7 @@ int main(void)
         T(a_ping_is_answered_with_its_token_and_a_bad_one_ends_the_link),
         T(a_ping_flood_without_reading_ends_the_link),
         T(key_updates_have_a_budget_between_frames),
+        T(empty_records_have_a_budget_between_frames),
         T(a_changed_record_ends_the_link),
         T(a_flooding_link_does_not_starve_another),
     };

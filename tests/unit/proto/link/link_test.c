@@ -3,6 +3,7 @@
 /* Two links that keep to the rules. */
 #include "tests/unit/proto/link/link_rig.h"
 #include <malloc.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static uint8_t big[1024 * 1024];
@@ -267,7 +268,12 @@ static void links_end_at_once_in_every_state(void **state)
 static void a_thousand_idle_sessions_are_measured(void **state)
 {
     (void)state;
-    enum { COUNT = 250 };
+    enum { COUNT = 500 };
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    if (files.rlim_cur < 2 * COUNT + 64 || setrlimit(RLIMIT_NOFILE, &files) != 0)
+        skip();
     static struct end servers[COUNT], clients[COUNT];
     memset(servers, 0, sizeof servers);
     memset(clients, 0, sizeof clients);
