@@ -148,7 +148,7 @@ static void deliver(struct link *l, int64_t now)
         l->frame_at = 0;
         l->key_updates = l->empty_records = 0;
         l->stats.frames_in++;
-        if (!link_ping_take(l, &f) && link_reads(l))
+        if (!link_ping_take(l, &f))
             l->events.on_frame(l->arg, l, f.type, f.payload);
     }
     if (l->in.len == 0)

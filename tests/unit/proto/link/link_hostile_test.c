@@ -304,7 +304,7 @@ static void a_peer_that_reads_by_drops_hits_the_drain_deadline_too_and_so_does_a
     for (int is_closing = 0; is_closing < 2; is_closing++) {
         struct end server = {0};
         struct raw r;
-        uint8_t drop[64];
+        static uint8_t drop[16384];
         rig.limits.drain_ms = 300;
         rig.limits.output_max_bytes = 16 * 1024 * 1024;
         raw_open_trusted(&r, &server, rig.client_ctx);
@@ -517,6 +517,26 @@ static void a_changed_record_ends_the_link(void **state)
     end_fini(&server);
 }
 
+static void answer_at_length(struct end *e, uint8_t type, struct span payload)
+{
+    (void)payload;
+    if (type == TYPE_DATA)
+        end_send(e, TYPE_DATA, bytes, 200000);
+}
+
+static void writing_to_a_peer_that_is_gone_raises_no_signal(void **state)
+{
+    (void)state;
+    struct end server = {.on_frame = answer_at_length};
+    struct raw r;
+    raw_open_trusted(&r, &server, rig.client_ctx);
+    raw_write(&r, bytes, raw_frame(bytes, TYPE_DATA, 10));
+    raw_close(&r); /* SIGPIPE has its default: it would end this program */
+    expect_end(&server, LINK_END_TRUNCATED, EHIS_E_LINK_TRUNCATED, 1000);
+    assert_int_equal(server.frames, 2);
+    end_fini(&server);
+}
+
 static void answer(struct end *e, uint8_t type, struct span payload)
 {
     if (type == TYPE_DATA)
@@ -529,6 +549,7 @@ static void a_flooding_link_does_not_starve_another(void **state)
     (void)state;
     struct end flooded = {0}, server = {.on_frame = answer}, client = {0};
     struct raw r;
+    rig.limits.turn_bytes = 8192;
     raw_open_trusted(&r, &flooded, rig.client_ctx);
     rig_trusted_pair(&server, &client);
     size_t n = raw_frame(bytes, TYPE_DATA, 50), all = n;
@@ -584,6 +605,7 @@ int main(void)
         T(key_updates_have_a_budget_between_frames),
         T(empty_records_have_a_budget_between_frames),
         T(a_changed_record_ends_the_link),
+        T(writing_to_a_peer_that_is_gone_raises_no_signal),
         T(a_flooding_link_does_not_starve_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
