@@ -106,9 +106,9 @@ static bool parse_line(size_t number, struct span line, struct issued_list *l, e
 ehis_err issued_parse(struct span text, struct issued_list *out, struct ehis_why *why)
 {
     struct issued_list l = {0};
-    ehis_err err = EHIS_E_AUTHORITY_DATABASE;
     size_t number = 0;
     while (text.len) {
+        ehis_err err = EHIS_E_AUTHORITY_DATABASE;
         const uint8_t *end = memchr(text.p, '\n', text.len);
         size_t n = end ? (size_t)(end - text.p) : 0;
         number++;
@@ -120,7 +120,7 @@ ehis_err issued_parse(struct span text, struct issued_list *out, struct ehis_why
     }
     if (number < 2) {
         issued_fini(&l);
-        return ehis_fail(why, err, "issued.txt ends after line %zu", number);
+        return ehis_fail(why, EHIS_E_AUTHORITY_DATABASE, "issued.txt ends after line %zu", number);
     }
     *out = l;
     return EHIS_OK;

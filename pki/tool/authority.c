@@ -52,14 +52,12 @@ ehis_err run_keygen(struct cli *c, struct ehis_why *why)
 }
 
 /* Issues, writes --out and says what was issued. */
-static ehis_err issue(struct cli *c, struct span csr, enum pki_kind kind, struct span id, struct ehis_why *why)
+static ehis_err issue(struct cli *c, uint64_t days, struct span csr, enum pki_kind kind, struct span id, struct ehis_why *why)
 {
-    uint64_t days;
     struct pki_authority *a;
     struct pki_leaf leaf;
     struct buf chain;
     bool is_dry = cli_has(c, "dry-run");
-    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
     EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
     buf_init(&chain, PKI_CA_FILE_MAX_BYTES);
     ehis_err err = pki_authority_issue(a, csr, kind, id, (unsigned)days, clock_wall_ms(&clock_system), is_dry, &chain, &leaf, why);
@@ -77,12 +75,14 @@ ehis_err run_issue(struct cli *c, struct ehis_why *why)
 {
     struct buf request;
     struct pki_join join;
+    uint64_t days;
+    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
     buf_init(&request, PKI_JOIN_MAX_BYTES);
     ehis_err err = file_read(cli_get(c, "request"), PKI_JOIN_MAX_BYTES, &request, why);
     if (err == EHIS_OK)
         err = pki_join_read(buf_span(&request), &join, why);
     if (err == EHIS_OK)
-        err = issue(c, join.csr, join.kind, join.id, why);
+        err = issue(c, days, join.csr, join.kind, join.id, why);
     buf_fini(&request);
     return err;
 }
@@ -96,13 +96,15 @@ static ehis_err on_csr(void *arg, struct span der, struct ehis_why *why)
 ehis_err run_sign_csr(struct cli *c, struct ehis_why *why)
 {
     struct buf text, der;
+    uint64_t days;
+    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
     buf_init(&text, 4 * PKI_CSR_MAX_BYTES);
     buf_init(&der, PKI_CSR_MAX_BYTES);
     ehis_err err = file_read(cli_get(c, "csr"), 4 * PKI_CSR_MAX_BYTES, &text, why);
     if (err == EHIS_OK)
         err = pki_pem_each(buf_span(&text), "CERTIFICATE REQUEST", 1, on_csr, &der, why);
     if (err == EHIS_OK)
-        err = issue(c, buf_span(&der), cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM, span_str(cli_word(c, 0)), why);
+        err = issue(c, days, buf_span(&der), cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM, span_str(cli_word(c, 0)), why);
     buf_fini(&text);
     buf_fini(&der);
     return err;

@@ -238,3 +238,14 @@ void forge_pki_fini(struct forge_pki *p)
     buf_fini(&p->ca);
     buf_fini(&p->crls);
 }
+
+void forge_mutate(struct buf *b, struct span script)
+{
+    for (; script.len >= 3 && b->len; script = span_of(script.p + 3, script.len - 3)) {
+        size_t at = (size_t)be_get(script.p, 2) % b->len;
+        if (script.p[2])
+            b->p[b->start + at] ^= script.p[2];
+        else
+            b->len = at;
+    }
+}

@@ -58,3 +58,7 @@ struct forge_pki {
 void forge_pki_init(struct forge_pki *p, X509 *revoked);
 void forge_pki_lists(struct forge_pki *p, X509 *revoked, uint64_t number); /* makes crls anew */
 void forge_pki_fini(struct forge_pki *p);
+
+/* For fuzz targets, so that no certificate needs to be kept: script is three bytes a step, u16 place and u8: the byte at this place is
+ * turned by it, or with 0 everything from there is cut off. */
+void forge_mutate(struct buf *b, struct span script);

@@ -267,6 +267,10 @@ static void a_damaged_list_of_certificates_is_refused_with_its_line(void **state
     assert_int_equal(issued_print(&l, &again), EHIS_OK);
     assert_true(span_eq(buf_span(&text), buf_span(&again)));
     issued_fini(&l);
+    for (size_t n = sizeof head; n < text.len; n++) /* cut in the first certificate, or in one after a good one */
+        assert_int_equal(issued_parse(span_of(text.p + text.start, n), &l, NULL), EHIS_E_AUTHORITY_DATABASE);
+    assert_int_equal(buf_put_u8(&text, 'c'), EHIS_OK);
+    assert_int_equal(issued_parse(buf_span(&text), &l, NULL), EHIS_E_AUTHORITY_DATABASE);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct ehis_why why;
         buf_clear(&text);
