@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "gateway/app/options.h"
+
+#define AT(field) offsetof(struct gateway_options, field)
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+#define GIB (1024ull * 1024u * 1024u)
+#define HOUR_MS 3600000u
+
+/* path, type, field, default, min, max, choices, reloadable, sentence */
+static const struct settings_option options[] = {
+    {"name", SETTING_TEXT, AT(name), NULL, 3, 129, NULL, false, "This gateway's identifier, INSTANCE/NAME, as in its certificate and in the registry."},
+    {"listen", SETTING_LIST, AT(listen), "[\"127.0.0.1:7400\"]", 1, 8, NULL, false, "Addresses that systems connect to, host:port or [host]:port."},
+    {"tls.chain", SETTING_PATH, AT(tls_chain), NULL, 1, 4096, NULL, true, "PEM file with this gateway's certificate and its intermediates."},
+    {"tls.key", SETTING_PATH, AT(tls_key), NULL, 1, 4096, NULL, true, "PEM file with the certificate's private key, mode 0600."},
+    {"tls.ca", SETTING_PATH, AT(ca), NULL, 1, 4096, NULL, true, "PEM file with the authorities that issue systems' certificates."},
+    {"tls.crls", SETTING_PATHS, AT(crls), NULL, 1, 8, NULL, true, "PEM files with a current revocation list of every authority; without one nobody is let in."},
+    {"sign_key", SETTING_PATH, AT(sign_key), NULL, 1, 4096, NULL, true, "Key file that signs receipts, mode 0600; its public key stands in the registry."},
+    {"registry.file", SETTING_PATH, AT(registry), NULL, 1, 4096, NULL, true, "The signed registry document."},
+    {"registry.operator_keys", SETTING_LIST, AT(operator_keys), NULL, 1, 8, NULL, true, "Public keys (64 hexadecimal digits) that may sign the registry."},
+    {"journal.dir", SETTING_PATH, AT(journal_dir), NULL, 1, 4096, NULL, false, "Folder of the journal, locked while the gateway runs; put it on a disk of its own."},
+    {"journal.segment_bytes", SETTING_BYTES, AT(segment_bytes), "64MiB", 1 * MIB, 1 * GIB, NULL, false, "Size of one pre-written segment."},
+    {"journal.segments_max", SETTING_COUNT, AT(segment_count_max), "64", 3, 65536, NULL, false, "Live segments at most; beyond them senders are told BUSY."},
+    {"journal.group_max_bytes", SETTING_BYTES, AT(group_max_bytes), "8MiB", 64 * KIB, 256 * MIB, NULL, false, "Largest group that is made durable at once; at most half a segment."},
+    {"journal.reserve_bytes", SETTING_BYTES, AT(journal_reserve_bytes), "256MiB", 0, 1024 * GIB, NULL, false, "Free space of the volume below which no new segment is made."},
+    {"limits.frame_max_bytes", SETTING_BYTES, AT(frame_max_bytes), "1MiB", 64 * KIB, 16 * MIB, NULL, false, "Largest frame, type and payload."},
+    {"limits.output_max_bytes", SETTING_BYTES, AT(output_max_bytes), "4MiB", 64 * KIB, 256 * MIB, NULL, false, "Output that may wait for one session."},
+    {"limits.sessions_max", SETTING_COUNT, AT(sessions_max), "10000", 1, 1000000, NULL, true, "Connections at most."},
+    {"limits.sessions_per_system", SETTING_COUNT, AT(sessions_per_system), "16", 1, 1024, NULL, true, "Sessions of one system at most."},
+    {"limits.half_open_max", SETTING_COUNT, AT(half_open_max), "2000", 1, 100000, NULL, true, "Connections that have not said HELLO yet, at most."},
+    {"limits.half_open_per_source", SETTING_COUNT, AT(half_open_per_source), "64", 1, 100000, NULL, true, "The same from one network address."},
+    {"limits.window_messages", SETTING_COUNT, AT(window_messages), "1024", 1, 65536, NULL, false, "Unanswered SUBMITs of one session at most."},
+    {"limits.window_bytes", SETTING_BYTES, AT(window_bytes), "8MiB", 64 * KIB, 1 * GIB, NULL, false, "Their bytes at most."},
+    {"limits.stored_messages_max", SETTING_COUNT, AT(stored_messages_max), "100000", 16, 10000000, NULL, true, "Unfinished messages from or for one system at most."},
+    {"limits.stored_bytes_max", SETTING_BYTES, AT(stored_bytes_max), "256MiB", 1 * MIB, 1024 * GIB, NULL, true, "Sealed bytes of them at most."},
+    {"limits.streams_max", SETTING_COUNT, AT(streams_max), "256", 1, 65536, NULL, true, "Streams of one system at most."},
+    {"limits.calls_max", SETTING_COUNT, AT(calls_max), "1024", 1, 65536, NULL, true, "Requests in flight that one system waits for, at most."},
+    {"limits.known_calls_max", SETTING_COUNT, AT(known_calls_max), "100000", 16, 10000000, NULL, true, "Recent waiting calls of one system remembered for duplicates, at most."},
+    {"limits.subscriptions_max", SETTING_COUNT, AT(subscriptions_max), "256", 1, 65536, NULL, true, "Subscriptions of one system at most."},
+    {"limits.attempts_max", SETTING_COUNT, AT(attempts_max), "5", 1, 100, NULL, true, "Deliveries of one stream message before it is dead-lettered."},
+    {"deadlines.handshake", SETTING_DURATION, AT(handshake_ms), "10s", 100, 60000, NULL, true, "TLS handshake, from the connection on."},
+    {"deadlines.first_frame", SETTING_DURATION, AT(first_frame_ms), "10s", 100, 60000, NULL, true, "First whole frame after the handshake."},
+    {"deadlines.frame", SETTING_DURATION, AT(frame_ms), "30s", 100, 600000, NULL, true, "A whole frame, from its first byte."},
+    {"deadlines.drain_output", SETTING_DURATION, AT(drain_output_ms), "30s", 100, 600000, NULL, true, "Output that a peer does not take."},
+    {"deadlines.ping_every", SETTING_DURATION, AT(ping_every_ms), "5s", 100, 60000, NULL, true, "Pause after which a silent peer is asked."},
+    {"deadlines.ping_timeout", SETTING_DURATION, AT(ping_timeout_ms), "15s", 200, 120000, NULL, true, "Silence after which a peer is taken for dead."},
+    {"deadlines.stop", SETTING_DURATION, AT(stop_ms), "20s", 100, 1 * HOUR_MS, NULL, true, "Draining at SIGTERM takes at most this long."},
+    {"admin.socket", SETTING_PATH, AT(admin_socket), "ehis-gateway.sock", 1, 100, NULL, false, "Unix socket for status and metrics, mode 0600."},
+    {"log.level", SETTING_CHOICE, AT(log_level), "info", 0, 0, "debug|info|notice|warn|error", true, "Lowest level of log lines on standard error."},
+};
+
+const struct settings_table gateway_options_table = {
+    .title = "ehis-gateway", .options = options, .count = sizeof options / sizeof *options, .struct_bytes = sizeof(struct gateway_options)};
