@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* One gateway's sessions, shared by the files of this folder. */
+#pragma once
+#include "gateway/session/sessions.h"
+#include "proto/wire/frame.h"
+
+#define SLOT_BITS 20 /* a session's id: its slot in the low bits, a rising count above */
+#define LISTENERS_MAX 8
+
+struct session {
+    struct sessions *all;
+    struct session *next, *prev; /* of all->live */
+    struct link *link;
+    session_id id; /* 0: HELLO has not come */
+    enum frame_state state;
+    bool is_half_open, is_noted, is_suspended, is_closing;
+    struct pki_peer peer;
+    uint32_t unanswered; /* SUBMITs */
+    uint64_t unanswered_bytes;
+    uint64_t registry_version; /* that the system holds, as far as we know */
+    ehis_err end_code;
+    uint32_t statements_first, statements_last; /* + 1, in all->statements; 0 = none */
+    size_t statement_bytes;
+};
+/* A receipt or skip that waits for its signature. */
+struct statement {
+    session_id session;
+    uint32_t next; /* of the same session, + 1 */
+    bool is_skip;
+    uint8_t state;
+    uint32_t code;
+    int64_t time_ms;
+    struct hash digest, leaf;
+    uint8_t stream[16];
+    uint64_t number, delivery;
+    size_t text_at, sender_len, recipient_len, ack_len; /* in all->statement_text */
+};
+struct sessions {
+    struct loop *loop;
+    const struct clock *clock;
+    char gateway[IDENTIFIER_MAX_BYTES + 1];
+    struct sessions_limits limits;
+    struct sessions_identity identity;
+    struct exchange *exchange;
+    struct session *live;
+    struct session **slots;
+    uint32_t slot_count, slot_next;
+    uint64_t id_count;
+    struct { int fd; struct loop_io *io; } listeners[LISTENERS_MAX];
+    size_t listener_count;
+    struct loop_timer *accept_again;
+    bool is_draining, is_flush_due;
+    struct statement *statements;
+    struct hash *leaves;
+    size_t statement_count, statement_cap;
+    struct buf statement_text, payload, item;
+    struct tree tree;
+    struct session **touched;
+    size_t touched_count, touched_cap;
+    struct { struct span system; struct buf bytes; uint64_t version, have; } part; /* the last part made: many sessions of one system */
+    int64_t refusals_until_ms;
+    uint32_t refusals_left;
+    struct sessions_status status;
+};
+
+extern const struct link_events session_events;
+struct session *session_find(const struct sessions *s, session_id id);
+void session_set_state(struct session *x, enum frame_state state);
+void session_fail(struct session *x, ehis_err err, uint8_t frame_type, const struct ehis_why *why);
+/* A SUBMIT has its answer. */
+void session_answered(struct session *x);
+void session_push_registry(struct session *x, uint64_t have_version);
+void session_push_crl(struct session *x);
+void session_recheck(struct session *x, bool is_new_trust);
+void listener_pause(struct sessions *s);

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Receipts and skips wait here until their group is done, then all are leaves of one tree under one signature. */
+#include "base/log.h"
+#include "gateway/session/sessions_priv.h"
+#include "proto/wire/session_frames.h"
+#include "proto/wire/statement.h"
+#include <stdlib.h>
+
+#define STATEMENTS_MAX (1u << 20)
+#define FRAME_SOFT_BYTES (256 * 1024)
+#define STATEMENT_FRAME_BYTES 700 /* one with its path and acknowledgement, for the output bound */
+
+static ehis_err grow(struct sessions *s)
+{
+    size_t cap = s->statement_cap ? s->statement_cap * 2 : 256;
+    if (s->statement_cap >= STATEMENTS_MAX)
+        return EHIS_E_LINK_FULL;
+    struct statement *more = realloc(s->statements, cap * sizeof *more);
+    if (more)
+        s->statements = more;
+    struct hash *leaves = realloc(s->leaves, cap * sizeof *leaves);
+    if (leaves)
+        s->leaves = leaves;
+    if (!more || !leaves)
+        return EHIS_E_NO_MEMORY;
+    s->statement_cap = cap;
+    return EHIS_OK;
+}
+
+static void on_flush_due(void *arg)
+{
+    struct sessions *s = arg;
+    s->is_flush_due = false;
+    sessions_flush(s);
+}
+
+static ehis_err touch(struct sessions *s, struct session *x)
+{
+    if (x->statements_first)
+        return EHIS_OK;
+    if (s->touched_count == s->touched_cap) {
+        size_t cap = s->touched_cap ? s->touched_cap * 2 : 64;
+        struct session **more = realloc(s->touched, cap * sizeof(struct session *));
+        if (!more)
+            return EHIS_E_NO_MEMORY;
+        s->touched = more;
+        s->touched_cap = cap;
+    }
+    s->touched[s->touched_count++] = x;
+    return EHIS_OK;
+}
+
+/* Texts are copied: the caller's are borrowed for the call. */
+static ehis_err add(struct sessions *s, struct session *x, struct statement *t, struct span sender, struct span recipient, struct span ack)
+{
+    if (link_output_bytes(x->link) + x->statement_bytes + STATEMENT_FRAME_BYTES > s->limits.link.output_max_bytes)
+        return EHIS_E_LINK_FULL;
+    if (s->statement_count == s->statement_cap)
+        EHIS_TRY(grow(s));
+    EHIS_TRY(touch(s, x));
+    t->text_at = s->statement_text.len;
+    t->sender_len = sender.len;
+    t->recipient_len = recipient.len;
+    t->ack_len = ack.len;
+    EHIS_TRY(buf_put_span(&s->statement_text, sender));
+    EHIS_TRY(buf_put_span(&s->statement_text, recipient));
+    EHIS_TRY(buf_put_span(&s->statement_text, ack));
+    t->session = x->id;
+    s->leaves[s->statement_count] = t->leaf;
+    s->statements[s->statement_count++] = *t;
+    uint32_t at = (uint32_t)s->statement_count;
+    if (x->statements_first)
+        s->statements[x->statements_last - 1].next = at;
+    else
+        x->statements_first = at;
+    x->statements_last = at;
+    x->statement_bytes += STATEMENT_FRAME_BYTES;
+    if (!s->is_flush_due) {
+        s->is_flush_due = true;
+        loop_later(s->loop, on_flush_due, s);
+    }
+    return EHIS_OK;
+}
+
+static ehis_err send_receipt(void *ctx, session_id id, const struct exchange_receipt *r)
+{
+    struct sessions *s = ctx;
+    struct session *x = session_find(s, id);
+    if (!x)
+        return EHIS_E_LINK_ENDED;
+    struct statement t = {.state = r->state, .code = r->code, .time_ms = r->time_ms, .digest = r->digest};
+    leaf_receipt(&r->digest, span_str(x->peer.leaf.id), r->recipient, r->state, r->code, (uint64_t)r->time_ms, span_str(s->gateway), &t.leaf);
+    EHIS_TRY(add(s, x, &t, (struct span){0}, r->recipient, r->ack));
+    if (r->state == STATE_ACCEPTED || r->state == STATE_REFUSED)
+        session_answered(x);
+    return EHIS_OK;
+}
+
+static ehis_err send_skip(void *ctx, session_id id, const struct exchange_skip *k)
+{
+    struct sessions *s = ctx;
+    struct session *x = session_find(s, id);
+    if (!x)
+        return EHIS_E_LINK_ENDED;
+    struct statement t = {.is_skip = true, .state = k->state, .digest = k->digest, .number = k->number, .delivery = k->delivery};
+    memcpy(t.stream, k->stream, sizeof t.stream);
+    leaf_skip(k->sender, k->recipient, k->stream, k->number, &k->digest, k->state, span_str(s->gateway), &t.leaf);
+    return add(s, x, &t, k->sender, k->recipient, (struct span){0});
+}
+
+static ehis_err write_item(struct sessions *s, const struct statement *t, size_t index)
+{
+    struct hash path[20];
+    struct span where = span_of(path, tree_path(&s->tree, index, path) * HASH_BYTES);
+    const uint8_t *text = buf_span(&s->statement_text).p + t->text_at;
+    struct span sender = span_of(text, t->sender_len), recipient = span_of(text + t->sender_len, t->recipient_len);
+    struct span ack = span_of(text + t->sender_len + t->recipient_len, t->ack_len);
+    buf_clear(&s->item);
+    if (t->is_skip) {
+        struct skip k = {.sender = sender, .recipient = recipient, .number = t->number, .state = t->state, .index = (uint32_t)index, .path = where,
+                         .delivery = t->delivery};
+        memcpy(k.stream, t->stream, sizeof k.stream);
+        memcpy(k.digest, t->digest.b, sizeof k.digest);
+        return skip_write(&k, &s->item);
+    }
+    struct receipt r = {.recipient = recipient, .state = t->state, .code = t->code, .time_ms = (uint64_t)t->time_ms, .index = (uint32_t)index,
+                        .path = where, .ack = ack};
+    memcpy(r.digest, t->digest.b, sizeof r.digest);
+    return receipt_write(&r, &s->item);
+}
+
+/* The statements of one session, in frames of one type each, in order. */
+static ehis_err send_all(struct sessions *s, struct session *x, const struct batch_signature *signature)
+{
+    uint32_t count = 0;
+    uint8_t type = 0;
+    ehis_err err = EHIS_OK;
+    for (uint32_t at = x->statements_first; at && err == EHIS_OK; at = s->statements[at - 1].next) {
+        const struct statement *t = &s->statements[at - 1];
+        uint8_t wanted = t->is_skip ? FRAME_SKIPS : FRAME_RECEIPTS;
+        if (count > 0 && (wanted != type || count == STATEMENT_BATCH_MAX || s->payload.len > FRAME_SOFT_BYTES)) {
+            struct span whole = buf_span(&s->payload);
+            EHIS_TRY(link_send(x->link, type, &whole, 1));
+            count = 0;
+        }
+        if (count == 0) {
+            buf_clear(&s->payload);
+            EHIS_TRY(batch_begin(signature, &s->payload));
+            type = wanted;
+        }
+        EHIS_TRY(write_item(s, t, at - 1));
+        EHIS_TRY(batch_put(buf_span(&s->item), &s->payload));
+        count++;
+    }
+    struct span rest = buf_span(&s->payload);
+    return count ? link_send(x->link, type, &rest, 1) : EHIS_OK;
+}
+
+static ehis_err sign(struct sessions *s, struct batch_signature *out)
+{
+    struct hash root;
+    EHIS_TRY(tree_build(&s->tree, s->leaves, s->statement_count));
+    tree_root(&s->tree, &root);
+    *out = (struct batch_signature){.algorithm = ALGORITHM_ED25519, .size = (uint32_t)s->statement_count};
+    memcpy(out->key_id, sign_key_id(s->identity.sign_key)->b, sizeof out->key_id);
+    sign_root(s->identity.sign_key, out->size, &root, out->signature);
+    s->status.signatures++;
+    s->status.statements_signed += s->statement_count;
+    return EHIS_OK;
+}
+
+/* A session whose statements cannot be sent is ended: what it is owed is offered again when it comes back. */
+void sessions_flush(struct sessions *s)
+{
+    if (s->statement_count == 0)
+        return;
+    struct batch_signature signature;
+    ehis_err err = sign(s, &signature);
+    for (size_t i = 0; i < s->touched_count; i++) {
+        struct session *x = s->touched[i];
+        if (!x)
+            continue;
+        ehis_err sent = err == EHIS_OK ? send_all(s, x, &signature) : err;
+        x->statements_first = x->statements_last = 0;
+        x->statement_bytes = 0;
+        if (sent != EHIS_OK && sent != EHIS_E_LINK_ENDED)
+            session_fail(x, sent, 0, NULL);
+    }
+    s->statement_count = s->touched_count = 0;
+    buf_clear(&s->statement_text);
+}
+
+static ehis_err send_flow(void *ctx, session_id id, const struct exchange_flow *f)
+{
+    struct session *x = session_find(ctx, id);
+    if (!x)
+        return EHIS_E_LINK_ENDED;
+    struct flow frame = {.code = (uint32_t)f->code, .retry_ms = f->retry_ms, .expected = f->expected};
+    if (f->stream)
+        frame.stream = span_of(f->stream, 16);
+    memcpy(frame.digest, f->digest.b, sizeof frame.digest);
+    buf_clear(&x->all->item);
+    EHIS_TRY(flow_write(&frame, &x->all->item));
+    struct span whole = buf_span(&x->all->item);
+    EHIS_TRY(link_send(x->link, FRAME_FLOW, &whole, 1));
+    session_answered(x);
+    return EHIS_OK;
+}
+
+static ehis_err send_delivery(void *ctx, session_id id, const struct exchange_delivery *d)
+{
+    struct session *x = session_find(ctx, id);
+    if (!x)
+        return EHIS_E_LINK_ENDED;
+    struct deliver head = {.delivery = d->delivery, .accepted_ms = (uint64_t)d->accepted_ms, .registry_version = d->registry_version,
+                           .attempt = d->attempt, .is_late = d->is_late};
+    struct span parts[5];
+    for (size_t i = 0; i < d->part_count; i++) {
+        parts[i + 1] = d->envelope_parts[i];
+        head.envelope.len += d->envelope_parts[i].len;
+    }
+    buf_clear(&x->all->item);
+    EHIS_TRY(deliver_write_head(&head, &x->all->item));
+    parts[0] = buf_span(&x->all->item);
+    return link_send(x->link, FRAME_DELIVER, parts, d->part_count + 1);
+}
+
+static ehis_err send_frame(void *ctx, session_id id, uint8_t type, struct span payload)
+{
+    struct session *x = session_find(ctx, id);
+    return x ? link_send(x->link, type, &payload, 1) : EHIS_E_LINK_ENDED;
+}
+
+void sessions_ports(struct sessions *s, struct exchange_ports *ports)
+{
+    ports->send_receipt = send_receipt;
+    ports->send_flow = send_flow;
+    ports->send_delivery = send_delivery;
+    ports->send_skip = send_skip;
+    ports->send_frame = send_frame;
+}
