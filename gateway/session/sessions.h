@@ -24,9 +24,13 @@ struct sessions_identity {
 
 ehis_err sessions_new(struct loop *loop, const struct clock *clock, const char *gateway, const struct sessions_limits *limits, struct sessions **out) EHIS_MUST_USE;
 void sessions_free(struct sessions *s); /* every session has ended */
-/* The core's way out: fills the send_* ports. Then the core itself. */
-void sessions_ports(struct sessions *s, struct exchange_ports *ports);
+/* The core itself, and its way out: the send_* ports of exchange.h. */
 void sessions_set_exchange(struct sessions *s, struct exchange *x);
+ehis_err sessions_send_receipt(struct sessions *s, session_id id, const struct exchange_receipt *r) EHIS_MUST_USE;
+ehis_err sessions_send_flow(struct sessions *s, session_id id, const struct exchange_flow *f) EHIS_MUST_USE;
+ehis_err sessions_send_delivery(struct sessions *s, session_id id, const struct exchange_delivery *d) EHIS_MUST_USE;
+ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exchange_skip *k) EHIS_MUST_USE;
+ehis_err sessions_send_frame(struct sessions *s, session_id id, uint8_t type, struct span payload) EHIS_MUST_USE;
 void sessions_set_limits(struct sessions *s, const struct sessions_limits *limits);
 /* New handshakes use it at once; live sessions are asked again, those that lost their right end (R10); all hear of the new registry and
  * revocation lists. */

@@ -83,9 +83,8 @@ static ehis_err add(struct sessions *s, struct session *x, struct statement *t, 
     return EHIS_OK;
 }
 
-static ehis_err send_receipt(void *ctx, session_id id, const struct exchange_receipt *r)
+ehis_err sessions_send_receipt(struct sessions *s, session_id id, const struct exchange_receipt *r)
 {
-    struct sessions *s = ctx;
     struct session *x = session_find(s, id);
     if (!x)
         return EHIS_E_LINK_ENDED;
@@ -97,9 +96,8 @@ static ehis_err send_receipt(void *ctx, session_id id, const struct exchange_rec
     return EHIS_OK;
 }
 
-static ehis_err send_skip(void *ctx, session_id id, const struct exchange_skip *k)
+ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exchange_skip *k)
 {
-    struct sessions *s = ctx;
     struct session *x = session_find(s, id);
     if (!x)
         return EHIS_E_LINK_ENDED;
@@ -191,9 +189,9 @@ void sessions_flush(struct sessions *s)
     buf_clear(&s->statement_text);
 }
 
-static ehis_err send_flow(void *ctx, session_id id, const struct exchange_flow *f)
+ehis_err sessions_send_flow(struct sessions *s, session_id id, const struct exchange_flow *f)
 {
-    struct session *x = session_find(ctx, id);
+    struct session *x = session_find(s, id);
     if (!x)
         return EHIS_E_LINK_ENDED;
     struct flow frame = {.code = (uint32_t)f->code, .retry_ms = f->retry_ms, .expected = f->expected};
@@ -208,9 +206,9 @@ static ehis_err send_flow(void *ctx, session_id id, const struct exchange_flow *
     return EHIS_OK;
 }
 
-static ehis_err send_delivery(void *ctx, session_id id, const struct exchange_delivery *d)
+ehis_err sessions_send_delivery(struct sessions *s, session_id id, const struct exchange_delivery *d)
 {
-    struct session *x = session_find(ctx, id);
+    struct session *x = session_find(s, id);
     if (!x)
         return EHIS_E_LINK_ENDED;
     struct deliver head = {.delivery = d->delivery, .accepted_ms = (uint64_t)d->accepted_ms, .registry_version = d->registry_version,
@@ -226,17 +224,8 @@ static ehis_err send_delivery(void *ctx, session_id id, const struct exchange_de
     return link_send(x->link, FRAME_DELIVER, parts, d->part_count + 1);
 }
 
-static ehis_err send_frame(void *ctx, session_id id, uint8_t type, struct span payload)
+ehis_err sessions_send_frame(struct sessions *s, session_id id, uint8_t type, struct span payload)
 {
-    struct session *x = session_find(ctx, id);
+    struct session *x = session_find(s, id);
     return x ? link_send(x->link, type, &payload, 1) : EHIS_E_LINK_ENDED;
-}
-
-void sessions_ports(struct sessions *s, struct exchange_ports *ports)
-{
-    ports->send_receipt = send_receipt;
-    ports->send_flow = send_flow;
-    ports->send_delivery = send_delivery;
-    ports->send_skip = send_skip;
-    ports->send_frame = send_frame;
 }
