@@ -11,7 +11,7 @@
 /* path, type, field, default, min, max, choices, reloadable, sentence */
 static const struct settings_option options[] = {
     {"name", SETTING_TEXT, AT(name), NULL, 3, 129, NULL, false, "This gateway's identifier, INSTANCE/NAME, as in its certificate and in the registry."},
-    {"listen", SETTING_LIST, AT(listen), "[\"127.0.0.1:7400\"]", 1, 8, NULL, false, "Addresses that systems connect to, host:port or [host]:port."},
+    {"listen", SETTING_LIST, AT(listen), "127.0.0.1:7400", 1, 8, NULL, false, "Addresses that systems connect to, host:port or [host]:port."},
     {"tls.chain", SETTING_PATH, AT(tls_chain), NULL, 1, 4096, NULL, true, "PEM file with this gateway's certificate and its intermediates."},
     {"tls.key", SETTING_PATH, AT(tls_key), NULL, 1, 4096, NULL, true, "PEM file with the certificate's private key, mode 0600."},
     {"tls.ca", SETTING_PATH, AT(ca), NULL, 1, 4096, NULL, true, "PEM file with the authorities that issue systems' certificates."},
