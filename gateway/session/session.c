@@ -170,7 +170,7 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
              F_SPAN("software", h.software));
     EHIS_TRY(send_hello(x));
     if (s->is_draining)
-        session_fail(x, EHIS_E_GATEWAY_DRAINING, 0, NULL);
+        session_fail(x, EHIS_E_EXCHANGE_DRAINING, 0, NULL);
     return EHIS_OK;
 }
 
@@ -266,7 +266,7 @@ static ehis_err on_submit(struct session *x, struct span payload, struct ehis_wh
     if (x->is_suspended)
         return flow_for(x, payload, readiness(x) == EHIS_OK ? EHIS_E_REGISTRY_STALE : readiness(x), 1000, why);
     if (x->unanswered >= x->all->limits.window_messages)
-        return flow_for(x, payload, EHIS_E_BUSY, 100, why);
+        return flow_for(x, payload, EHIS_E_EXCHANGE_BUSY, 100, why);
     x->unanswered++;
     return exchange_on_submit(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
 }

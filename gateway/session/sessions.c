@@ -123,7 +123,7 @@ void sessions_tick(struct sessions *s)
 
 static void say_goodbye(struct session *x)
 {
-    struct goodbye g = {.code = EHIS_E_GATEWAY_DRAINING, .retry_ms = 1000};
+    struct goodbye g = {.code = EHIS_E_EXCHANGE_DRAINING, .retry_ms = 1000};
     buf_clear(&x->all->item);
     if (x->id == 0 || goodbye_write(&g, &x->all->item) != EHIS_OK)
         return;
@@ -158,4 +158,34 @@ void sessions_status(const struct sessions *s, struct sessions_status *out)
         out->bytes_out += live.bytes_out;
         out->frames_out += live.frames_out;
     }
+}
+
+struct end_order {
+    struct sessions *sessions;
+    session_id id;
+    ehis_err code;
+};
+
+static void on_end_order(void *arg)
+{
+    struct end_order *order = arg;
+    struct session *x = session_find(order->sessions, order->id);
+    if (x)
+        session_fail(x, order->code, 0, NULL);
+    free(order);
+}
+
+/* Later: the core is in the middle of something. */
+void sessions_end(struct sessions *s, session_id id, ehis_err code)
+{
+    struct end_order *order = malloc(sizeof *order);
+    EHIS_ASSERT(order);
+    *order = (struct end_order){s, id, code};
+    loop_later(s->loop, on_end_order, order);
+}
+
+void sessions_abort(struct sessions *s)
+{
+    for (struct session *x = s->live; x; x = x->next)
+        link_abort(x->link);
 }

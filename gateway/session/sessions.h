@@ -30,6 +30,8 @@ ehis_err sessions_send_receipt(struct sessions *s, session_id id, const struct e
 ehis_err sessions_send_flow(struct sessions *s, session_id id, const struct exchange_flow *f) EHIS_MUST_USE;
 ehis_err sessions_send_delivery(struct sessions *s, session_id id, const struct exchange_delivery *d) EHIS_MUST_USE;
 ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exchange_skip *k) EHIS_MUST_USE;
+/* Ends a session after ERROR with this code. */
+void sessions_end(struct sessions *s, session_id id, ehis_err code);
 ehis_err sessions_send_frame(struct sessions *s, session_id id, uint8_t type, struct span payload) EHIS_MUST_USE;
 void sessions_set_limits(struct sessions *s, const struct sessions_limits *limits);
 /* New handshakes use it at once; live sessions are asked again, those that lost their right end (R10); all hear of the new registry and
@@ -46,6 +48,7 @@ void sessions_tick(struct sessions *s);
 /* No new connections; GOODBYE to all. */
 void sessions_drain(struct sessions *s);
 void sessions_close(struct sessions *s); /* all links close in order */
+void sessions_abort(struct sessions *s); /* all links end at once */
 
 struct sessions_status {
     uint32_t sessions, half_open, ready;

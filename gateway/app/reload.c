@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* SIGHUP: a new state whole, or the old one whole (R9). */
+#include "base/log.h"
+#include "gateway/app/gateway.h"
+#include "proto/wire/record.h"
+
+#define REPORT_MAX_BYTES (64 * 1024)
+
+static ehis_err load_options(const struct gateway *g, struct gateway_options *out, struct settings **settings, struct ehis_why *why)
+{
+    struct buf report;
+    buf_init(&report, REPORT_MAX_BYTES);
+    ehis_err err = settings_load(&gateway_options_table, g->settings_file, out, settings, &report);
+    if (err == EHIS_OK)
+        err = settings_diff_fixed(&gateway_options_table, &g->options, out, &report);
+    if (report.len > 0) {
+        struct span s = buf_span(&report);
+        err = ehis_fail(why, EHIS_E_RELOAD_REFUSED, "%s%.*s", err == EHIS_OK ? "needs a restart: " : "", (int)(s.len > 250 ? 250 : s.len), (const char *)s.p);
+        settings_free(*settings);
+        *settings = NULL;
+    }
+    buf_fini(&report);
+    return err;
+}
+
+static ehis_err reload(struct gateway *g, struct ehis_why *why)
+{
+    struct gateway_options options;
+    struct settings *settings = NULL;
+    struct sessions_identity identity = {0};
+    struct sessions_limits limits;
+    struct exchange_bounds bounds;
+    enum log_level level;
+    int64_t expiry_ms = 0;
+    EHIS_TRY(load_options(g, &options, &settings, why));
+    ehis_err err = gateway_identity_load(g, &options, sessions_get_identity(g->sessions), &identity, &expiry_ms, why);
+    if (err == EHIS_OK)
+        err = gateway_registry_keep(g, identity.registry, why);
+    if (err != EHIS_OK) {
+        gateway_identity_free(&identity);
+        settings_free(settings);
+        return err;
+    }
+    /* From here on nothing fails. */
+    if (log_level_from_text(span_str(options.log_level), &level) == EHIS_OK)
+        log_set_level(level);
+    gateway_limits(&options, &limits, &bounds);
+    sessions_set_limits(g->sessions, &limits);
+    exchange_set_bounds(g->exchange, &bounds);
+    exchange_set_registry(g->exchange, identity.registry, clock_wall_ms(g->clock));
+    sessions_set_identity(g->sessions, &identity);
+    settings_free(g->settings);
+    g->settings = settings;
+    g->options = options;
+    g->own_certificate_expiry_ms = expiry_ms;
+    return EHIS_OK;
+}
+
+void gateway_reload(struct gateway *g)
+{
+    struct ehis_why why = {""};
+    ehis_err err = reload(g, &why);
+    const struct sessions_identity *id = sessions_get_identity(g->sessions);
+    struct record r = {.kind = err == EHIS_OK ? RECORD_RELOADED : RECORD_RELOAD_FAILED, .code = (uint32_t)err, .text = span_str(why.text),
+                       .registry_version = registry_version(id->registry)};
+    memcpy(r.registry_hash, registry_hash(id->registry)->b, HASH_BYTES);
+    if (err == EHIS_OK)
+        g->reloads++;
+    else
+        g->reloads_failed++;
+    log_line(err == EHIS_OK ? LOG_NOTICE : LOG_ERROR, err == EHIS_OK ? "reload.done" : "reload.refused", F_ERR(err), F_STR("why", why.text),
+             F_U64("registry_version", registry_version(id->registry)));
+    if (exchange_note(g->exchange, &r, clock_wall_ms(g->clock)) != EHIS_OK)
+        log_line(LOG_WARN, "reload.unrecorded", F_U64("registry_version", registry_version(id->registry)));
+}

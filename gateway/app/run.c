@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* From settings to a running gateway, and down again in order. */
+#include "base/log.h"
+#include "base/secret.h"
+#include "gateway/app/gateway.h"
+#include "proto/wire/record.h"
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define RECORD_MAX_BYTES (256 * 1024)
+#define REPORT_MAX_BYTES (64 * 1024)
+#define SECOND_US 1000000
+#define CARRY_BUDGET 256
+#define CLOSE_US (2 * SECOND_US)
+
+static int64_t now_ms(const struct gateway *g) { return clock_wall_ms(g->clock); }
+
+static void on_durable(void *arg, uint64_t group)
+{
+    struct gateway *g = arg;
+    exchange_on_durable(g->exchange, group, now_ms(g));
+}
+
+/* R11: what cannot be logged does not happen. Nothing more is written, answered or forwarded by this process. */
+static void on_journal_failed(void *arg, ehis_err err)
+{
+    struct gateway *g = arg;
+    log_line(LOG_ERROR, "journal.failed", F_ERR(err), F_STR("action", "stopping at once; a restart recovers from the disk"));
+    g->has_failed = true;
+    loop_stop(g->loop);
+}
+
+static ehis_err note(struct gateway *g, enum record_kind kind)
+{
+    const struct registry *registry = sessions_get_identity(g->sessions)->registry;
+    struct record r = {.kind = kind, .system = span_str(g->options.name), .registry_version = registry_version(registry)};
+    memcpy(r.registry_hash, registry_hash(registry)->b, HASH_BYTES);
+    return exchange_note(g->exchange, &r, now_ms(g));
+}
+
+static void free_segments(struct gateway *g)
+{
+    uint64_t segment;
+    if (journal_release_wanted(g->journal, &segment) && exchange_carry(g->exchange, segment, CARRY_BUDGET, now_ms(g))) {
+        journal_release(g->journal, segment);
+        journal_writer_kick(g->writer);
+    }
+}
+
+static void finish(struct gateway *g)
+{
+    static const char *const stop = "stop";
+    if (exchange_drain(g->exchange) || clock_mono_us(g->clock) >= g->stop_by_us) {
+        log_line(LOG_NOTICE, "gateway.drained", F_STR("next", stop));
+        loop_stop(g->loop);
+    }
+}
+
+static void on_tick(void *arg)
+{
+    struct gateway *g = arg;
+    uint32_t next_ms = exchange_tick(g->exchange, now_ms(g));
+    free_segments(g);
+    if (g->is_stopping) {
+        finish(g);
+        next_ms = 20;
+    }
+    loop_timer_set(g->tick, (int64_t)(next_ms > 50 ? 50 : next_ms) * 1000);
+}
+
+static void on_second(void *arg)
+{
+    struct gateway *g = arg;
+    sessions_tick(g->sessions);
+    loop_timer_set(g->second, SECOND_US);
+}
+
+static void on_signal(void *arg, int number)
+{
+    struct gateway *g = arg;
+    if (number == SIGHUP) {
+        gateway_reload(g);
+    } else if (g->is_stopping) {
+        loop_stop(g->loop);
+    } else {
+        log_line(LOG_NOTICE, "gateway.stopping", F_I64("signal", number));
+        g->is_stopping = true;
+        g->stop_by_us = clock_mono_us(g->clock) + (int64_t)g->options.stop_ms * 1000;
+        sessions_drain(g->sessions);
+        (void)exchange_drain(g->exchange);
+        loop_timer_set(g->tick, 0);
+    }
+}
+
+struct replay {
+    struct exchange *exchange;
+    struct ehis_why *why;
+};
+
+static ehis_err on_entry(void *ctx, const struct journal_entry *e)
+{
+    struct replay *r = ctx;
+    return exchange_replay(r->exchange, e, r->why);
+}
+
+static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
+{
+    struct journal_config config = {.segment_bytes = g->options.segment_bytes,
+                                    .segment_count_max = (uint32_t)g->options.segment_count_max,
+                                    .group_max_bytes = g->options.group_max_bytes,
+                                    .reserve_bytes = g->options.journal_reserve_bytes};
+    struct replay replay = {g->exchange, why};
+    EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &g->disk, why));
+    EHIS_TRY(journal_open(g->disk, &config, g->clock, on_entry, &replay, &g->journal, why));
+    exchange_recovered(g->exchange, now_ms(g));
+    return journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer);
+}
+
+static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
+{
+    struct sessions_limits limits;
+    struct exchange_bounds bounds;
+    struct exchange_ports ports;
+    struct sessions_identity identity;
+    gateway_limits(&g->options, &limits, &bounds);
+    gateway_ports(g, &ports);
+    /* The journal's folder holds the registry that was in force: it must exist before. */
+    struct disk *folder;
+    EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &folder, why));
+    disk_free(folder);
+    EHIS_TRY(gateway_identity_load(g, &g->options, NULL, &identity, &g->own_certificate_expiry_ms, why));
+    ehis_err err = bus_local_new(&g->bus);
+    if (err == EHIS_OK)
+        err = exchange_new(span_str(g->options.name), &bounds, &ports, &g->exchange);
+    if (err == EHIS_OK)
+        err = sessions_new(g->loop, g->clock, g->options.name, &limits, &g->sessions);
+    if (err != EHIS_OK) {
+        gateway_identity_free(&identity);
+        return err;
+    }
+    exchange_set_registry(g->exchange, identity.registry, now_ms(g));
+    sessions_set_exchange(g->sessions, g->exchange);
+    sessions_set_identity(g->sessions, &identity);
+    EHIS_TRY(open_journal(g, why));
+    return gateway_registry_keep(g, sessions_get_identity(g->sessions)->registry, why);
+}
+
+static ehis_err open_doors(struct gateway *g, struct ehis_why *why)
+{
+    const struct admin_source source = {.status = gateway_status_json, .metrics = gateway_metrics, .ctx = g};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        EHIS_TRY(loop_on_signal(g->loop, signals[i], on_signal, g));
+    EHIS_TRY(loop_timer_new(g->loop, on_tick, g, &g->tick));
+    EHIS_TRY(loop_timer_new(g->loop, on_second, g, &g->second));
+    EHIS_TRY(note(g, RECORD_STARTED));
+    EHIS_TRY(admin_start(g->loop, g->options.admin_socket, &source, &g->admin, why));
+    for (size_t i = 0; i < g->options.listen.count; i++)
+        EHIS_TRY(sessions_listen(g->sessions, g->options.listen.items[i], why));
+    loop_timer_set(g->tick, 0);
+    loop_timer_set(g->second, SECOND_US);
+    return EHIS_OK;
+}
+
+/* All links close in order; the loop runs until they have, for a moment at most. */
+static void close_sessions(struct gateway *g)
+{
+    struct sessions_status status;
+    int64_t until = clock_mono_us(g->clock) + CLOSE_US;
+    sessions_close(g->sessions);
+    loop_timer_set(g->second, 20000);
+    for (;;) {
+        sessions_status(g->sessions, &status);
+        if (status.sessions == 0)
+            return;
+        if (clock_mono_us(g->clock) >= until)
+            sessions_abort(g->sessions);
+        loop_run_once(g->loop, true);
+        loop_timer_set(g->second, 20000);
+    }
+}
+
+static ehis_err close_all(struct gateway *g)
+{
+    ehis_err err = g->has_failed ? EHIS_E_JOURNAL_FAILED : EHIS_OK;
+    if (g->has_failed)
+        _exit(1); /* nothing in memory may be believed to be durable any more */
+    if (g->sessions && g->writer) {
+        close_sessions(g);
+        if (note(g, RECORD_STOPPED) != EHIS_OK)
+            log_line(LOG_WARN, "gateway.stop.unrecorded", F_STR("name", g->options.name));
+    }
+    if (g->writer)
+        err = journal_writer_stop(g->writer);
+    admin_stop(g->admin);
+    sessions_free(g->sessions);
+    exchange_free(g->exchange);
+    bus_free(g->bus);
+    journal_close(g->journal);
+    disk_free(g->disk);
+    loop_timer_free(g->tick);
+    loop_timer_free(g->second);
+    loop_free(g->loop);
+    settings_free(g->settings);
+    buf_fini(&g->record);
+    return err;
+}
+
+static ehis_err load_settings(struct gateway *g, struct ehis_why *why)
+{
+    struct buf report;
+    enum log_level level;
+    buf_init(&report, REPORT_MAX_BYTES);
+    ehis_err err = settings_load(&gateway_options_table, g->settings_file, &g->options, &g->settings, &report);
+    struct span s = buf_span(&report);
+    if (s.len > 0)
+        fprintf(stderr, "%.*s", (int)s.len, (const char *)s.p);
+    buf_fini(&report);
+    if (err != EHIS_OK)
+        return ehis_fail(why, err, "%s", g->settings_file);
+    if (log_level_from_text(span_str(g->options.log_level), &level) == EHIS_OK)
+        log_set_level(level);
+    return EHIS_OK;
+}
+
+ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
+{
+    struct gateway g = {.settings_file = settings_file, .clock = &clock_system};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    buf_init(&g.record, RECORD_MAX_BYTES);
+    g.started_ms = now_ms(&g);
+    EHIS_TRY(load_settings(&g, why));
+    ehis_err err = crypto_init(why);
+    if (err == EHIS_OK)
+        err = pki_init(why);
+    if (err == EHIS_OK)
+        err = loop_new(&g.loop);
+    if (err == EHIS_OK)
+        err = open_rooms(&g, why);
+    if (err == EHIS_OK)
+        err = open_doors(&g, why);
+    if (err == EHIS_OK) {
+        log_line(LOG_NOTICE, "gateway.ready", F_STR("name", g.options.name), F_U64("registry_version", registry_version(sessions_get_identity(g.sessions)->registry)));
+        loop_run(g.loop);
+    }
+    ehis_err closed = close_all(&g);
+    return err != EHIS_OK ? err : closed;
+}
