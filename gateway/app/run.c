@@ -51,9 +51,8 @@ static void free_segments(struct gateway *g)
 
 static void finish(struct gateway *g)
 {
-    static const char *const stop = "stop";
     if (exchange_drain(g->exchange) || clock_mono_us(g->clock) >= g->stop_by_us) {
-        log_line(LOG_NOTICE, "gateway.drained", F_STR("next", stop));
+        log_line(LOG_NOTICE, "gateway.drained", F_I64("after_ms", (clock_mono_us(g->clock) - g->stop_by_us) / 1000 + (int64_t)g->options.stop_ms));
         loop_stop(g->loop);
     }
 }

@@ -81,9 +81,9 @@ struct exchange_ports {
 
 ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds, const struct exchange_ports *ports, struct exchange **out) EHIS_MUST_USE;
 void exchange_free(struct exchange *x);
-/* A new registry: the core takes its own reference; sessions of systems that lost their rights are the session layer's. Drops verified roots. */
 /* New bounds; what is stored beyond them stays. */
 void exchange_set_bounds(struct exchange *x, const struct exchange_bounds *bounds);
+/* A new registry: the core takes its own reference; sessions of systems that lost their rights are the session layer's. Drops verified roots. */
 void exchange_set_registry(struct exchange *x, struct registry *r, int64_t now_ms);
 
 /* Recovery: every live entry in order, before anything else; then exchange_recovered. */
