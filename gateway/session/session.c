@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "gateway/session/sessions_priv.h"
 #include "proto/wire/record.h"
+#include "proto/wire/scan.h"
 #include "proto/wire/session_frames.h"
 #include <stdlib.h>
 
