@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The load of the exchange benchmark: senders and receivers as systems of their own over mutual TLS in one thread, which sign, seal, verify
+ * and open every message for real. Prints one JSON object.
+ *   exchange_load DIR PORT MODE SECONDS PAIRS WINDOW BATCH      MODE: stream | call;  BATCH: envelopes under one signature at most
+ * DIR (made by the script `exchange`): ca.crt, crl.pem, registry.pb, operator.pub (hex), s<k>/ and r<k>/ with keys and tls.crt. */
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/disk.h"
+#include "pki/keyfile.h"
+#include "pki/tls.h"
+#include "policy/decide/decide.h"
+#include "proto/crypto/seal.h"
+#include "proto/link/link.h"
+#include "proto/wire/session_frames.h"
+#include "proto/wire/statement.h"
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define PAIRS_MAX 64
+#define WINDOW_MAX 1024
+#define BODY_BYTES 1024
+#define SAMPLES_MAX 4000000
+#define WARMUP_US 1000000
+
+#define MUST(expr)                                                                              \
+    do {                                                                                        \
+        ehis_err must_err_ = (expr);                                                            \
+        if (must_err_ != EHIS_OK) {                                                             \
+            fprintf(stderr, "%s:%d: %s: %s: %s\n", __FILE__, __LINE__, #expr, ehis_err_name(must_err_), why.text); \
+            exit(1);                                                                            \
+        }                                                                                       \
+    } while (0)
+
+static struct ehis_why why;
+static struct loop *loop;
+static struct registry *registry;
+static char gateway_id[256];
+static int pairs, window, batch_max, seconds, port;
+static bool is_call;
+static int64_t started_us, measured_from_us, measured_until_us;
+
+struct item { /* a message in flight */
+    struct hash digest;
+    int64_t sent_us;
+    uint64_t number;
+    uint8_t exchange_id[16];
+    bool is_used, is_accepted, is_finished;
+};
+struct end {
+    char id[64], peer_service[96], dir[512];
+    bool is_sender;
+    int k;
+    struct link *link;
+    struct sign_key *sign;
+    struct seal_key *seal;
+    struct seal_context *context;
+    struct seal_cache *opened;
+    struct root_cache *roots, *receipt_roots;
+    struct pki_trust *trust;
+    SSL_CTX *tls;
+    uint8_t stream[16];
+    uint64_t next, settled;
+    struct item items[WINDOW_MAX];
+    int in_flight, room;
+    bool is_ready, is_send_due, is_ack_due, is_draining;
+    struct buf acks;           /* struct ack after struct ack */
+    struct hash ack_leaves[WINDOW_MAX * 2];
+    size_t ack_count;
+    struct tree tree;
+    struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
+    struct item *making[WINDOW_MAX];
+};
+static struct end ends[2 * PAIRS_MAX];
+static uint32_t *latency_us, *ack_us;
+static size_t latency_count, ack_count;
+static uint64_t accepted_total, delivered_total, opened_total, flow_total;
+
+static int64_t now_us(void) { return clock_mono_us(&clock_system); }
+static bool is_measured(int64_t at) { return at >= measured_from_us && at < measured_until_us; }
+
+static void send_frame(struct end *e, uint8_t type, const struct buf *b)
+{
+    struct span s = buf_span(b);
+    MUST(link_send(e->link, type, &s, 1));
+}
+
+/* One envelope's header and sealed body into slot i; its digest into the item. */
+static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, const struct item *request, struct span recipient, struct span request_digest)
+{
+    static uint8_t body[BODY_BYTES];
+    struct seal_message_key key;
+    struct seal_binding binding = {.kind = (uint8_t)kind, .sender = span_str(e->id), .recipient = recipient};
+    struct span to_system = identifier_prefix(recipient, IDENTIFIER_SYSTEM);
+    const struct registry_key *to;
+    int64_t now = clock_wall_ms(&clock_system);
+    if (request)
+        memcpy(t->exchange_id, request->exchange_id, 16);
+    else
+        uuid7_make(t->exchange_id, now, &random_system);
+    memcpy(binding.exchange_id, t->exchange_id, 16);
+    if (!e->context || seal_context_derive(e->context, now, &binding, &key) != EHIS_OK) {
+        MUST(registry_sealing_key(registry, to_system, now, &to));
+        seal_context_free(e->context);
+        MUST(seal_context_new(to->public_key.p, now, &random_system, &e->context));
+        MUST(seal_context_derive(e->context, now, &binding, &key));
+    }
+    MUST(registry_sealing_key(registry, to_system, now, &to));
+    struct envelope_header h = {.kind = kind, .sender = span_str(e->id), .recipient = recipient, .operation = span_str("Put"), .created_ms = (uint64_t)now,
+                                .expires_ms = (uint64_t)now + 60000, .registry_version = registry_version(registry),
+                                .registry_hash = span_of(registry_hash(registry)->b, 32), .content_type = span_str("application/x-protobuf")};
+    memcpy(h.exchange_id, t->exchange_id, 16);
+    h.seal.recipient_key_id = span_of(to->id.b, 32);
+    h.seal.ephemeral = span_of(seal_context_ephemeral(e->context), 32);
+    h.seal.commitment = span_of(key.commitment.b, 32);
+    if (kind == KIND_REQUEST) {
+        h.purpose = span_str("bench.load");
+        h.legal_basis = span_str("Bench 1");
+    } else {
+        h.status = STATUS_OK;
+        h.in_reply_to = request_digest;
+    }
+    if (!is_call) {
+        h.stream = span_of(e->stream, 16);
+        h.number = t->number;
+    }
+    buf_clear(&e->header[i]);
+    buf_clear(&e->sealed[i]);
+    memcpy(body, &t->sent_us, sizeof t->sent_us);
+    MUST(envelope_header_write(&h, &e->header[i]));
+    MUST(seal_close(&key, buf_span(&e->header[i]), span_of(body, sizeof body), &random_system, &e->sealed[i]));
+    struct hash sealed;
+    hash_span(buf_span(&e->sealed[i]), &sealed);
+    hash_envelope(buf_span(&e->header[i]), e->sealed[i].len, &sealed, &t->digest);
+}
+
+/* Signs n envelopes as one tree and sends them. */
+static void submit(struct end *e, size_t n)
+{
+    struct hash leaves[BATCH_MAX_LEAVES], path[20];
+    struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
+    for (size_t i = 0; i < n; i++)
+        leaf_envelope(&e->making[i]->digest, &leaves[i]);
+    MUST(sign_batch(e->sign, &e->tree, leaves, n, x.signature.signature));
+    memcpy(x.signature.key_id, sign_key_id(e->sign)->b, 32);
+    for (size_t i = 0; i < n; i++) {
+        x.header = buf_span(&e->header[i]);
+        x.sealed = buf_span(&e->sealed[i]);
+        x.signature.index = (uint32_t)i;
+        x.signature.path = span_of(path, tree_path(&e->tree, i, path) * 32);
+        buf_clear(&e->frame);
+        MUST(envelope_write(&x, &e->frame));
+        send_frame(e, FRAME_SUBMIT, &e->frame);
+    }
+}
+
+static struct item *free_item(struct end *e)
+{
+    for (int i = 0; i < window; i++)
+        if (!e->items[i].is_used)
+            return &e->items[i];
+    return NULL;
+}
+
+static void on_send_due(void *arg)
+{
+    struct end *e = arg;
+    size_t n = 0;
+    e->is_send_due = false;
+    while (e->in_flight < window && now_us() < measured_until_us) {
+        struct item *t = free_item(e);
+        *t = (struct item){.is_used = true, .sent_us = now_us(), .number = is_call ? 0 : ++e->next};
+        e->in_flight++;
+        make(e, n, t, KIND_REQUEST, NULL, span_str(e->peer_service), (struct span){0});
+        e->making[n++] = t;
+        if ((int)n == batch_max) {
+            submit(e, n);
+            n = 0;
+        }
+    }
+    if (n)
+        submit(e, n);
+}
+
+static void want_send(struct end *e)
+{
+    if (!e->is_send_due && e->is_ready) {
+        e->is_send_due = true;
+        loop_later(loop, on_send_due, e);
+    }
+}
+
+static struct item *find_item(struct end *e, const uint8_t digest[32])
+{
+    for (int i = 0; i < window; i++)
+        if (e->items[i].is_used && memcmp(e->items[i].digest.b, digest, 32) == 0)
+            return &e->items[i];
+    return NULL;
+}
+
+static void finish_item(struct end *e, struct item *t)
+{
+    if (t->is_accepted && t->is_finished) {
+        t->is_used = false;
+        e->in_flight--;
+        want_send(e);
+    }
+}
+
+static void on_settle(struct end *e)
+{
+    uint64_t lowest = e->next + 1;
+    for (int i = 0; i < window; i++)
+        if (e->items[i].is_used && e->items[i].number < lowest)
+            lowest = e->items[i].number;
+    if (lowest < e->settled + 256)
+        return;
+    struct stream_settled s = {.lowest = lowest};
+    memcpy(s.stream, e->stream, 16);
+    e->settled = lowest;
+    buf_clear(&e->frame);
+    MUST(stream_settled_write(&s, &e->frame));
+    send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
+}
+
+static const struct registry_key *gateway_key(const uint8_t id[32])
+{
+    const struct registry_key *key;
+    MUST(registry_signing_key(registry, span_str(gateway_id), id, 0, clock_wall_ms(&clock_system), &key));
+    return key;
+}
+
+static void verify_ack(struct end *e, const struct receipt *r)
+{
+    struct acknowledgement a;
+    struct envelope_signature s;
+    struct hash digest, leaf;
+    const struct registry_key *key;
+    MUST(acknowledgement_read(r->ack, &a, &why));
+    MUST(envelope_signature_read(a.signature, &s, &why));
+    memcpy(digest.b, a.digest, 32);
+    leaf_ack(&digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
+    MUST(registry_signing_key(registry, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), s.key_id, 0, clock_wall_ms(&clock_system), &key));
+    struct leaf_signature ls = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
+    memcpy(ls.key_id.b, s.key_id, 32);
+    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+}
+
+static void on_receipts(struct end *e, struct span payload)
+{
+    struct batch_signature b;
+    struct span one;
+    size_t at = 0;
+    MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
+    const struct registry_key *key = gateway_key(b.key_id);
+    while (batch_next(payload, &at, &one)) {
+        struct receipt r;
+        struct hash digest, leaf;
+        MUST(receipt_read(one, &r, &why));
+        memcpy(digest.b, r.digest, 32);
+        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &leaf);
+        struct leaf_signature ls = {.algorithm = b.algorithm, .size = b.size, .index = r.index, .path = r.path, .signature = b.signature};
+        memcpy(ls.key_id.b, b.key_id, 32);
+        MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->receipt_roots));
+        struct item *t = find_item(e, r.digest);
+        if (!t)
+            continue;
+        int64_t now = now_us();
+        if (r.state == STATE_ACCEPTED) {
+            t->is_accepted = true;
+            if (is_measured(now) && ack_count < SAMPLES_MAX)
+                ack_us[ack_count++] = (uint32_t)(now - t->sent_us);
+            accepted_total += is_measured(now);
+        } else if (r.state == STATE_DELIVERED) {
+            if (r.ack.len)
+                verify_ack(e, &r);
+            t->is_finished = t->is_accepted = true;
+            delivered_total += is_measured(now) && !is_call;
+        } else {
+            fprintf(stderr, "%s: %s %u\n", e->id, state_name(r.state), r.code);
+            exit(1);
+        }
+        finish_item(e, t);
+    }
+    if (!is_call && e->is_sender)
+        on_settle(e);
+}
+
+static void on_ack_due(void *arg)
+{
+    struct end *e = arg;
+    struct batch_signature b = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
+    e->is_ack_due = false;
+    MUST(sign_batch(e->sign, &e->tree, e->ack_leaves, e->ack_count, b.signature));
+    memcpy(b.key_id, sign_key_id(e->sign)->b, 32);
+    buf_clear(&e->frame);
+    MUST(batch_begin(&b, &e->frame));
+    for (size_t i = 0; i < e->ack_count; i++) {
+        struct ack a;
+        memcpy(&a, buf_span(&e->acks).p + i * sizeof a, sizeof a);
+        buf_clear(&e->plain);
+        MUST(ack_write(&a, &e->plain));
+        MUST(batch_put(buf_span(&e->plain), &e->frame));
+    }
+    send_frame(e, FRAME_ACK, &e->frame);
+    e->ack_count = 0;
+    buf_clear(&e->acks);
+}
+
+static void acknowledge(struct end *e, const struct deliver *d, const struct hash *digest)
+{
+    struct ack a = {.delivery = d->delivery, .outcome = OUTCOME_DONE, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
+    memcpy(a.digest, digest->b, 32);
+    leaf_ack(digest, OUTCOME_DONE, 0, a.time_ms, &e->ack_leaves[e->ack_count++]);
+    MUST(buf_put(&e->acks, &a, sizeof a));
+    if (e->ack_count == WINDOW_MAX) {
+        on_ack_due(e);
+    } else if (!e->is_ack_due) {
+        e->is_ack_due = true;
+        loop_later(loop, on_ack_due, e);
+    }
+}
+
+static void on_deliver(struct end *e, struct span payload)
+{
+    struct deliver d;
+    struct envelope x;
+    struct envelope_header h;
+    struct hash sealed, digest, leaf;
+    const struct registry_key *key;
+    struct seal_message_key opened;
+    MUST(deliver_read(payload, &d, &why));
+    MUST(envelope_read(d.envelope, &x, &why));
+    MUST(envelope_header_read(x.header, &h, &why));
+    hash_span(x.sealed, &sealed);
+    hash_envelope(x.header, x.sealed.len, &sealed, &digest);
+    leaf_envelope(&digest, &leaf);
+    MUST(registry_signing_key(registry, h.sender, x.signature.key_id, (int64_t)h.created_ms, clock_wall_ms(&clock_system), &key));
+    struct leaf_signature ls = {.algorithm = x.signature.algorithm, .size = x.signature.size, .index = x.signature.index, .path = x.signature.path,
+                                .signature = x.signature.signature};
+    memcpy(ls.key_id.b, x.signature.key_id, 32);
+    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+    if (h.kind == KIND_REQUEST) {
+        struct decide_question q = {.what = DECIDE_CALL, .consumer = h.sender, .service = h.recipient, .operation = h.operation, .purpose = h.purpose,
+                                    .legal_basis = h.legal_basis, .at_ms = (int64_t)d.accepted_ms};
+        struct decide_answer answer;
+        decide(registry, &q, &answer);
+        MUST(answer.is_permitted ? EHIS_OK : answer.code);
+    }
+    struct seal_binding binding = {.kind = (uint8_t)h.kind, .sender = h.sender, .recipient = h.recipient};
+    memcpy(binding.exchange_id, h.exchange_id, 16);
+    MUST(seal_derive(e->opened, e->seal, h.seal.ephemeral.p, &binding, &opened));
+    buf_clear(&e->plain);
+    MUST(seal_open(&opened, h.seal.commitment.p, x.header, x.sealed, &e->plain));
+    int64_t sent, now = now_us();
+    memcpy(&sent, buf_span(&e->plain).p, sizeof sent);
+    opened_total += is_measured(now);
+    if (h.kind == KIND_RESPONSE) { /* the caller has its answer */
+        for (int i = 0; i < window; i++) {
+            struct item *t = &e->items[i];
+            if (t->is_used && memcmp(t->exchange_id, h.exchange_id, 16) == 0) {
+                if (is_measured(now) && latency_count < SAMPLES_MAX)
+                    latency_us[latency_count++] = (uint32_t)(now - t->sent_us);
+                delivered_total += is_measured(now);
+                t->is_finished = t->is_accepted = true;
+                finish_item(e, t);
+                break;
+            }
+        }
+    } else if (is_call) {
+        struct item request = {0}, t = {.sent_us = sent};
+        memcpy(request.exchange_id, h.exchange_id, 16);
+        make(e, 0, &t, KIND_RESPONSE, &request, h.sender, span_of(digest.b, 32));
+        e->making[0] = &t;
+        submit(e, 1);
+    } else {
+        if (is_measured(now) && latency_count < SAMPLES_MAX)
+            latency_us[latency_count++] = (uint32_t)(now - sent);
+        acknowledge(e, &d, &digest);
+    }
+}
+
+static void on_frame(void *arg, struct link *l, uint8_t type, struct span payload)
+{
+    struct end *e = arg;
+    struct ready ready = {.call_window = 1024, .stream_window_messages = 1024, .stream_window_bytes = 8 << 20};
+    (void)l;
+    switch (type) {
+    case FRAME_HELLO: {
+        struct hello h;
+        MUST(hello_read(payload, &h, &why));
+        memcpy(gateway_id, h.name.p, h.name.len);
+        link_set_trusted(e->link, 1 << 20);
+        link_set_send_max(e->link, 1 << 20);
+        buf_clear(&e->frame);
+        MUST(ready_write(&ready, &e->frame));
+        send_frame(e, FRAME_READY, &e->frame);
+        break;
+    }
+    case FRAME_READY_STATE: {
+        struct ready_state s;
+        MUST(ready_state_read(payload, &s, &why));
+        MUST((ehis_err)s.code);
+        e->is_ready = true;
+        if (e->is_sender && !is_call) {
+            struct stream_open o = {.recipient = identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), .lowest = 1};
+            memcpy(o.stream, e->stream, 16);
+            buf_clear(&e->frame);
+            MUST(stream_open_write(&o, &e->frame));
+            send_frame(e, FRAME_STREAM_OPEN, &e->frame);
+        }
+        break;
+    }
+    case FRAME_STREAM_STATE:
+        break;
+    case FRAME_RECEIPTS:
+        on_receipts(e, payload);
+        break;
+    case FRAME_DELIVER:
+        on_deliver(e, payload);
+        break;
+    case FRAME_FLOW: {
+        struct flow f;
+        MUST(flow_read(payload, &f, &why));
+        flow_total++;
+        fprintf(stderr, "%s: flow %u expected %llu\n", e->id, f.code, (unsigned long long)f.expected);
+        exit(1);
+    }
+    case FRAME_ERROR: {
+        struct error x;
+        MUST(error_read(payload, &x, &why));
+        fprintf(stderr, "%s: error %u %.*s\n", e->id, x.code, (int)x.text.len, x.text.p);
+        exit(1);
+    }
+    default:
+        break;
+    }
+}
+
+static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
+{
+    struct end *e = arg;
+    struct pki_peer peer;
+    EHIS_TRY(pki_peer_check(ssl, clock_wall_ms(&clock_system), &peer, w));
+    struct hello h = {.version = PROTOCOL_VERSION, .name = span_str(e->id), .max_frame_bytes = 1 << 20, .window_messages = 1024, .window_bytes = 8 << 20,
+                      .clock_ms = (uint64_t)clock_wall_ms(&clock_system), .registry_version = registry_version(registry)};
+    random_fill(&random_system, h.state_id, 16);
+    memcpy(h.registry_hash, registry_hash(registry)->b, 32);
+    buf_clear(&e->frame);
+    EHIS_TRY(hello_write(&h, &e->frame));
+    struct span s = buf_span(&e->frame);
+    return link_send(l, FRAME_HELLO, &s, 1);
+}
+
+static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, const char *detail)
+{
+    struct end *e = arg;
+    (void)l;
+    if (!e->is_draining) {
+        fprintf(stderr, "%s: link ended: %s %s %s\n", e->id, link_end_name(end), ehis_err_name(err), detail);
+        exit(1);
+    }
+}
+
+static const struct link_events events = {.on_peer = on_peer, .on_frame = on_frame, .on_end = on_end, .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
+
+static void open_end(struct end *e, const char *dir, bool is_sender, int k)
+{
+    char path[600], ca[600], crl[600], chain[600];
+    const char *crls[] = {crl};
+    e->is_sender = is_sender;
+    e->k = k;
+    snprintf(e->id, sizeof e->id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
+    snprintf(e->dir, sizeof e->dir, "%s/%c%d", dir, is_sender ? 's' : 'r', k);
+    snprintf(ca, sizeof ca, "%s/ca.crt", dir);
+    snprintf(crl, sizeof crl, "%s/crl.pem", dir);
+    snprintf(path, sizeof path, "%s/sign.key", e->dir);
+    MUST(pki_keyfile_load_sign(path, USE_SIGN, &e->sign, &why));
+    snprintf(path, sizeof path, "%s/seal.key", e->dir);
+    MUST(pki_keyfile_load_seal(path, &e->seal, &why));
+    MUST(pki_trust_load(ca, crls, 1, clock_wall_ms(&clock_system), 0, NULL, &e->trust, &why));
+    snprintf(path, sizeof path, "%s/tls.key", e->dir);
+    snprintf(chain, sizeof chain, "%s/tls.crt", e->dir);
+    struct pki_tls_options o = {.own_kind = PKI_SYSTEM, .chain_file = chain, .key_file = path, .trust = e->trust, .clock = &clock_system};
+    MUST(pki_tls_new(&o, &e->tls, NULL, &why));
+    MUST(seal_cache_new(64, &e->opened));
+    MUST(root_cache_new(4096, &e->roots));
+    MUST(root_cache_new(1024, &e->receipt_roots));
+    random_fill(&random_system, e->stream, 16);
+    tree_init(&e->tree);
+    buf_init(&e->acks, 1 << 20);
+    buf_init(&e->frame, 4 << 20);
+    buf_init(&e->plain, 1 << 20);
+    for (int i = 0; i < WINDOW_MAX; i++) {
+        buf_init(&e->header[i], 8192);
+        buf_init(&e->sealed[i], 65536);
+    }
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->tls, &link_limits_default, &events, e, &e->link));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+static uint32_t quantile(const uint32_t *v, size_t n, double q) { return n ? v[(size_t)((double)(n - 1) * q)] : 0; }
+
+static void load_registry(const char *dir)
+{
+    char path[600];
+    uint8_t key[1][32];
+    struct buf b;
+    buf_init(&b, 16 << 20);
+    snprintf(path, sizeof path, "%s/operator.pub", dir);
+    MUST(file_read(path, 4096, &b, &why));
+    MUST(hex_from_text(span_of(buf_span(&b).p, 64), key[0], 32));
+    buf_clear(&b);
+    snprintf(path, sizeof path, "%s/registry.pb", dir);
+    MUST(file_read(path, 16 << 20, &b, &why));
+    struct registry_trust trust = {.operator_keys = (const uint8_t(*)[32])key, .count = 1, .instance = span_str("AZ")};
+    MUST(registry_from_document(buf_span(&b), &trust, NULL, clock_wall_ms(&clock_system), &registry, &why));
+    buf_fini(&b);
+}
+
+static void start_all(void)
+{
+    started_us = now_us();
+    measured_from_us = started_us + WARMUP_US;
+    measured_until_us = measured_from_us + (int64_t)seconds * 1000000;
+    for (int i = 0; i < pairs; i++)
+        want_send(&ends[i]);
+}
+
+static bool are_ready(void)
+{
+    for (int i = 0; i < 2 * pairs; i++)
+        if (!ends[i].is_ready)
+            return false;
+    return true;
+}
+
+static void wake(void *arg) { loop_timer_set(*(struct loop_timer **)arg, 10000); }
+
+int main(int argc, char **argv)
+{
+    if (argc != 8) {
+        fprintf(stderr, "exchange_load DIR PORT stream|call SECONDS PAIRS WINDOW BATCH\n");
+        return 2;
+    }
+    port = (int)strtol(argv[2], NULL, 10);
+    is_call = strcmp(argv[3], "call") == 0;
+    seconds = (int)strtol(argv[4], NULL, 10);
+    pairs = (int)strtol(argv[5], NULL, 10);
+    window = (int)strtol(argv[6], NULL, 10);
+    batch_max = (int)strtol(argv[7], NULL, 10);
+    if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > BATCH_MAX_LEAVES)
+        return 2;
+    MUST(crypto_init(&why));
+    MUST(pki_init(&why));
+    MUST(loop_new(&loop));
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    latency_us = calloc(SAMPLES_MAX, sizeof *latency_us);
+    ack_us = calloc(SAMPLES_MAX, sizeof *ack_us);
+    load_registry(argv[1]);
+    measured_until_us = INT64_MAX;
+    for (int i = 0; i < pairs; i++) {
+        open_end(&ends[i], argv[1], true, i);
+        open_end(&ends[pairs + i], argv[1], false, i);
+    }
+    struct loop_timer *timer;
+    MUST(loop_timer_new(loop, wake, &timer, &timer));
+    loop_timer_set(timer, 10000);
+    while (!are_ready())
+        loop_run_once(loop, true);
+    start_all();
+    bool is_marked = false;
+    while (now_us() < measured_until_us) {
+        if (!is_marked && now_us() >= measured_from_us) {
+            is_marked = true;
+            fprintf(stdout, "{\"mark\":\"from\"}\n");
+            fflush(stdout);
+        }
+        loop_run_once(loop, true);
+    }
+    fprintf(stdout, "{\"mark\":\"until\"}\n");
+    fflush(stdout);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    qsort(latency_us, latency_count, sizeof *latency_us, by_value);
+    qsort(ack_us, ack_count, sizeof *ack_us, by_value);
+    printf("{\"messages_per_second\":%.0f,\"accepted_per_second\":%.0f,\"opened_per_second\":%.0f,\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u,"
+           "\"accepted_p50_us\":%u,\"accepted_p99_us\":%u,\"messages\":%llu,\"samples\":%zu,\"load_cpu_s\":%.3f}\n",
+           (double)delivered_total / seconds, (double)accepted_total / seconds, (double)opened_total / seconds, quantile(latency_us, latency_count, .5),
+           quantile(latency_us, latency_count, .99), quantile(latency_us, latency_count, .999), quantile(ack_us, ack_count, .5), quantile(ack_us, ack_count, .99),
+           (unsigned long long)delivered_total, latency_count, (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    fflush(stdout);
+    _Exit(0); /* what is in flight stays with the gateway */
+}
