@@ -140,7 +140,8 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
 /* Signs n envelopes as one tree and sends them. */
 static void submit(struct end *e, size_t n)
 {
-    struct hash leaves[BATCH_MAX_LEAVES], path[20];
+    static struct hash leaves[BATCH_MAX_LEAVES];
+    struct hash path[20];
     struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
     for (size_t i = 0; i < n; i++)
         leaf_envelope(&e->making[i]->digest, &leaves[i]);
