@@ -26,6 +26,12 @@ ehis_err arena_init(struct arena *a, size_t bytes)
     return a->p ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
 
+size_t arena_bytes_for(size_t n)
+{
+    size_t out;
+    return size_mul(n, 40, &out) && size_add(out, 4096, &out) ? out : 0;
+}
+
 void arena_reset(struct arena *a) { a->used = 0; }
 
 void arena_fini(struct arena *a)

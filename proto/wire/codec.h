@@ -10,7 +10,7 @@ enum codec_kind {
     CODEC_U64,    /* uint64_t */
     CODEC_BOOL,   /* bool */
     CODEC_SPAN,   /* struct span; len 0 = absent */
-    CODEC_FIXED,  /* uint8_t[size]; zeros when absent; all zeros is not written */
+    CODEC_FIXED,  /* uint8_t[size]; zeros when absent; zeros are not written unless the field is required */
     CODEC_NESTED, /* an embedded struct read with sub; written where it is not empty */
     CODEC_SPANS,  /* struct span[size], and a size_t at count_offset */
 };
@@ -28,6 +28,7 @@ struct codec {
 /* *out is overwritten only on success where it matters to the caller: treat it as undefined on failure. */
 ehis_err codec_read(const struct codec *c, struct span bytes, size_t struct_bytes, void *out, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err codec_write(const struct codec *c, const void *in, struct buf *out) EHIS_MUST_USE;
+size_t codec_bytes(const struct codec *c, const void *in); /* that codec_write appends */
 
 /* Field by field, for writers that stream: a tag with a varint, a tag with a length. */
 ehis_err codec_put_varint(struct buf *b, uint64_t v) EHIS_MUST_USE;

@@ -34,17 +34,9 @@ ehis_err envelope_read(struct span bytes, struct envelope *out, struct ehis_why 
     return envelope_signature_read(out->signature_bytes, &out->signature, why);
 }
 
-static size_t signature_bytes(const struct envelope_signature *s)
-{
-    size_t n = codec_head_bytes(2, 32) + 32 + codec_head_bytes(6, 64) + 64;
-    n += codec_head_bytes(1, s->algorithm) + codec_head_bytes(3, s->size);
-    n += s->index ? codec_head_bytes(4, s->index) : 0;
-    return n + (s->path.len ? codec_head_bytes(5, s->path.len) + s->path.len : 0);
-}
-
 size_t envelope_bytes(const struct envelope *e)
 {
-    size_t n = signature_bytes(&e->signature);
+    size_t n = codec_bytes(&signature_codec, &e->signature);
     return codec_head_bytes(1, e->header.len) + e->header.len + codec_head_bytes(2, e->sealed.len) + e->sealed.len + codec_head_bytes(3, n) + n;
 }
 
@@ -52,6 +44,6 @@ ehis_err envelope_write(const struct envelope *e, struct buf *out)
 {
     EHIS_TRY(codec_put_bytes(out, 1, e->header));
     EHIS_TRY(codec_put_bytes(out, 2, e->sealed));
-    EHIS_TRY(codec_put_head(out, 3, signature_bytes(&e->signature)));
+    EHIS_TRY(codec_put_head(out, 3, codec_bytes(&signature_codec, &e->signature)));
     return envelope_signature_write(&e->signature, out);
 }

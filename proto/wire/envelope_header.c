@@ -108,6 +108,12 @@ static ehis_err check_names(const header *h, struct ehis_why *why)
     EHIS_TRY(identifier_check(h->sender, IDENTIFIER_SYSTEM, why));
     EHIS_TRY(identifier_check(h->recipient, kinds[h->kind].recipient, why));
     EHIS_TRY(identifier_part_check(h->operation, why));
+    if (h->on_behalf_of.len > 0) {
+        unsigned parts;
+        EHIS_TRY(identifier_parse(h->on_behalf_of, &parts, why));
+        if (parts != IDENTIFIER_AGENCY && parts != IDENTIFIER_SYSTEM)
+            return ehis_fail(why, EHIS_E_HEADER_FIELDS, "on_behalf_of is neither an agency nor a system");
+    }
     if (h->kind >= KIND_EVENT && !span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), h->sender))
         return ehis_fail(why, EHIS_E_HEADER_FIELDS, "an event names a service that is not its sender's");
     return EHIS_OK;

@@ -23,6 +23,8 @@ ehis_err identifier_parse(struct span text, unsigned *parts, struct ehis_why *wh
 {
     if (text.len > IDENTIFIER_MAX_BYTES)
         return ehis_fail(why, EHIS_E_IDENTIFIER_INVALID, "%zu bytes (at most %d)", text.len, IDENTIFIER_MAX_BYTES);
+    if (text.len == 0)
+        return ehis_fail(why, EHIS_E_IDENTIFIER_INVALID, "no identifier");
     unsigned n = 0;
     for (size_t at = 0;; n++) {
         const uint8_t *slash = at < text.len ? memchr(text.p + at, '/', text.len - at) : NULL;

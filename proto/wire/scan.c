@@ -137,7 +137,7 @@ static ehis_err take_value(struct scan_walk *w, const struct scan_field *f, stru
 
 static ehis_err scan_level(const struct scan_message *m, struct span s, struct scan_value *values, size_t value_count, struct ehis_why *why)
 {
-    struct scan_walk w = {.m = m, .p = s.p, .end = s.p + s.len};
+    struct scan_walk w = {.m = m, .p = s.p, .end = s.len ? s.p + s.len : s.p};
     while (w.p != w.end) {
         const struct scan_field *f;
         EHIS_TRY(take_tag(&w, &f, why));
@@ -158,6 +158,8 @@ ehis_err scan(const struct scan_message *table, struct span bytes, struct scan_v
 
 bool scan_next(struct span scanned, unsigned field_number, size_t *at, struct span *content)
 {
+    if (*at >= scanned.len)
+        return false;
     const uint8_t *p = scanned.p + *at, *end = scanned.p + scanned.len;
     while (p != end) {
         uint64_t tag, n;

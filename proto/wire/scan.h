@@ -35,7 +35,11 @@ ehis_err arena_init(struct arena *a, size_t bytes) EHIS_MUST_USE;
 void arena_reset(struct arena *a);
 void arena_fini(struct arena *a);
 
-/* Scans, then unpacks into the arena (valid until its reset). SCAN_*, ARENA_FULL. The arena needs 4 x the bytes + 4 KiB at most... */
+/* Bytes of an arena that any scanned message of n bytes unpacks in: protobuf-c takes up to 112 bytes for 3 (an element of one byte: its
+ * place in the list, its copy, the parser's note of it twice). A smaller one is safe too: ARENA_FULL. 0 on overflow. */
+size_t arena_bytes_for(size_t n);
+
+/* Scans, then unpacks into the arena (valid until its reset). SCAN_*, ARENA_FULL. */
 ehis_err scan_unpack(const struct scan_message *table, const ProtobufCMessageDescriptor *type, struct span bytes, struct arena *a,
                      ProtobufCMessage **out, struct ehis_why *why) EHIS_MUST_USE;
 /* Appends the canonical bytes of a message. TOO_LARGE. */
