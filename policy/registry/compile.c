@@ -189,15 +189,14 @@ static ehis_err read_terms(struct registry *r, uint32_t leaf, struct span bytes,
     return EHIS_OK;
 }
 
-/* A system, or one whose last part ends in "*" (or is it). */
-static ehis_err check_consumer(const struct registry *r, struct span text, struct ehis_why *why)
+ehis_err registry_consumer_check(struct span text, struct ehis_why *why)
 {
     char whole[IDENTIFIER_MAX_BYTES + 1];
     if (text.len == 0 || text.len > IDENTIFIER_MAX_BYTES || text.p[text.len - 1] != '*')
-        return check_id(r, text, IDENTIFIER_SYSTEM, why);
+        return identifier_check(text, IDENTIFIER_SYSTEM, why);
     memcpy(whole, text.p, text.len);
     whole[text.len - 1] = 'x'; /* what is allowed with any letter in its place */
-    return check_id(r, span_of(whole, text.len), IDENTIFIER_SYSTEM, why);
+    return identifier_check(span_of(whole, text.len), IDENTIFIER_SYSTEM, why);
 }
 
 static ehis_err read_consumers(struct registry *r, struct service *s, struct span bytes, size_t count, struct registry_rule *rule, struct ehis_why *why)
@@ -209,7 +208,9 @@ static ehis_err read_consumers(struct registry *r, struct service *s, struct spa
         return EHIS_E_NO_MEMORY;
     rule->consumers = all;
     while (rule->consumer_count < count && scan_next(bytes, 3, &at, &one)) {
-        EHIS_TRY(check_consumer(r, one, why));
+        EHIS_TRY(registry_consumer_check(one, why));
+        if (!span_eq(identifier_prefix(one, 1), r->instance))
+            return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "rule %.*s: consumer %.*s", SHOW(rule->id), SHOW(one));
         for (size_t i = 0; i < rule->consumer_count; i++)
             if (span_eq(all[i], one))
                 return content(why, "rule %.*s: consumer %.*s stands twice", SHOW(rule->id), SHOW(one));

@@ -35,6 +35,8 @@ struct registry_rule_cursor {
 size_t registry_rule_next(const struct registry *r, const struct registry_service *s, struct span consumer, struct registry_rule_cursor *c);
 /* Does this text of a rule name this system? */
 bool registry_consumer_matches(struct span consumer, struct span system);
+/* The form of such a text: a system, or one whose last part ends in "*" (or is it). IDENTIFIER_INVALID. */
+ehis_err registry_consumer_check(struct span text, struct ehis_why *why) EHIS_MUST_USE;
 
 /* REGISTRY_TERM_NONE where there is no such term. */
 size_t registry_term(const struct registry *r, bool is_purpose, struct span code);
