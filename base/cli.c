@@ -59,7 +59,8 @@ static void print_verb_help(const struct cli_program *p, const struct cli_verb *
     const struct cli_option *o;
     for (size_t i = 0; (o = option_at(v, i)); i++) {
         int n = fprintf(f, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        fprintf(f, "%*s%s%s%s\n", n < 28 ? 28 - n : 1, "", o->sentence, o->is_required ? " (required)" : "", o->is_repeatable ? " (may be repeated)" : "");
+        fprintf(f, "%*s%s%s%s\n", n < 28 ? 28 - n : 1, "", o->sentence, o->is_required ? " (required)" : "",
+                o->is_repeatable ? " (may be repeated)" : "");
     }
 }
 
@@ -71,8 +72,9 @@ static void print_program_help(const struct cli_program *p, FILE *f)
         print_verb_head(p, &p->verbs[i], f);
         fprintf(f, "\n      %s\n", p->verbs[i].sentence);
     }
-    fprintf(f, "\n%s VERB --help lists the options of one. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by policy, 4 not found,\n"
-               "5 verification failed, 6 unreachable, 7 busy or timed out.\n",
+    fprintf(f,
+            "\n%s VERB --help lists the options of one. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by policy, 4 not found,\n"
+            "5 verification failed, 6 unreachable, 7 busy or timed out.\n",
             p->name);
 }
 
@@ -228,10 +230,22 @@ bool cli_has(const struct cli *c, const char *name)
     return false;
 }
 
-bool cli_json(const struct cli *c) { return cli_has(c, "json"); }
-size_t cli_word_count(const struct cli *c) { return c->word_count; }
-const char *cli_word(const struct cli *c, size_t index) { return index < c->word_count ? c->words[index] : NULL; }
-void cli_set_exit(struct cli *c, int code) { c->exit_code = code; }
+bool cli_json(const struct cli *c)
+{
+    return cli_has(c, "json");
+}
+size_t cli_word_count(const struct cli *c)
+{
+    return c->word_count;
+}
+const char *cli_word(const struct cli *c, size_t index)
+{
+    return index < c->word_count ? c->words[index] : NULL;
+}
+void cli_set_exit(struct cli *c, int code)
+{
+    c->exit_code = code;
+}
 
 ehis_err cli_get_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t default_value, uint64_t *out,
                         struct ehis_why *why)

@@ -14,11 +14,11 @@ enum cli_exit {
     CLI_OK = 0,
     CLI_FAILURE = 1,
     CLI_USAGE = 2,
-    CLI_REFUSED = 3,     /* by policy */
+    CLI_REFUSED = 3, /* by policy */
     CLI_NOT_FOUND = 4,
-    CLI_UNVERIFIED = 5,  /* a signature, certificate or proof does not verify, or a peer's bytes are wrong */
+    CLI_UNVERIFIED = 5, /* a signature, certificate or proof does not verify, or a peer's bytes are wrong */
     CLI_UNREACHABLE = 6,
-    CLI_BUSY = 7,        /* busy or timed out */
+    CLI_BUSY = 7, /* busy or timed out */
 };
 
 struct cli_option {
@@ -29,8 +29,8 @@ struct cli_option {
 };
 struct cli;
 struct cli_verb {
-    const char *name;     /* "issue"; NULL = what runs when the first word is no verb (ehis-call) */
-    const char *words;    /* "SYSTEM", for the help text; "" = none */
+    const char *name;  /* "issue"; NULL = what runs when the first word is no verb (ehis-call) */
+    const char *words; /* "SYSTEM", for the help text; "" = none */
     const char *sentence;
     size_t words_min, words_max;
     const struct cli_option *options;

@@ -60,7 +60,8 @@ struct founding { /* a new authority's parts, freed whole */
     struct buf ca;
 };
 
-static ehis_err found(struct founding *f, struct span instance, unsigned root_days, unsigned intermediate_days, int64_t now_ms, struct ehis_why *why)
+static ehis_err found(struct founding *f, struct span instance, unsigned root_days, unsigned intermediate_days, int64_t now_ms,
+                      struct ehis_why *why)
 {
     /* A mark of its own in the names, so that a second authority of an instance is not taken for the first. */
     uint8_t mark[4];
@@ -188,9 +189,18 @@ void pki_authority_close(struct pki_authority *a)
     free(a);
 }
 
-const char *pki_authority_instance(const struct pki_authority *a) { return a->issued.instance; }
-size_t pki_authority_issued_count(const struct pki_authority *a) { return a->issued.count; }
-const struct pki_issued *pki_authority_issued(const struct pki_authority *a, size_t index) { return &a->issued.items[index]; }
+const char *pki_authority_instance(const struct pki_authority *a)
+{
+    return a->issued.instance;
+}
+size_t pki_authority_issued_count(const struct pki_authority *a)
+{
+    return a->issued.count;
+}
+const struct pki_issued *pki_authority_issued(const struct pki_authority *a, size_t index)
+{
+    return &a->issued.items[index];
+}
 
 /* Remembers a certificate before anybody gets it. */
 static ehis_err remember(struct pki_authority *a, const struct pki_leaf *leaf, bool is_dry, struct ehis_why *why)
@@ -215,7 +225,8 @@ ehis_err pki_authority_issue(struct pki_authority *a, struct span csr, enum pki_
         return ehis_fail(why, EHIS_E_CERT_LIFETIME, "%u days", days);
     EHIS_TRY(identifier_check(id, kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, why));
     if (!span_eq(identifier_prefix(id, 1), instance))
-        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", (int)id.len, (const char *)id.p, a->issued.instance);
+        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", (int)id.len, (const char *)id.p,
+                         a->issued.instance);
     EHIS_TRY(pki_profile_authority(a->intermediate, now_ms, why));
     EHIS_TRY(pki_time_ms(X509_get0_notAfter(a->intermediate), &authority_until));
     EHIS_TRY(pki_csr_read(csr, kind, id, &req, why));
@@ -252,7 +263,8 @@ static ehis_err reason_number(const char *name, unsigned *out, struct ehis_why *
             return EHIS_OK;
         }
     }
-    return ehis_fail(why, EHIS_E_USAGE, "reason %s; one of unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation", name);
+    return ehis_fail(why, EHIS_E_USAGE,
+                     "reason %s; one of unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation", name);
 }
 
 ehis_err pki_authority_revoke(struct pki_authority *a, const char *which, const char *reason, int64_t now_ms, bool is_dry, size_t *count,

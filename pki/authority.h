@@ -27,7 +27,8 @@ ehis_err pki_authority_revoke(struct pki_authority *a, const char *which, const 
                               struct ehis_why *why) EHIS_MUST_USE;
 extern const char *const pki_reason_names[]; /* NULL at the end */
 /* New lists of root and intermediate, PEM appended; their numbers rise. days 1 to PKI_CRL_DAYS_MAX. */
-ehis_err pki_authority_crl(struct pki_authority *a, unsigned days, int64_t now_ms, bool is_dry, struct buf *pem, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err pki_authority_crl(struct pki_authority *a, unsigned days, int64_t now_ms, bool is_dry, struct buf *pem,
+                           struct ehis_why *why) EHIS_MUST_USE;
 
 struct pki_issued {
     char serial[41]; /* hexadecimal */

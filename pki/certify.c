@@ -26,16 +26,19 @@ static bool add_extensions(X509 *x, const struct certify *c)
 {
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, c->issuer ? c->issuer : x, x, NULL, NULL, 0);
-    if (!add_extension(x, &ctx, NID_subject_key_identifier, "hash") || !add_extension(x, &ctx, NID_authority_key_identifier, "keyid:always"))
+    if (!add_extension(x, &ctx, NID_subject_key_identifier, "hash") ||
+        !add_extension(x, &ctx, NID_authority_key_identifier, "keyid:always"))
         return false;
     if (c->role == CERTIFY_ROOT || c->role == CERTIFY_INTERMEDIATE)
-        return add_extension(x, &ctx, NID_basic_constraints, c->role == CERTIFY_ROOT ? "critical,CA:TRUE,pathlen:1" : "critical,CA:TRUE,pathlen:0") &&
+        return add_extension(x, &ctx, NID_basic_constraints,
+                             c->role == CERTIFY_ROOT ? "critical,CA:TRUE,pathlen:1" : "critical,CA:TRUE,pathlen:0") &&
                add_extension(x, &ctx, NID_key_usage, "critical,keyCertSign,cRLSign");
     enum pki_kind kind = c->role == CERTIFY_GATEWAY ? PKI_GATEWAY : PKI_SYSTEM;
     char uri[PKI_URI_MAX_BYTES], name[4 + PKI_URI_MAX_BYTES];
     pki_uri(kind, c->id, uri);
     snprintf(name, sizeof name, "URI:%s", uri);
-    return add_extension(x, &ctx, NID_basic_constraints, "critical,CA:FALSE") && add_extension(x, &ctx, NID_key_usage, "critical,digitalSignature") &&
+    return add_extension(x, &ctx, NID_basic_constraints, "critical,CA:FALSE") &&
+           add_extension(x, &ctx, NID_key_usage, "critical,digitalSignature") &&
            add_extension(x, &ctx, NID_ext_key_usage, kind == PKI_GATEWAY ? "serverAuth" : "clientAuth") &&
            add_extension(x, &ctx, NID_subject_alt_name, name);
 }
@@ -47,8 +50,9 @@ ehis_err pki_certify(const struct certify *c, X509 **out, struct ehis_why *why)
     X509 *x = X509_new();
     if (!subject || !x || X509_set_version(x, X509_VERSION_3) != 1 || !set_serial(x) || X509_set_subject_name(x, subject) != 1 ||
         X509_set_issuer_name(x, c->issuer ? X509_get_subject_name(c->issuer) : subject) != 1 || X509_set_pubkey(x, c->key) != 1 ||
-        !ASN1_TIME_set(X509_getm_notBefore(x), (time_t)(c->from_ms / 1000)) || !ASN1_TIME_set(X509_getm_notAfter(x), (time_t)(c->until_ms / 1000)) ||
-        !add_extensions(x, c) || X509_sign(x, c->issuer_key, EVP_sha256()) <= 0)
+        !ASN1_TIME_set(X509_getm_notBefore(x), (time_t)(c->from_ms / 1000)) ||
+        !ASN1_TIME_set(X509_getm_notAfter(x), (time_t)(c->until_ms / 1000)) || !add_extensions(x, c) ||
+        X509_sign(x, c->issuer_key, EVP_sha256()) <= 0)
         goto out;
     *out = x;
     x = NULL;
@@ -69,7 +73,8 @@ static bool add_revoked(X509_CRL *crl, const struct certify_revoked *r)
     ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
     bool is_added = entry && serial && when && reason && X509_REVOKED_set_serialNumber(entry, serial) == 1 &&
                     X509_REVOKED_set_revocationDate(entry, when) == 1 && ASN1_ENUMERATED_set(reason, (long)r->reason) == 1 &&
-                    (r->reason == 0 || X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0) == 1) && X509_CRL_add0_revoked(crl, entry) == 1;
+                    (r->reason == 0 || X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0) == 1) &&
+                    X509_CRL_add0_revoked(crl, entry) == 1;
     if (!is_added)
         X509_REVOKED_free(entry);
     BN_free(n);
@@ -92,8 +97,8 @@ static bool add_crl_extensions(X509_CRL *crl, X509 *issuer, uint64_t number)
     return is_added;
 }
 
-ehis_err pki_certify_crl(X509 *issuer, EVP_PKEY *key, uint64_t number, int64_t from_ms, int64_t until_ms, const struct certify_revoked *revoked,
-                         size_t count, struct buf *out, struct ehis_why *why)
+ehis_err pki_certify_crl(X509 *issuer, EVP_PKEY *key, uint64_t number, int64_t from_ms, int64_t until_ms,
+                         const struct certify_revoked *revoked, size_t count, struct buf *out, struct ehis_why *why)
 {
     ehis_err err = ehis_fail(why, EHIS_E_TLS_SETUP, "the revocation list cannot be made");
     X509_CRL *crl = X509_CRL_new();

@@ -8,9 +8,9 @@
 enum certify_role { CERTIFY_ROOT, CERTIFY_INTERMEDIATE, CERTIFY_SYSTEM, CERTIFY_GATEWAY };
 struct certify {
     enum certify_role role;
-    struct span id;          /* a system's or gateway's identifier; "INSTANCE/NAME" for an authority: O and CN */
-    EVP_PKEY *key;           /* the subject's */
-    X509 *issuer;            /* NULL: itself */
+    struct span id; /* a system's or gateway's identifier; "INSTANCE/NAME" for an authority: O and CN */
+    EVP_PKEY *key;  /* the subject's */
+    X509 *issuer;   /* NULL: itself */
     EVP_PKEY *issuer_key;
     int64_t from_ms, until_ms;
 };
@@ -23,5 +23,5 @@ struct certify_revoked {
     unsigned reason; /* of X.509; 0 is left out */
 };
 /* A version 2 list, DER appended. */
-ehis_err pki_certify_crl(X509 *issuer, EVP_PKEY *key, uint64_t number, int64_t from_ms, int64_t until_ms, const struct certify_revoked *revoked,
-                         size_t count, struct buf *out, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err pki_certify_crl(X509 *issuer, EVP_PKEY *key, uint64_t number, int64_t from_ms, int64_t until_ms,
+                         const struct certify_revoked *revoked, size_t count, struct buf *out, struct ehis_why *why) EHIS_MUST_USE;

@@ -19,7 +19,8 @@ X509_NAME *pki_subject(struct span id)
     for (before = last > 0 ? last - 1 : 0; before > 0 && id.p[before - 1] != '/';)
         before--;
     X509_NAME *n = X509_NAME_new();
-    bool is_set = n && last > 0 && X509_NAME_add_entry_by_NID(n, NID_organizationName, MBSTRING_ASC, id.p + before, (int)(last - 1 - before), -1, 0) == 1 &&
+    bool is_set = n && last > 0 &&
+                  X509_NAME_add_entry_by_NID(n, NID_organizationName, MBSTRING_ASC, id.p + before, (int)(last - 1 - before), -1, 0) == 1 &&
                   X509_NAME_add_entry_by_NID(n, NID_commonName, MBSTRING_ASC, id.p + last, (int)(id.len - last), -1, 0) == 1;
     if (is_set)
         return n;

@@ -7,7 +7,8 @@
 #define MAGIC "ehis-authority-v1"
 #define WORDS_MAX 8
 
-const char *const pki_reason_names[] = {"unspecified", "keyCompromise", "cACompromise", "affiliationChanged", "superseded", "cessationOfOperation", NULL};
+const char *const pki_reason_names[] = {
+    "unspecified", "keyCompromise", "cACompromise", "affiliationChanged", "superseded", "cessationOfOperation", NULL};
 enum { REASON_COUNT = sizeof pki_reason_names / sizeof pki_reason_names[0] - 1 };
 
 void issued_fini(struct issued_list *l)
@@ -56,7 +57,10 @@ static size_t split(struct span line, struct span words[WORDS_MAX])
     return n;
 }
 
-static bool word_is(struct span w, const char *s) { return span_eq(w, span_str(s)); }
+static bool word_is(struct span w, const char *s)
+{
+    return span_eq(w, span_str(s));
+}
 
 static bool word_copy(struct span w, char *out, size_t room)
 {
@@ -95,7 +99,8 @@ static bool parse_line(size_t number, struct span line, struct issued_list *l, e
     struct pki_issued c = {0};
     size_t n = split(line, w);
     if (number == 1)
-        return n == 2 && word_is(w[0], MAGIC) && identifier_part_check(w[1], NULL) == EHIS_OK && word_copy(w[1], l->instance, sizeof l->instance);
+        return n == 2 && word_is(w[0], MAGIC) && identifier_part_check(w[1], NULL) == EHIS_OK &&
+               word_copy(w[1], l->instance, sizeof l->instance);
     if (number == 2)
         return n == 2 && word_is(w[0], "crl") && decimal_from_text(w[1], INT64_MAX, &l->crl_number) == EHIS_OK;
     if (n != 8 || !word_is(w[0], "cert") || !parse_cert(w, &c))

@@ -47,7 +47,8 @@ static ehis_err put_key(struct buf *out, const struct proved *p, bool is_core)
     return err;
 }
 
-static ehis_err put_request(struct buf *out, struct span id, const struct proved *keys, size_t count, struct span csr, int64_t created_ms, bool is_core)
+static ehis_err put_request(struct buf *out, struct span id, const struct proved *keys, size_t count, struct span csr, int64_t created_ms,
+                            bool is_core)
 {
     EHIS_TRY(codec_put_bytes(out, 1, id));
     for (size_t i = 0; i < count; i++)
@@ -56,7 +57,10 @@ static ehis_err put_request(struct buf *out, struct span id, const struct proved
     return codec_put_number(out, 4, (uint64_t)created_ms);
 }
 
-static const EVP_MD *proof_digest(const EVP_PKEY *k) { return EVP_PKEY_get_base_id(k) == EVP_PKEY_ED25519 ? NULL : EVP_sha256(); }
+static const EVP_MD *proof_digest(const EVP_PKEY *k)
+{
+    return EVP_PKEY_get_base_id(k) == EVP_PKEY_ED25519 ? NULL : EVP_sha256();
+}
 
 /* label (with its NUL) || core */
 static ehis_err tls_message(struct span core, struct buf *out)
@@ -99,8 +103,8 @@ static ehis_err read_key(struct span bytes, struct proved *out, struct ehis_why 
     *out = (struct proved){.proof = join[2].bytes,
                            .key = {.use = use, .algorithm = wanted, .public_key = key[4].bytes, .not_before_ms = (int64_t)key[5].number}};
     crypto_key_id(use, wanted, key[4].bytes, &out->key.id);
-    if (key[3].number != wanted || (use != USE_TLS && key[4].bytes.len != 32) || !span_eq(key[1].bytes, span_of(out->key.id.b, HASH_BYTES)) ||
-        key[6].is_present || key[7].is_present || key[5].number > INT64_MAX)
+    if (key[3].number != wanted || (use != USE_TLS && key[4].bytes.len != 32) ||
+        !span_eq(key[1].bytes, span_of(out->key.id.b, HASH_BYTES)) || key[6].is_present || key[7].is_present || key[5].number > INT64_MAX)
         return ehis_fail(why, EHIS_E_JOIN_KEYS, "the %s key's algorithm, length, id or times are wrong", pki_key_use_name(use));
     return EHIS_OK;
 }
@@ -114,8 +118,8 @@ static const struct proved *find_key(const struct proved *keys, size_t count, en
 }
 
 /* One key of each use that this kind has, and no other. */
-static ehis_err read_keys(struct span bytes, const struct scan_value *field, enum pki_kind kind, struct proved keys[KEYS_MAX], size_t *count,
-                          struct ehis_why *why)
+static ehis_err read_keys(struct span bytes, const struct scan_value *field, enum pki_kind kind, struct proved keys[KEYS_MAX],
+                          size_t *count, struct ehis_why *why)
 {
     size_t wanted = kind == PKI_SYSTEM ? 3 : 2;
     if (field->count != wanted)
@@ -131,7 +135,8 @@ static ehis_err read_keys(struct span bytes, const struct scan_value *field, enu
     return n == wanted ? EHIS_OK : ehis_fail(why, EHIS_E_JOIN_KEYS, "%zu keys", n);
 }
 
-static ehis_err sign_verify(const struct proved *sign, const struct proved *proved, const char *label, struct span core, struct ehis_why *why)
+static ehis_err sign_verify(const struct proved *sign, const struct proved *proved, const char *label, struct span core,
+                            struct ehis_why *why)
 {
     if (proved->proof.len != 64 || sign_verify_bytes(sign->key.public_key.p, label, core, proved->proof.p) != EHIS_OK)
         return ehis_fail(why, EHIS_E_JOIN_PROOF, "%s key", pki_key_use_name(proved->key.use));

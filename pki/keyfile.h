@@ -18,7 +18,8 @@ ehis_err pki_keyfile_load_seal(const char *path, struct seal_key **out, struct e
 /* Writes 0600, durably; EXISTS where the path is taken: a key is never overwritten. */
 ehis_err pki_keyfile_save(const char *path, enum key_use use, const uint8_t seed[32], struct ehis_why *why) EHIS_MUST_USE;
 /* Makes a seed, saves it, gives its public key (32 bytes) for the registry. */
-ehis_err pki_keyfile_make(const char *path, enum key_use use, const struct random *r, uint8_t public_key[32], struct ehis_why *why) EHIS_MUST_USE;
+ehis_err pki_keyfile_make(const char *path, enum key_use use, const struct random *r, uint8_t public_key[32],
+                          struct ehis_why *why) EHIS_MUST_USE;
 
 /* TLS and authority keys. P-256. */
 ehis_err pki_tlskey_make(const char *path, EVP_PKEY **out, struct ehis_why *why) EHIS_MUST_USE;

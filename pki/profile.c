@@ -7,7 +7,10 @@
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
-const char *pki_kind_name(enum pki_kind kind) { return kind == PKI_GATEWAY ? "gateway" : "system"; }
+const char *pki_kind_name(enum pki_kind kind)
+{
+    return kind == PKI_GATEWAY ? "gateway" : "system";
+}
 
 ehis_err pki_time_ms(const ASN1_TIME *t, int64_t *unix_ms)
 {
@@ -83,7 +86,7 @@ static ehis_err check_version_and_serial(X509 *x, struct ehis_why *why)
 
 bool pki_signature_is_allowed(int nid)
 {
-    static const int allowed[] = {NID_ecdsa_with_SHA256, NID_ecdsa_with_SHA384, NID_ecdsa_with_SHA512, NID_ED25519,
+    static const int allowed[] = {NID_ecdsa_with_SHA256,       NID_ecdsa_with_SHA384,       NID_ecdsa_with_SHA512,      NID_ED25519,
                                   NID_sha256WithRSAEncryption, NID_sha384WithRSAEncryption, NID_sha512WithRSAEncryption};
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
         if (nid == allowed[i])
@@ -116,7 +119,8 @@ ehis_err pki_key_check(EVP_PKEY *k, struct ehis_why *why)
         int is_explicit = 0;
         if (EVP_PKEY_get_int_param(k, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &is_explicit) == 1 && is_explicit)
             return ehis_fail(why, EHIS_E_CERT_KEY_WEAK, "a curve given by its parameters");
-        if (EVP_PKEY_get_group_name(k, group, sizeof group, &n) == 1 && (strcmp(group, "prime256v1") == 0 || strcmp(group, "secp384r1") == 0))
+        if (EVP_PKEY_get_group_name(k, group, sizeof group, &n) == 1 &&
+            (strcmp(group, "prime256v1") == 0 || strcmp(group, "secp384r1") == 0))
             return EHIS_OK;
         return ehis_fail(why, EHIS_E_CERT_KEY_WEAK, "curve %s", group[0] ? group : "of its own");
     }
@@ -150,9 +154,11 @@ static ehis_err check_extension_content(X509_EXTENSION *e, const X509V3_EXT_METH
 
 static ehis_err check_extensions(X509 *x, struct ehis_why *why)
 {
-    static const int known[] = {NID_basic_constraints, NID_key_usage,     NID_ext_key_usage,
-                                NID_subject_alt_name,  NID_subject_key_identifier, NID_authority_key_identifier};
-    static const int forbidden[] = {NID_name_constraints, NID_policy_mappings, NID_policy_constraints, NID_inhibit_any_policy, NID_issuer_alt_name};
+    static const int known[] = {NID_basic_constraints,      NID_key_usage,
+                                NID_ext_key_usage,          NID_subject_alt_name,
+                                NID_subject_key_identifier, NID_authority_key_identifier};
+    static const int forbidden[] = {NID_name_constraints, NID_policy_mappings, NID_policy_constraints, NID_inhibit_any_policy,
+                                    NID_issuer_alt_name};
     for (int i = 0; i < X509_get_ext_count(x); i++) {
         X509_EXTENSION *e = X509_get_ext(x, i);
         int nid = OBJ_obj2nid(X509_EXTENSION_get_object(e));
@@ -231,8 +237,9 @@ static ehis_err read_name(X509 *x, struct pki_leaf *out, struct ehis_why *why)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
     if (!names)
-        return X509_NAME_get_index_by_NID(X509_get_subject_name(x), NID_commonName, -1) >= 0 ? ehis_fail(why, EHIS_E_CERT_NAME_IN_CN, "CN alone")
-                                                                                              : ehis_fail(why, EHIS_E_CERT_NAME_MISSING, "none");
+        return X509_NAME_get_index_by_NID(X509_get_subject_name(x), NID_commonName, -1) >= 0
+                   ? ehis_fail(why, EHIS_E_CERT_NAME_IN_CN, "CN alone")
+                   : ehis_fail(why, EHIS_E_CERT_NAME_MISSING, "none");
     ehis_err err = EHIS_OK;
     int type;
     if (sk_GENERAL_NAME_num(names) != 1) {
@@ -268,7 +275,8 @@ static ehis_err check_leaf_usage(X509 *x, enum pki_kind kind, struct ehis_why *w
     int wanted = kind == PKI_GATEWAY ? NID_server_auth : NID_client_auth;
     bool is_exact = uses && sk_ASN1_OBJECT_num(uses) == 1 && OBJ_obj2nid(sk_ASN1_OBJECT_value(uses, 0)) == wanted;
     EXTENDED_KEY_USAGE_free(uses);
-    return is_exact ? EHIS_OK : ehis_fail(why, EHIS_E_CERT_EXTENDED_USAGE, "a %s must have exactly %s", pki_kind_name(kind), OBJ_nid2ln(wanted));
+    return is_exact ? EHIS_OK
+                    : ehis_fail(why, EHIS_E_CERT_EXTENDED_USAGE, "a %s must have exactly %s", pki_kind_name(kind), OBJ_nid2ln(wanted));
 }
 
 /* Key, pin, fingerprint, serial number. */
@@ -328,7 +336,7 @@ ehis_err pki_profile_authority(X509 *x, int64_t now_ms, struct ehis_why *why)
     return check_validity(x, now_ms, 30 * 366, &from, &until, why);
 }
 
-ehis_err pki_profile_chain(const STACK_OF(X509) *chain, enum pki_kind kind, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why)
+ehis_err pki_profile_chain(const STACK_OF(X509) * chain, enum pki_kind kind, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why)
 {
     int n = sk_X509_num(chain);
     if (n > PKI_CHAIN_MAX)

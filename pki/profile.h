@@ -35,7 +35,8 @@ ehis_err pki_profile_leaf(X509 *cert, int64_t now_ms, struct pki_leaf *out, stru
 /* A root's or an intermediate's certificate. CERT_*. */
 ehis_err pki_profile_authority(X509 *cert, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
 /* A built chain, leaf first, root last; the leaf must be of this kind (CERT_KIND). CHAIN_TOO_LONG, CERT_*. */
-ehis_err pki_profile_chain(const STACK_OF(X509) *chain, enum pki_kind kind, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err pki_profile_chain(const STACK_OF(X509) * chain, enum pki_kind kind, int64_t now_ms, struct pki_leaf *out,
+                           struct ehis_why *why) EHIS_MUST_USE;
 
 /* Unix time of a certificate's or list's time; CERT_MALFORMED. */
 ehis_err pki_time_ms(const ASN1_TIME *t, int64_t *unix_ms) EHIS_MUST_USE;

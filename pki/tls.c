@@ -11,8 +11,8 @@
 #define SUITES "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 /* The last three are for signatures inside certificates alone: TLS 1.3 does not take them elsewhere. */
-#define SIGALGS                                                                                                                              \
-    "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"                    \
+#define SIGALGS                                                                                                                            \
+    "ed25519:ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"                   \
     "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512"
 
 struct bond { /* what a context verifies with, for its life */
@@ -95,10 +95,11 @@ static bool set_protocol(SSL_CTX *ctx, enum pki_kind peer_kind, const struct pki
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_verify_depth(ctx, PKI_CHAIN_MAX - 2);
     return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 && SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-           SSL_CTX_set_num_tickets(ctx, 0) == 1 && SSL_CTX_set_max_early_data(ctx, 0) == 1 && SSL_CTX_set_recv_max_early_data(ctx, 0) == 1 &&
-           SSL_CTX_set_session_id_context(ctx, id_context, sizeof id_context - 1) == 1 && SSL_CTX_set_ciphersuites(ctx, SUITES) == 1 &&
-           SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 && SSL_CTX_set1_sigalgs_list(ctx, SIGALGS) == 1 &&
-           SSL_CTX_set_purpose(ctx, pki_purpose(peer_kind)) == 1 && SSL_CTX_set1_verify_cert_store(ctx, pki_trust_store(trust)) == 1;
+           SSL_CTX_set_num_tickets(ctx, 0) == 1 && SSL_CTX_set_max_early_data(ctx, 0) == 1 &&
+           SSL_CTX_set_recv_max_early_data(ctx, 0) == 1 && SSL_CTX_set_session_id_context(ctx, id_context, sizeof id_context - 1) == 1 &&
+           SSL_CTX_set_ciphersuites(ctx, SUITES) == 1 && SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+           SSL_CTX_set1_sigalgs_list(ctx, SIGALGS) == 1 && SSL_CTX_set_purpose(ctx, pki_purpose(peer_kind)) == 1 &&
+           SSL_CTX_set1_verify_cert_store(ctx, pki_trust_store(trust)) == 1;
 }
 
 /* Binds trust and clock to the context. */

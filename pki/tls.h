@@ -13,11 +13,11 @@
 #define PKI_CHAIN_MAX_BYTES 8192 /* of a peer's certificate message */
 
 struct pki_tls_options {
-    enum pki_kind own_kind; /* PKI_GATEWAY: a server's context, peers are systems; PKI_SYSTEM: a client's, peers are gateways */
-    const char *chain_file; /* PEM: leaf, then intermediates */
-    const char *key_file;   /* PKCS#8 PEM, mode 0600 */
-    struct pki_trust *trust;    /* referenced */
-    const struct clock *clock;  /* borrowed for the context's life */
+    enum pki_kind own_kind;    /* PKI_GATEWAY: a server's context, peers are systems; PKI_SYSTEM: a client's, peers are gateways */
+    const char *chain_file;    /* PEM: leaf, then intermediates */
+    const char *key_file;      /* PKCS#8 PEM, mode 0600 */
+    struct pki_trust *trust;   /* referenced */
+    const struct clock *clock; /* borrowed for the context's life */
 };
 /* Loads key and chain, checks that they belong together and that our own trust would accept us (so that a broken reload is found
  * here, R9), and gives a context and, where own is not NULL, who we are. PERMISSION, KEY_*, CERT_*, CHAIN_*, CRL_*, TLS_SETUP. */

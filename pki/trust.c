@@ -52,7 +52,10 @@ static const struct authority *authority_find(const struct pki_trust *t, const s
     return NULL;
 }
 
-static void name_text(const X509_NAME *name, char out[128]) { X509_NAME_oneline(name, out, 128); }
+static void name_text(const X509_NAME *name, char out[128])
+{
+    X509_NAME_oneline(name, out, 128);
+}
 
 static ehis_err on_ca(void *arg, struct span der, struct ehis_why *why)
 {
@@ -148,7 +151,8 @@ static ehis_err crl_take(struct loading *l, X509_CRL *crl, struct ehis_why *why)
     EHIS_TRY(check_crl_time(l, crl, name, &until, why));
     const struct authority *before = l->previous ? authority_find(l->previous, &a->id) : NULL;
     if (before && (number < before->crl_number || (number == before->crl_number && X509_CRL_match(crl, before->crl) != 0)))
-        return ehis_fail(why, EHIS_E_CRL_OLDER, "%s: number %llu after %llu", name, (unsigned long long)number, (unsigned long long)before->crl_number);
+        return ehis_fail(why, EHIS_E_CRL_OLDER, "%s: number %llu after %llu", name, (unsigned long long)number,
+                         (unsigned long long)before->crl_number);
     if (X509_STORE_add_crl(l->t->store, crl) != 1 || X509_CRL_up_ref(crl) != 1)
         return EHIS_E_NO_MEMORY;
     a->crl = crl;
@@ -198,8 +202,8 @@ static ehis_err set_params(X509_STORE *store)
     return is_set ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
 
-ehis_err pki_trust_new(struct span ca, struct span crls, int64_t now_ms, unsigned flags, const struct pki_trust *previous, struct pki_trust **out,
-                       struct ehis_why *why)
+ehis_err pki_trust_new(struct span ca, struct span crls, int64_t now_ms, unsigned flags, const struct pki_trust *previous,
+                       struct pki_trust **out, struct ehis_why *why)
 {
     if (ca.len > PKI_CA_FILE_MAX_BYTES || crls.len > PKI_CRL_MAX_BYTES)
         return ehis_fail(why, EHIS_E_TOO_LARGE, "authorities of %zu or lists of %zu bytes", ca.len, crls.len);
@@ -267,11 +271,26 @@ void pki_trust_unref(struct pki_trust *t)
     free(t);
 }
 
-struct span pki_trust_crl_bundle(const struct pki_trust *t) { return buf_span(&t->bundle); }
-const struct hash *pki_trust_crl_hash(const struct pki_trust *t) { return &t->bundle_hash; }
-int64_t pki_trust_ca_expiry_ms(const struct pki_trust *t) { return t->ca_expiry_ms; }
-int64_t pki_trust_crl_expiry_ms(const struct pki_trust *t) { return t->crl_expiry_ms; }
-X509_STORE *pki_trust_store(const struct pki_trust *t) { return t->store; }
+struct span pki_trust_crl_bundle(const struct pki_trust *t)
+{
+    return buf_span(&t->bundle);
+}
+const struct hash *pki_trust_crl_hash(const struct pki_trust *t)
+{
+    return &t->bundle_hash;
+}
+int64_t pki_trust_ca_expiry_ms(const struct pki_trust *t)
+{
+    return t->ca_expiry_ms;
+}
+int64_t pki_trust_crl_expiry_ms(const struct pki_trust *t)
+{
+    return t->crl_expiry_ms;
+}
+X509_STORE *pki_trust_store(const struct pki_trust *t)
+{
+    return t->store;
+}
 
 static bool is_revoked(const struct authority *a, const uint8_t *serial, size_t serial_len)
 {
@@ -288,7 +307,8 @@ ehis_err pki_trust_recheck(const struct pki_trust *t, const struct pki_peer *pee
     for (size_t i = 0; i < peer->chain_count; i++) {
         const struct authority *a = authority_find(t, &peer->chain[i].issuer);
         if (!a)
-            return ehis_fail(why, EHIS_E_CHAIN_UNTRUSTED, "%s: the issuer of certificate %zu is not among the authorities", peer->leaf.id, i + 1);
+            return ehis_fail(why, EHIS_E_CHAIN_UNTRUSTED, "%s: the issuer of certificate %zu is not among the authorities", peer->leaf.id,
+                             i + 1);
         if (is_revoked(a, peer->chain[i].serial, peer->chain[i].serial_len))
             return ehis_fail(why, EHIS_E_CERT_REVOKED, "%s: certificate %zu of its chain", peer->leaf.id, i + 1);
         if (now_ms >= peer->chain[i].not_after_ms)
@@ -310,7 +330,7 @@ void pki_trust_prepare(const struct pki_trust *t, X509_STORE_CTX *ctx, int64_t n
         X509_VERIFY_PARAM_clear_flags(p, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
-ehis_err pki_trust_accept(const struct pki_trust *t, const STACK_OF(X509) *chain, enum pki_kind kind, int64_t now_ms, struct pki_peer *out,
+ehis_err pki_trust_accept(const struct pki_trust *t, const STACK_OF(X509) * chain, enum pki_kind kind, int64_t now_ms, struct pki_peer *out,
                           struct ehis_why *why)
 {
     struct pki_peer peer = {0};
@@ -330,10 +350,8 @@ ehis_err pki_trust_accept(const struct pki_trust *t, const STACK_OF(X509) *chain
     return EHIS_OK;
 }
 
-int pki_purpose(enum pki_kind peer) { return peer == PKI_GATEWAY ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT; }
-
-ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) *untrusted, enum pki_kind kind, int64_t now_ms, struct pki_peer *out,
-                          struct ehis_why *why)
+ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) * untrusted, enum pki_kind kind, int64_t now_ms,
+                          struct pki_peer *out, struct ehis_why *why)
 {
     ehis_err err = EHIS_E_NO_MEMORY;
     ERR_clear_error();
@@ -342,94 +360,12 @@ ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) 
         goto out;
     pki_trust_prepare(t, ctx, now_ms);
     if (X509_verify_cert(ctx) != 1)
-        err = pki_verify_error(X509_STORE_CTX_get_error(ctx), X509_STORE_CTX_get_error_depth(ctx), X509_STORE_CTX_get_current_cert(ctx), kind,
-                               now_ms, why);
+        err = pki_verify_error(X509_STORE_CTX_get_error(ctx), X509_STORE_CTX_get_error_depth(ctx), X509_STORE_CTX_get_current_cert(ctx),
+                               kind, now_ms, why);
     else
         err = pki_trust_accept(t, X509_STORE_CTX_get0_chain(ctx), kind, now_ms, out, why);
 out:
     X509_STORE_CTX_free(ctx);
     ERR_clear_error();
-    return err;
-}
-
-/* A certificate for another purpose: is it an honest one of the other kind? */
-static ehis_err purpose_error(X509 *bad, enum pki_kind kind, int64_t now_ms, struct ehis_why *why)
-{
-    struct pki_leaf leaf;
-    if (bad && pki_profile_leaf(bad, now_ms, &leaf, NULL) == EHIS_OK && leaf.kind != kind)
-        return ehis_fail(why, EHIS_E_CERT_KIND, "%s is a %s", leaf.id, pki_kind_name(leaf.kind));
-    return ehis_fail(why, EHIS_E_CERT_EXTENDED_USAGE, "it is not for a %s", pki_kind_name(kind));
-}
-
-ehis_err pki_verify_error(int x509_error, int depth, X509 *bad, enum pki_kind kind, int64_t now_ms, struct ehis_why *why)
-{
-    static const struct {
-        int x509;
-        ehis_err err;
-    } map[] = {
-        {X509_V_ERR_CERT_HAS_EXPIRED, EHIS_E_CERT_EXPIRED},
-        {X509_V_ERR_CERT_NOT_YET_VALID, EHIS_E_CERT_NOT_YET_VALID},
-        {X509_V_ERR_CERT_REVOKED, EHIS_E_CERT_REVOKED},
-        {X509_V_ERR_UNABLE_TO_GET_CRL, EHIS_E_CRL_MISSING},
-        {X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, EHIS_E_CRL_FOREIGN},
-        {X509_V_ERR_CRL_HAS_EXPIRED, EHIS_E_CRL_EXPIRED},
-        {X509_V_ERR_CRL_NOT_YET_VALID, EHIS_E_CRL_NOT_YET_VALID},
-        {X509_V_ERR_CRL_SIGNATURE_FAILURE, EHIS_E_CRL_SIGNATURE},
-        {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_CERT_UNTRUSTED, EHIS_E_CHAIN_UNTRUSTED},
-        {X509_V_ERR_CERT_SIGNATURE_FAILURE, EHIS_E_CHAIN_SIGNATURE},
-        {X509_V_ERR_CERT_CHAIN_TOO_LONG, EHIS_E_CHAIN_TOO_LONG},
-        {X509_V_ERR_PATH_LENGTH_EXCEEDED, EHIS_E_CHAIN_TOO_LONG},
-        {X509_V_ERR_INVALID_CA, EHIS_E_CERT_AUTHORITY},
-        {X509_V_ERR_CA_BCONS_NOT_CRITICAL, EHIS_E_CERT_AUTHORITY},
-        {X509_V_ERR_CA_CERT_MISSING_KEY_USAGE, EHIS_E_CERT_AUTHORITY},
-        {X509_V_ERR_KEYUSAGE_NO_CERTSIGN, EHIS_E_CERT_AUTHORITY},
-        {X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION, EHIS_E_CERT_EXTENSION_CRITICAL},
-        {X509_V_ERR_INVALID_EXTENSION, EHIS_E_CERT_EXTENSION},
-        {X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER, EHIS_E_CERT_KEY_IDENTIFIER},
-        {X509_V_ERR_MISSING_SUBJECT_KEY_IDENTIFIER, EHIS_E_CERT_KEY_IDENTIFIER},
-        {X509_V_ERR_EE_KEY_TOO_SMALL, EHIS_E_CERT_KEY_WEAK},
-        {X509_V_ERR_CA_KEY_TOO_SMALL, EHIS_E_CERT_KEY_WEAK},
-        {X509_V_ERR_EC_KEY_EXPLICIT_PARAMS, EHIS_E_CERT_KEY_WEAK},
-        {X509_V_ERR_CA_MD_TOO_WEAK, EHIS_E_CERT_SIGNATURE_ALGORITHM},
-        {X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH, EHIS_E_CERT_SIGNATURE_ALGORITHM},
-    };
-    if (x509_error == X509_V_ERR_INVALID_PURPOSE && depth == 0)
-        return purpose_error(bad, kind, now_ms, why);
-    ehis_err err = EHIS_E_CHAIN_REFUSED;
-    for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
-        if (map[i].x509 == x509_error)
-            err = map[i].err;
-    char name[128] = "";
-    if (bad)
-        name_text(X509_get_subject_name(bad), name);
-    return ehis_fail(why, err, "certificate %d %s: %s", depth + 1, name, X509_verify_cert_error_string(x509_error));
-}
-
-static ehis_err on_chain(void *arg, struct span der, struct ehis_why *why)
-{
-    STACK_OF(X509) *chain = arg;
-    X509 *x;
-    EHIS_TRY(pki_cert_from_der(der, &x, why));
-    if (sk_X509_push(chain, x) > 0)
-        return EHIS_OK;
-    X509_free(x);
-    return EHIS_E_NO_MEMORY;
-}
-
-ehis_err pki_chain_from_pem(struct span pem, STACK_OF(X509) **out, struct ehis_why *why)
-{
-    STACK_OF(X509) *chain = sk_X509_new_null();
-    ehis_err err = chain ? pki_pem_each(pem, "CERTIFICATE", PKI_CHAIN_MAX, on_chain, chain, why) : EHIS_E_NO_MEMORY;
-    if (err == EHIS_OK && sk_X509_num(chain) == 0)
-        err = ehis_fail(why, EHIS_E_PEM_MALFORMED, "no certificate");
-    if (err == EHIS_OK)
-        *out = chain;
-    else
-        pki_chain_free(chain);
     return err;
 }

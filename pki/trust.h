@@ -53,12 +53,16 @@ struct pki_peer {
     size_t chain_count;
 };
 /* Builds and verifies a chain for a leaf: path, revocation, profile. untrusted: intermediates that came with it; may be NULL. */
-ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) *untrusted, enum pki_kind kind, int64_t now_ms,
+ehis_err pki_trust_verify(const struct pki_trust *t, X509 *leaf, STACK_OF(X509) * untrusted, enum pki_kind kind, int64_t now_ms,
                           struct pki_peer *out, struct ehis_why *why) EHIS_MUST_USE;
 /* Asks again about a live peer, against a newer trust or a later time: CERT_REVOKED, CERT_EXPIRED, CHAIN_UNTRUSTED, CRL_EXPIRED (not with
  * STALE_ALLOWED: then *is_stale, which may be NULL). About 1 us a certificate. (R10) */
-ehis_err pki_trust_recheck(const struct pki_trust *t, const struct pki_peer *peer, int64_t now_ms, bool *is_stale, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err pki_trust_recheck(const struct pki_trust *t, const struct pki_peer *peer, int64_t now_ms, bool *is_stale,
+                           struct ehis_why *why) EHIS_MUST_USE;
 
 /* A chain file: PEM, leaf first, at most PKI_CHAIN_MAX certificates. Freed with pki_chain_free. */
-ehis_err pki_chain_from_pem(struct span pem, STACK_OF(X509) **out, struct ehis_why *why) EHIS_MUST_USE;
-static inline void pki_chain_free(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
+ehis_err pki_chain_from_pem(struct span pem, STACK_OF(X509) * *out, struct ehis_why *why) EHIS_MUST_USE;
+static inline void pki_chain_free(STACK_OF(X509) * chain)
+{
+    sk_X509_pop_free(chain, X509_free);
+}

@@ -8,7 +8,7 @@
  * pki_trust_accept alone looks for what they revoke). */
 void pki_trust_prepare(const struct pki_trust *t, X509_STORE_CTX *ctx, int64_t now_ms);
 /* After it, for the chain that was built. */
-ehis_err pki_trust_accept(const struct pki_trust *t, const STACK_OF(X509) *chain, enum pki_kind kind, int64_t now_ms, struct pki_peer *out,
+ehis_err pki_trust_accept(const struct pki_trust *t, const STACK_OF(X509) * chain, enum pki_kind kind, int64_t now_ms, struct pki_peer *out,
                           struct ehis_why *why) EHIS_MUST_USE;
 /* OpenSSL's verdict as one of ours; never EHIS_OK. bad: the certificate it is about, may be NULL. */
 ehis_err pki_verify_error(int x509_error, int depth, X509 *bad, enum pki_kind kind, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;

@@ -18,7 +18,8 @@ ehis_err run_init(struct cli *c, struct ehis_why *why)
     EHIS_TRY(cli_get_number(c, "intermediate-days", 1, root_days, root_days < 1825 ? root_days : 1825, &intermediate_days, why));
     EHIS_TRY(identifier_part_check(span_str(instance), why));
     if (!cli_has(c, "dry-run"))
-        EHIS_TRY(pki_authority_init(dir, span_str(instance), (unsigned)root_days, (unsigned)intermediate_days, clock_wall_ms(&clock_system), why));
+        EHIS_TRY(pki_authority_init(dir, span_str(instance), (unsigned)root_days, (unsigned)intermediate_days, clock_wall_ms(&clock_system),
+                                    why));
     return tool_print(c, json_pack("{s:s, s:s, s:b}", "authority", dir, "instance", instance, "written", !cli_has(c, "dry-run")));
 }
 
@@ -26,7 +27,8 @@ static json_t *keys_of(const struct pki_join *join)
 {
     json_t *keys = json_array();
     for (size_t i = 0; i < join->key_count; i++)
-        json_array_append_new(keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join->keys[i].use), "id", tool_hex(join->keys[i].id.b, HASH_BYTES)));
+        json_array_append_new(
+            keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join->keys[i].use), "id", tool_hex(join->keys[i].id.b, HASH_BYTES)));
     return keys;
 }
 
@@ -45,8 +47,8 @@ ehis_err run_keygen(struct cli *c, struct ehis_why *why)
             err = pki_join_read(buf_span(&request), &join, why);
     }
     if (err == EHIS_OK)
-        err = tool_print(c, json_pack("{s:s, s:s, s:s, s:o, s:b}", "kind", pki_kind_name(kind), "id", cli_word(c, 0), "folder", cli_get(c, "dir"), "keys",
-                                      keys_of(&join), "written", !cli_has(c, "dry-run")));
+        err = tool_print(c, json_pack("{s:s, s:s, s:s, s:o, s:b}", "kind", pki_kind_name(kind), "id", cli_word(c, 0), "folder",
+                                      cli_get(c, "dir"), "keys", keys_of(&join), "written", !cli_has(c, "dry-run")));
     buf_fini(&request);
     return err;
 }
@@ -117,7 +119,8 @@ ehis_err run_revoke(struct cli *c, struct ehis_why *why)
     const char *reason = cli_get(c, "reason");
     bool is_dry = cli_has(c, "dry-run");
     EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
-    ehis_err err = pki_authority_revoke(a, cli_word(c, 0), reason ? reason : "unspecified", clock_wall_ms(&clock_system), is_dry, &count, why);
+    ehis_err err =
+        pki_authority_revoke(a, cli_word(c, 0), reason ? reason : "unspecified", clock_wall_ms(&clock_system), is_dry, &count, why);
     pki_authority_close(a);
     EHIS_TRY(err);
     return tool_print(c, json_pack("{s:s, s:I, s:b}", "which", cli_word(c, 0), "revoked", (json_int_t)count, "written", !is_dry));
@@ -139,5 +142,6 @@ ehis_err run_crl(struct cli *c, struct ehis_why *why)
     pki_authority_close(a);
     buf_fini(&pem);
     EHIS_TRY(err);
-    return tool_print(c, json_pack("{s:s, s:o, s:b}", "file", cli_get(c, "out"), "next_update", tool_time(now_ms + (int64_t)days * 86400000), "written", !is_dry));
+    return tool_print(c, json_pack("{s:s, s:o, s:b}", "file", cli_get(c, "out"), "next_update",
+                                   tool_time(now_ms + (int64_t)days * 86400000), "written", !is_dry));
 }

@@ -4,48 +4,48 @@
 #include "pki/tool/tool.h"
 
 #define LIST(a) a, sizeof a / sizeof a[0]
-#define CA_DIR {"ca", "DIR", "the authority's folder", true, false}
-#define OUT(what) {"out", "FILE", what, true, false}
-#define DRY_RUN {"dry-run", NULL, "check everything, write nothing", false, false}
-#define DAYS(what) {"days", "N", what, false, false}
+#define CA_DIR "ca", "DIR", "the authority's folder", true, false
+#define OUT(what) "out", "FILE", what, true, false
+#define DRY_RUN "dry-run", NULL, "check everything, write nothing", false, false
+#define DAYS(what) "days", "N", what, false, false
 
 static const struct cli_option init_options[] = {
     {"dir", "DIR", "the folder to make the authority in", true, false},
     {"instance", "NAME", "the instance it is the authority of, such as AZ", true, false},
     {"root-days", "N", "life of the root, 3650 unless given", false, false},
     {"intermediate-days", "N", "life of the intermediate, 1825 unless given", false, false},
-    DRY_RUN,
+    {DRY_RUN},
 };
 static const struct cli_option keygen_options[] = {
     {"dir", "DIR", "the folder to make the keys in", true, false},
     {"gateway", NULL, "for a gateway: no sealing key", false, false},
-    DRY_RUN,
+    {DRY_RUN},
 };
 static const struct cli_option issue_options[] = {
-    CA_DIR,
+    {CA_DIR},
     {"request", "FILE", "the join request", true, false},
-    OUT("where the certificate and its intermediate go"),
-    DAYS("life of the certificate, 1 to 90, 30 unless given"),
-    DRY_RUN,
+    {OUT("where the certificate and its intermediate go")},
+    {DAYS("life of the certificate, 1 to 90, 30 unless given")},
+    {DRY_RUN},
 };
 static const struct cli_option csr_options[] = {
-    CA_DIR,
+    {CA_DIR},
     {"csr", "FILE", "the PKCS#10 request, PEM or DER", true, false},
     {"gateway", NULL, "the name is a gateway's", false, false},
-    OUT("where the certificate and its intermediate go"),
-    DAYS("life of the certificate, 1 to 90, 30 unless given"),
-    DRY_RUN,
+    {OUT("where the certificate and its intermediate go")},
+    {DAYS("life of the certificate, 1 to 90, 30 unless given")},
+    {DRY_RUN},
 };
 static const struct cli_option revoke_options[] = {
-    CA_DIR,
+    {CA_DIR},
     {"reason", "REASON", "unspecified, keyCompromise, affiliationChanged, superseded or cessationOfOperation", false, false},
-    DRY_RUN,
+    {DRY_RUN},
 };
 static const struct cli_option crl_options[] = {
-    CA_DIR,
-    OUT("where the lists of root and intermediate go"),
-    DAYS("until they are out of date, 1 to 35, 7 unless given"),
-    DRY_RUN,
+    {CA_DIR},
+    {OUT("where the lists of root and intermediate go")},
+    {DAYS("until they are out of date, 1 to 35, 7 unless given")},
+    {DRY_RUN},
 };
 static const struct cli_option show_options[] = {
     {"ca", "DIR", "list what this authority has issued", false, false},
@@ -58,9 +58,11 @@ static const struct cli_option verify_options[] = {
 };
 static const struct cli_verb verbs[] = {
     {"init", "", "Makes an authority: a root, an intermediate, an empty list of certificates.", 0, 0, LIST(init_options), run_init},
-    {"keygen", "ID", "Makes the keys of a system or gateway and one join request with proof of possession.", 1, 1, LIST(keygen_options), run_keygen},
+    {"keygen", "ID", "Makes the keys of a system or gateway and one join request with proof of possession.", 1, 1, LIST(keygen_options),
+     run_keygen},
     {"issue", "", "Issues a certificate for a join request, after checking every proof in it.", 0, 0, LIST(issue_options), run_issue},
-    {"sign-csr", "ID", "Issues a certificate for a plain certificate request, under the name given here.", 1, 1, LIST(csr_options), run_sign_csr},
+    {"sign-csr", "ID", "Issues a certificate for a plain certificate request, under the name given here.", 1, 1, LIST(csr_options),
+     run_sign_csr},
     {"revoke", "SERIAL|ID", "Revokes one certificate, or all of a system or gateway. Make and hand out a new crl afterwards.", 1, 1,
      LIST(revoke_options), run_revoke},
     {"crl", "", "Makes new revocation lists of root and intermediate.", 0, 0, LIST(crl_options), run_crl},
@@ -70,35 +72,47 @@ static const struct cli_verb verbs[] = {
 };
 static const struct cli_program program = {"ehis-pki", "who everybody is: keys, certificates, revocation lists", LIST(verbs)};
 
+static void print_value(const json_t *v)
+{
+    if (json_is_string(v))
+        fputs(json_string_value(v), stdout);
+    else
+        json_dumpf(v, stdout, JSON_ENCODE_ANY);
+}
+
+static void print_member(const char *name, json_t *value)
+{
+    size_t i;
+    json_t *item, *content;
+    const char *field;
+    if (!json_is_array(value)) {
+        printf("%s: ", name);
+        print_value(value);
+        fputc('\n', stdout);
+    }
+    json_array_foreach(value, i, item)
+    {
+        printf("%s %zu:", name, i + 1);
+        json_object_foreach(item, field, content)
+        {
+            printf(" %s=", field);
+            print_value(content);
+        }
+        fputc('\n', stdout);
+    }
+}
+
 ehis_err tool_print(struct cli *c, json_t *result)
 {
-    if (!result)
-        return EHIS_E_NO_MEMORY;
     const char *name;
     json_t *value;
-    size_t i;
+    if (!result)
+        return EHIS_E_NO_MEMORY;
     if (cli_json(c)) {
         json_dumpf(result, stdout, JSON_INDENT(2));
         fputc('\n', stdout);
     } else {
-        json_object_foreach(result, name, value)
-        {
-            json_t *item;
-            if (!json_is_array(value))
-                printf("%s: ", name), json_is_string(value) ? fputs(json_string_value(value), stdout) : json_dumpf(value, stdout, JSON_ENCODE_ANY), fputc('\n', stdout);
-            json_array_foreach(value, i, item)
-            {
-                const char *field;
-                json_t *content;
-                printf("%s %zu:", name, i + 1);
-                json_object_foreach(item, field, content)
-                {
-                    printf(" %s=", field);
-                    json_is_string(content) ? fputs(json_string_value(content), stdout) : json_dumpf(content, stdout, JSON_ENCODE_ANY);
-                }
-                fputc('\n', stdout);
-            }
-        }
+        json_object_foreach(result, name, value) print_member(name, value);
     }
     json_decref(result);
     return EHIS_OK;
@@ -121,9 +135,9 @@ json_t *tool_hex(const uint8_t *p, size_t n)
 
 json_t *tool_leaf(const struct pki_leaf *l)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "kind", pki_kind_name(l->kind), "id", l->id, "serial", tool_hex(l->serial, l->serial_len),
-                     "not_before", tool_time(l->not_before_ms), "not_after", tool_time(l->not_after_ms), "key_id", tool_hex(l->key_id.b, HASH_BYTES),
-                     "fingerprint", tool_hex(l->fingerprint.b, HASH_BYTES));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "kind", pki_kind_name(l->kind), "id", l->id, "serial",
+                     tool_hex(l->serial, l->serial_len), "not_before", tool_time(l->not_before_ms), "not_after", tool_time(l->not_after_ms),
+                     "key_id", tool_hex(l->key_id.b, HASH_BYTES), "fingerprint", tool_hex(l->fingerprint.b, HASH_BYTES));
 }
 
 int main(int argc, char **argv)

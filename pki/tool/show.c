@@ -60,8 +60,8 @@ static ehis_err on_crl(void *arg, struct span der, struct ehis_why *why)
         number = 0;
     ASN1_INTEGER_free(n);
     int count = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(crl));
-    json_array_append_new(arg, json_pack("{s:o, s:I, s:o, s:o, s:i}", "issuer", name_of(X509_CRL_get_issuer(crl)), "number", (json_int_t)number,
-                                         "this_update", time_of(X509_CRL_get0_lastUpdate(crl)), "next_update",
+    json_array_append_new(arg, json_pack("{s:o, s:I, s:o, s:o, s:i}", "issuer", name_of(X509_CRL_get_issuer(crl)), "number",
+                                         (json_int_t)number, "this_update", time_of(X509_CRL_get0_lastUpdate(crl)), "next_update",
                                          time_of(X509_CRL_get0_nextUpdate(crl)), "revoked", count < 0 ? 0 : count));
     X509_CRL_free(crl);
     return EHIS_OK;
@@ -73,9 +73,10 @@ static ehis_err show_join(struct cli *c, struct span bytes, struct ehis_why *why
     EHIS_TRY(pki_join_read(bytes, &join, why));
     json_t *keys = json_array();
     for (size_t i = 0; i < join.key_count; i++)
-        json_array_append_new(keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join.keys[i].use), "id", tool_hex(join.keys[i].id.b, HASH_BYTES)));
-    return tool_print(c, json_pack("{s:s, s:s%, s:o, s:o}", "kind", pki_kind_name(join.kind), "id", (const char *)join.id.p, join.id.len, "created",
-                                   tool_time(join.created_ms), "keys", keys));
+        json_array_append_new(
+            keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join.keys[i].use), "id", tool_hex(join.keys[i].id.b, HASH_BYTES)));
+    return tool_print(c, json_pack("{s:s, s:s%, s:o, s:o}", "kind", pki_kind_name(join.kind), "id", (const char *)join.id.p, join.id.len,
+                                   "created", tool_time(join.created_ms), "keys", keys));
 }
 
 static ehis_err show_file(struct cli *c, const char *path, struct ehis_why *why)
@@ -113,10 +114,13 @@ static ehis_err show_authority(struct cli *c, const char *dir, struct ehis_why *
     for (size_t i = 0; i < pki_authority_issued_count(a); i++) {
         const struct pki_issued *p = pki_authority_issued(a, i);
         json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:o}", "serial", p->serial, "status",
-                              p->revoked_ms ? "revoked" : p->not_after_ms <= now_ms ? "expired" : "valid", "kind", pki_kind_name(p->kind), "id", p->id,
-                              "not_after", tool_time(p->not_after_ms));
+                              p->revoked_ms               ? "revoked"
+                              : p->not_after_ms <= now_ms ? "expired"
+                                                          : "valid",
+                              "kind", pki_kind_name(p->kind), "id", p->id, "not_after", tool_time(p->not_after_ms));
         if (p->revoked_ms)
-            json_object_update_new(o, json_pack("{s:o, s:s}", "revoked_at", tool_time(p->revoked_ms), "reason", pki_reason_names[p->reason]));
+            json_object_update_new(o,
+                                   json_pack("{s:o, s:s}", "revoked_at", tool_time(p->revoked_ms), "reason", pki_reason_names[p->reason]));
         json_array_append_new(list, o);
     }
     ehis_err err = tool_print(c, json_pack("{s:s, s:o}", "instance", pki_authority_instance(a), "issued", list));

@@ -18,6 +18,6 @@ ehis_err run_verify(struct cli *c, struct ehis_why *why);
 
 /* Prints a result and frees it: as JSON, or one "name: value" line for each member (lists: one line an object). NO_MEMORY. */
 ehis_err tool_print(struct cli *c, json_t *result) EHIS_MUST_USE;
-json_t *tool_time(int64_t unix_ms);                  /* RFC 3339 text */
+json_t *tool_time(int64_t unix_ms); /* RFC 3339 text */
 json_t *tool_hex(const uint8_t *p, size_t n);
-json_t *tool_leaf(const struct pki_leaf *leaf);      /* kind, id, serial, validity, pin, fingerprint */
+json_t *tool_leaf(const struct pki_leaf *leaf); /* kind, id, serial, validity, pin, fingerprint */

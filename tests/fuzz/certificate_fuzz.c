@@ -43,7 +43,8 @@ static void check(struct span der)
         return;
     (void)!pki_profile_authority(x, FORGE_NOW_MS, &why);
     if (pki_profile_leaf(x, FORGE_NOW_MS, &leaf, &why) == EHIS_OK) {
-        EHIS_ASSERT(identifier_check(span_str(leaf.id), leaf.kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, NULL) == EHIS_OK);
+        EHIS_ASSERT(identifier_check(span_str(leaf.id), leaf.kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, NULL) ==
+                    EHIS_OK);
         EHIS_ASSERT(leaf.not_after_ms - leaf.not_before_ms <= PKI_LEAF_DAYS_MAX * FORGE_DAY_MS);
         EHIS_ASSERT(leaf.not_before_ms <= FORGE_NOW_MS && FORGE_NOW_MS < leaf.not_after_ms);
         EHIS_ASSERT(leaf.serial_len > 0 && leaf.serial_len <= 20 && leaf.spki_len > 0);

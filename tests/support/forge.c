@@ -14,7 +14,10 @@ EVP_PKEY *forge_curve(const char *curve)
     MUST(k);
     return k;
 }
-EVP_PKEY *forge_key(void) { return forge_curve("P-256"); }
+EVP_PKEY *forge_key(void)
+{
+    return forge_curve("P-256");
+}
 EVP_PKEY *forge_other(const char *algorithm)
 {
     EVP_PKEY *k = EVP_PKEY_Q_keygen(NULL, NULL, algorithm);
@@ -26,8 +29,9 @@ EVP_PKEY *forge_rsa(unsigned bits, unsigned exponent)
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
     EVP_PKEY *k = NULL;
     BIGNUM *e = BN_new();
-    MUST(ctx && e && BN_set_word(e, exponent) == 1 && EVP_PKEY_keygen_init(ctx) == 1 && EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, (int)bits) == 1 &&
-         EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) == 1 && EVP_PKEY_generate(ctx, &k) == 1);
+    MUST(ctx && e && BN_set_word(e, exponent) == 1 && EVP_PKEY_keygen_init(ctx) == 1 &&
+         EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, (int)bits) == 1 && EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) == 1 &&
+         EVP_PKEY_generate(ctx, &k) == 1);
     EVP_PKEY_CTX_free(ctx);
     BN_free(e);
     return k;
@@ -35,9 +39,18 @@ EVP_PKEY *forge_rsa(unsigned bits, unsigned exponent)
 
 struct forge forge_leaf(X509 *issuer, EVP_PKEY *issuer_key)
 {
-    return (struct forge){.issuer = issuer, .issuer_key = issuer_key, .version = X509_VERSION_3, .serial = "0123456789abcdef", .cn = "tax",
-                          .basic = "critical,CA:FALSE", .usage = "critical,digitalSignature", .extended = "clientAuth", .names = "URI:ehis:AZ/GOV/STS/tax",
-                          .from_ms = FORGE_NOW_MS - FORGE_DAY_MS, .until_ms = FORGE_NOW_MS + 30 * FORGE_DAY_MS, .digest = EVP_sha256()};
+    return (struct forge){.issuer = issuer,
+                          .issuer_key = issuer_key,
+                          .version = X509_VERSION_3,
+                          .serial = "0123456789abcdef",
+                          .cn = "tax",
+                          .basic = "critical,CA:FALSE",
+                          .usage = "critical,digitalSignature",
+                          .extended = "clientAuth",
+                          .names = "URI:ehis:AZ/GOV/STS/tax",
+                          .from_ms = FORGE_NOW_MS - FORGE_DAY_MS,
+                          .until_ms = FORGE_NOW_MS + 30 * FORGE_DAY_MS,
+                          .digest = EVP_sha256()};
 }
 
 struct forge forge_ca(X509 *issuer, EVP_PKEY *issuer_key, const char *cn)
@@ -52,7 +65,10 @@ struct forge forge_ca(X509 *issuer, EVP_PKEY *issuer_key, const char *cn)
     return f;
 }
 
-static void set_time(ASN1_TIME *t, int64_t ms) { MUST(ASN1_TIME_set(t, (time_t)(ms / 1000))); }
+static void set_time(ASN1_TIME *t, int64_t ms)
+{
+    MUST(ASN1_TIME_set(t, (time_t)(ms / 1000)));
+}
 
 static void extend(X509 *x, X509V3_CTX *ctx, int nid, const char *text)
 {
@@ -125,8 +141,12 @@ X509 *forge_cert(const struct forge *f)
 
 struct forge_crl forge_crl_of(X509 *issuer, EVP_PKEY *key)
 {
-    return (struct forge_crl){.issuer = issuer, .key = key, .from_ms = FORGE_NOW_MS - FORGE_DAY_MS, .until_ms = FORGE_NOW_MS + 7 * FORGE_DAY_MS,
-                              .number = 5, .version = X509_CRL_VERSION_2};
+    return (struct forge_crl){.issuer = issuer,
+                              .key = key,
+                              .from_ms = FORGE_NOW_MS - FORGE_DAY_MS,
+                              .until_ms = FORGE_NOW_MS + 7 * FORGE_DAY_MS,
+                              .number = 5,
+                              .version = X509_CRL_VERSION_2};
 }
 
 X509_CRL *forge_list(const struct forge_crl *f)

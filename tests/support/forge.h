@@ -9,18 +9,18 @@
 #define FORGE_DAY_MS 86400000LL
 
 struct forge {
-    EVP_PKEY *key;             /* NULL: a fresh P-256 key */
-    X509 *issuer;              /* NULL: self-signed */
+    EVP_PKEY *key; /* NULL: a fresh P-256 key */
+    X509 *issuer;  /* NULL: self-signed */
     EVP_PKEY *issuer_key;
-    long version;              /* X509_VERSION_3 */
-    const char *serial;        /* hexadecimal */
+    long version;       /* X509_VERSION_3 */
+    const char *serial; /* hexadecimal */
     const char *cn;
     const char *basic, *usage, *extended, *names; /* OpenSSL's texts; NULL: absent */
-    const char *extra_oid, *extra; /* "critical,..." as DER text */
-    const char *constraints;   /* name constraints */
+    const char *extra_oid, *extra;                /* "critical,..." as DER text */
+    const char *constraints;                      /* name constraints */
     bool no_ski, no_aki, is_names_twice;
     int64_t from_ms, until_ms;
-    const EVP_MD *digest;      /* SHA-256; NULL for Ed25519 */
+    const EVP_MD *digest; /* SHA-256; NULL for Ed25519 */
 };
 /* A system's certificate under this issuer. */
 struct forge forge_leaf(X509 *issuer, EVP_PKEY *issuer_key);
@@ -34,12 +34,12 @@ EVP_PKEY *forge_curve(const char *curve);
 struct forge_crl {
     X509 *issuer;
     EVP_PKEY *key;
-    const char *issuer_cn; /* NULL: the issuer's name */
+    const char *issuer_cn;     /* NULL: the issuer's name */
     int64_t from_ms, until_ms; /* until 0: none */
-    uint64_t number;       /* 0: none */
+    uint64_t number;           /* 0: none */
     long version;
-    X509 *revoked;         /* NULL: none */
-    bool is_critical;      /* an unknown critical extension */
+    X509 *revoked;    /* NULL: none */
+    bool is_critical; /* an unknown critical extension */
 };
 struct forge_crl forge_crl_of(X509 *issuer, EVP_PKEY *key);
 X509_CRL *forge_list(const struct forge_crl *f);

@@ -18,7 +18,10 @@ static struct {
 static ehis_err answer;
 static int own_exit;
 
-static void keep(char out[32], const char *s) { snprintf(out, 32, "%s", s ? s : "(none)"); }
+static void keep(char out[32], const char *s)
+{
+    snprintf(out, 32, "%s", s ? s : "(none)");
+}
 
 static ehis_err run(struct cli *c, struct ehis_why *why)
 {
@@ -183,9 +186,12 @@ static void a_program_without_verbs_takes_words_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_and_words_reach_the_verb),        cmocka_unit_test(usage_errors_exit_2_and_name_the_nearest),
-        cmocka_unit_test(a_number_is_held_to_its_bounds),          cmocka_unit_test(too_many_options_are_refused),
-        cmocka_unit_test(an_error_of_a_verb_is_printed_and_mapped), cmocka_unit_test(help_and_version_exit_0_without_running),
+        cmocka_unit_test(options_and_words_reach_the_verb),
+        cmocka_unit_test(usage_errors_exit_2_and_name_the_nearest),
+        cmocka_unit_test(a_number_is_held_to_its_bounds),
+        cmocka_unit_test(too_many_options_are_refused),
+        cmocka_unit_test(an_error_of_a_verb_is_printed_and_mapped),
+        cmocka_unit_test(help_and_version_exit_0_without_running),
         cmocka_unit_test(a_program_without_verbs_takes_words_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

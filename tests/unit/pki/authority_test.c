@@ -69,7 +69,7 @@ static ehis_err verify(struct pki_authority *a, const struct buf *pem, enum pki_
     struct buf ca, crls;
     struct pki_trust *t = NULL;
     struct pki_peer peer;
-    STACK_OF(X509) *chain;
+    STACK_OF(X509) * chain;
     buf_init(&ca, 65536);
     buf_init(&crls, 1 << 20);
     assert_int_equal(file_read(file_of("ca.crt"), 65536, &ca, NULL), EHIS_OK);

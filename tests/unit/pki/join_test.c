@@ -104,7 +104,8 @@ static void a_wrong_name_makes_nothing(void **state)
 {
     (void)state;
     assert_int_equal(pki_join_make(dir, PKI_SYSTEM, span_str("AZ/gw1"), NOW, &random_system, NULL, NULL), EHIS_E_IDENTIFIER_INVALID);
-    assert_int_equal(pki_join_make(dir, PKI_GATEWAY, span_str("AZ/GOV/STS/tax"), NOW, &random_system, NULL, NULL), EHIS_E_IDENTIFIER_INVALID);
+    assert_int_equal(pki_join_make(dir, PKI_GATEWAY, span_str("AZ/GOV/STS/tax"), NOW, &random_system, NULL, NULL),
+                     EHIS_E_IDENTIFIER_INVALID);
     assert_int_not_equal(access(file_of("sign.key"), F_OK), 0);
 }
 
@@ -155,10 +156,8 @@ static void keys_that_are_missing_doubled_or_moved_are_refused(void **state)
         int order[5];
         ehis_err err;
     } rows[] = {
-        {{0, 1, 2, -1}, EHIS_OK},
-        {{0, 1, -1}, EHIS_E_JOIN_KEYS},
-        {{0, 1, 1, -1}, EHIS_E_JOIN_KEYS},
-        {{0, 1, 2, 2, -1}, EHIS_E_JOIN_KEYS},
+        {{0, 1, 2, -1}, EHIS_OK},           {{0, 1, -1}, EHIS_E_JOIN_KEYS},
+        {{0, 1, 1, -1}, EHIS_E_JOIN_KEYS},  {{0, 1, 2, 2, -1}, EHIS_E_JOIN_KEYS},
         {{1, 0, 2, -1}, EHIS_E_JOIN_PROOF}, /* another order: other bytes */
     };
     struct pki_join join;

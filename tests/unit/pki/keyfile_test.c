@@ -55,9 +55,17 @@ static void anything_else_is_no_key_line(void **state)
     enum key_use use;
     uint8_t seed[32];
     static const char *const bad[] = {
-        "", "ehis-key-v1 sign " HEX, "ehis-key-v1 sign " HEX "\n\n", "ehis-key-v1 sign " HEX " \n", "ehis-key-v2 sign " HEX "\n",
-        "ehis-key-v1 tls " HEX "\n", "ehis-key-v1 sign  " HEX "\n", " ehis-key-v1 sign " HEX "\n", "ehis-key-v1 signs " HEX "\n",
-        "ehis-key-v1 sign 0" HEX "\n", "ehis-key-v1 sign g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
+        "",
+        "ehis-key-v1 sign " HEX,
+        "ehis-key-v1 sign " HEX "\n\n",
+        "ehis-key-v1 sign " HEX " \n",
+        "ehis-key-v2 sign " HEX "\n",
+        "ehis-key-v1 tls " HEX "\n",
+        "ehis-key-v1 sign  " HEX "\n",
+        " ehis-key-v1 sign " HEX "\n",
+        "ehis-key-v1 signs " HEX "\n",
+        "ehis-key-v1 sign 0" HEX "\n",
+        "ehis-key-v1 sign g00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(pki_keyfile_parse(span_str(bad[i]), &use, seed, NULL), EHIS_E_KEY_FILE);

@@ -22,7 +22,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct forge leaf(void) { return forge_leaf(p.mid, p.mid_key); }
+static struct forge leaf(void)
+{
+    return forge_leaf(p.mid, p.mid_key);
+}
 
 static ehis_err check(const struct forge *f, struct pki_leaf *out)
 {
@@ -88,7 +91,8 @@ static void names_that_are_missing_several_or_of_another_kind_are_refused(void *
     assert_refused(&f, CERT_NAME_SEVERAL);
     f.names = "URI:ehis:AZ/GOV/STS/tax,DNS:tax.example";
     assert_refused(&f, CERT_NAME_SEVERAL);
-    static const char *const types[] = {"DNS:tax.example", "email:a@b.example", "IP:127.0.0.1", "otherName:1.2.3.4;UTF8:ehis:AZ/GOV/STS/tax", "RID:1.2.3.4"};
+    static const char *const types[] = {"DNS:tax.example", "email:a@b.example", "IP:127.0.0.1",
+                                        "otherName:1.2.3.4;UTF8:ehis:AZ/GOV/STS/tax", "RID:1.2.3.4"};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         f.names = types[i];
         assert_refused(&f, CERT_NAME_TYPE);
@@ -101,9 +105,19 @@ static void names_that_are_missing_several_or_of_another_kind_are_refused(void *
 static void names_of_another_form_are_refused(void **state)
 {
     (void)state;
-    static const char *const forms[] = {"URI:ehis:AZ/GOV/STS", "URI:ehis:AZ/GOV/STS/tax/service", "URI:EHIS:AZ/GOV/STS/tax", "URI:ehis:AZ//STS/tax", "URI:ehis-gw:AZ",
-                                        "URI:ehis-gw:AZ/gw/1", "URI:https://tax.example/", "URI:ehis:", "URI:ehis:AZ/GOV/STS/t%41x", "URI:ehis:AZ/GOV/STS/..",
-                                        "URI:ehis: AZ/GOV/STS/tax", "URI:ehis:AZ/gw1", "URI:ehis-gw:AZ/GOV/STS/tax"};
+    static const char *const forms[] = {"URI:ehis:AZ/GOV/STS",
+                                        "URI:ehis:AZ/GOV/STS/tax/service",
+                                        "URI:EHIS:AZ/GOV/STS/tax",
+                                        "URI:ehis:AZ//STS/tax",
+                                        "URI:ehis-gw:AZ",
+                                        "URI:ehis-gw:AZ/gw/1",
+                                        "URI:https://tax.example/",
+                                        "URI:ehis:",
+                                        "URI:ehis:AZ/GOV/STS/t%41x",
+                                        "URI:ehis:AZ/GOV/STS/..",
+                                        "URI:ehis: AZ/GOV/STS/tax",
+                                        "URI:ehis:AZ/gw1",
+                                        "URI:ehis-gw:AZ/GOV/STS/tax"};
     struct forge f = leaf();
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         f.names = forms[i];
@@ -127,7 +141,8 @@ static void the_longest_name_passes_and_one_more_does_not(void **state)
     struct forge f = leaf();
     struct pki_leaf l;
     snprintf(name, sizeof name, "URI:ehis:%.64s/%.64s/%.64s/%.5s", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-             "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "ddddd");
+             "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+             "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "ddddd");
     f.names = name;
     assert_int_equal(check(&f, &l), EHIS_OK);
     assert_int_equal(strlen(l.id), 200);
@@ -138,7 +153,8 @@ static void the_longest_name_passes_and_one_more_does_not(void **state)
 static void wrong_usages_are_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {NULL, "serverAuth", "clientAuth,serverAuth", "anyExtendedKeyUsage", "clientAuth,emailProtection", "clientAuth,clientAuth"};
+    static const char *const wrong[] = {
+        NULL, "serverAuth", "clientAuth,serverAuth", "anyExtendedKeyUsage", "clientAuth,emailProtection", "clientAuth,clientAuth"};
     struct forge f = leaf();
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         f.extended = wrong[i];
@@ -192,9 +208,9 @@ static void weak_keys_are_refused_and_the_others_taken(void **state)
         EVP_PKEY *key;
         ehis_err err;
     } keys[] = {
-        {forge_rsa(2048, 65537), EHIS_E_CERT_KEY_WEAK}, {forge_rsa(3072, 3), EHIS_E_CERT_KEY_WEAK}, {forge_rsa(3072, 65537), EHIS_OK},
+        {forge_rsa(2048, 65537), EHIS_E_CERT_KEY_WEAK}, {forge_rsa(3072, 3), EHIS_E_CERT_KEY_WEAK},       {forge_rsa(3072, 65537), EHIS_OK},
         {forge_curve("P-224"), EHIS_E_CERT_KEY_WEAK},   {forge_curve("secp256k1"), EHIS_E_CERT_KEY_WEAK}, {forge_curve("P-384"), EHIS_OK},
-        {forge_curve("P-521"), EHIS_E_CERT_KEY_WEAK},   {forge_other("ED448"), EHIS_E_CERT_KEY_WEAK}, {forge_other("ED25519"), EHIS_OK},
+        {forge_curve("P-521"), EHIS_E_CERT_KEY_WEAK},   {forge_other("ED448"), EHIS_E_CERT_KEY_WEAK},     {forge_other("ED25519"), EHIS_OK},
     };
     struct forge f = leaf();
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {

@@ -19,7 +19,11 @@
 static struct forge_pki p;
 static char dir[] = "/tmp/ehis-tls-XXXXXX";
 static int64_t now_ms = FORGE_NOW_MS;
-static int64_t wall(void *ctx) { (void)ctx; return now_ms; }
+static int64_t wall(void *ctx)
+{
+    (void)ctx;
+    return now_ms;
+}
 static const struct clock test_clock = {.wall_ms = wall, .mono_us = wall};
 
 struct party {

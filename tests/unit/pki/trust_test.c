@@ -275,7 +275,8 @@ static void strangers_expired_and_forged_chains_are_refused(void **state)
     sk_X509_push(chain, other.mid);
     sk_X509_push(chain, other.root);
     assert_int_equal(pki_trust_verify(p.trust, x, chain, PKI_SYSTEM, FORGE_NOW_MS, &peer, NULL), EHIS_E_CHAIN_UNTRUSTED);
-    assert_int_equal(pki_trust_verify(p.trust, good, NULL, PKI_SYSTEM, FORGE_NOW_MS, &peer, NULL), EHIS_E_CHAIN_UNTRUSTED); /* no intermediate */
+    assert_int_equal(pki_trust_verify(p.trust, good, NULL, PKI_SYSTEM, FORGE_NOW_MS, &peer, NULL),
+                     EHIS_E_CHAIN_UNTRUSTED); /* no intermediate */
     assert_int_equal(verify_at(other.trust, good, PKI_SYSTEM, FORGE_NOW_MS, &peer), EHIS_E_CHAIN_UNTRUSTED);
     assert_int_equal(verify_at(p.trust, good, PKI_SYSTEM, FORGE_NOW_MS, &peer), EHIS_OK);
     assert_int_equal(pki_trust_recheck(other.trust, &peer, FORGE_NOW_MS, NULL, NULL), EHIS_E_CHAIN_UNTRUSTED);
@@ -422,7 +423,7 @@ static void a_leaf_may_not_issue(void **state)
 static void a_chain_file_is_bounded_and_whole(void **state)
 {
     (void)state;
-    STACK_OF(X509) *chain;
+    STACK_OF(X509) * chain;
     struct buf pem;
     buf_init(&pem, 1 << 20);
     assert_int_equal(pki_chain_from_pem(buf_span(&pem), &chain, NULL), EHIS_E_PEM_MALFORMED);
