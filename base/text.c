@@ -120,6 +120,13 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
 bool utf8_is_valid(struct span s, size_t *bad_at)
 {
     for (size_t i = 0; i < s.len;) {
+        for (uint64_t w; s.len - i >= sizeof w; i += sizeof w) { /* mostly ASCII: eight bytes at once, none of them 0 or above 0x7F */
+            memcpy(&w, s.p + i, sizeof w);
+            if (((w | (w - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) != 0)
+                break;
+        }
+        if (i == s.len)
+            break;
         size_t n = utf8_sequence(s.p + i, s.len - i);
         if (n == 0) {
             if (bad_at)

@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "proto/wire/identifier.h"
 
-static bool is_of_alphabet(uint8_t c) { return ascii_is_alpha(c) || ascii_is_digit(c) || c == '.' || c == '_' || c == '-'; }
+static const bool is_of_alphabet[256] = {['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['.'] = true, ['_'] = true, ['-'] = true};
 
 ehis_err identifier_part_check(struct span s, struct ehis_why *why)
 {
@@ -11,7 +11,7 @@ ehis_err identifier_part_check(struct span s, struct ehis_why *why)
     if (s.p[0] == '.' || s.p[s.len - 1] == '.')
         return ehis_fail(why, EHIS_E_IDENTIFIER_INVALID, "a part that begins or ends with a dot");
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_of_alphabet(s.p[i]))
+        if (!is_of_alphabet[s.p[i]])
             return ehis_fail(why, EHIS_E_IDENTIFIER_INVALID, "byte 0x%02x at %zu of a part", s.p[i], i);
         if (i > 0 && s.p[i] == '.' && s.p[i - 1] == '.')
             return ehis_fail(why, EHIS_E_IDENTIFIER_INVALID, "two dots in a part");

@@ -12,9 +12,13 @@ static ehis_err fail(struct ehis_why *why, ehis_err err, const struct scan_messa
 }
 
 /* Shortest form only, at most 64 bits. */
-static ehis_err take_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
+static inline ehis_err take_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
 {
     uint64_t v = 0;
+    if (*p != end && **p < 0x80) { /* nearly always */
+        *out = *(*p)++;
+        return EHIS_OK;
+    }
     for (unsigned i = 0; i < 10; i++) {
         if (*p + i == end)
             return EHIS_E_SCAN_TRUNCATED;
@@ -143,10 +147,8 @@ static ehis_err scan_level(const struct scan_message *m, struct span s, struct s
         EHIS_TRY(take_tag(&w, &f, why));
         EHIS_TRY(take_value(&w, f, f->number < value_count ? &values[f->number] : NULL, why));
     }
-    for (size_t i = 0; i < m->field_count; i++)
-        if (m->fields[i].is_required && !(w.seen >> m->fields[i].number & 1))
-            return fail(why, EHIS_E_SCAN_MISSING, m, &m->fields[i]);
-    return EHIS_OK;
+    uint64_t missing = m->required & ~w.seen;
+    return missing ? fail(why, EHIS_E_SCAN_MISSING, m, &m->fields[m->index[__builtin_ctzll(missing)] - 1]) : EHIS_OK;
 }
 
 ehis_err scan(const struct scan_message *table, struct span bytes, struct scan_value *values, size_t value_count, struct ehis_why *why)

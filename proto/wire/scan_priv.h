@@ -20,4 +20,5 @@ struct scan_message {
     const struct scan_field *fields; /* ascending */
     uint8_t field_count, top_number;
     const uint8_t *index; /* field number -> place in fields + 1 */
+    uint64_t required;    /* bit set of field numbers */
 };

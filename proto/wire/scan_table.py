@@ -119,6 +119,7 @@ def main(set_path, out_h, out_c, out_set):
             fields = sorted(message.field, key=lambda f: f.number)
             name = symbol(full)
             top = fields[-1].number if fields else 0
+            required = sum(1 << f.number for f in fields if bounds_of(f)["required"])
             index = [0] * (top + 1)
             for i, field in enumerate(fields):
                 index[field.number] = i + 1
@@ -127,7 +128,7 @@ def main(set_path, out_h, out_c, out_set):
                 c.write("\n".join(row(full, f, enums) for f in fields) + "\n};\n")
             c.write(f"static const uint8_t {name}_index[] = {{{', '.join(map(str, index))}}};\n")
             c.write(f"const struct scan_message {name} = {{\"{message.name}\", {name + '_fields' if fields else 'NULL'}, "
-                    f"{len(fields)}, {top}, {name}_index}};\n")
+                    f"{len(fields)}, {top}, {name}_index, 0x{required:x}ull}};\n")
     stripped = pb.FileDescriptorSet()
     for file in ours:
         copy = stripped.file.add()
