@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The certificate profile (SPEC 7.2): what a certificate must look like beside being signed by a trusted authority. Applied to every
- * certificate of a built chain, since path validation alone lets far too much pass. Pure, any thread. */
+ * certificate of a built chain, since path validation alone lets far too much pass. Pure; a
+ * certificate that is checked as a leaf or in a chain (but its root) belongs to one thread until then. */
 #pragma once
 #include "proto/crypto/sign.h"
 #include "proto/wire/identifier.h"
@@ -32,7 +33,7 @@ struct pki_leaf {
 ehis_err pki_cert_from_der(struct span der, X509 **out, struct ehis_why *why) EHIS_MUST_USE;
 /* A system's or gateway's certificate. now_ms: it must be valid then. CERT_*. out may be NULL. */
 ehis_err pki_profile_leaf(X509 *cert, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
-/* A root's or an intermediate's certificate. CERT_*. */
+/* A root's or an intermediate's certificate, but not its encoding (pki_cert_from_der and pki_profile_chain see to that). CERT_*. */
 ehis_err pki_profile_authority(X509 *cert, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
 /* A built chain, leaf first, root last; the leaf must be of this kind (CERT_KIND). CHAIN_TOO_LONG, CERT_*. */
 ehis_err pki_profile_chain(const STACK_OF(X509) * chain, enum pki_kind kind, int64_t now_ms, struct pki_leaf *out,

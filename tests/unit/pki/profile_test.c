@@ -329,6 +329,16 @@ static void der_must_be_whole_canonical_and_bounded(void **state)
     memcpy(longer + 3, s.p + 2, s.len - 3);
     assert_int_equal(pki_cert_from_der(span_of(longer, s.len), &y, NULL), EHIS_E_CERT_MALFORMED);
     assert_int_equal(pki_cert_from_der(span_of(longer, PKI_CERT_MAX_BYTES + 1), &y, NULL), EHIS_E_CERT_TOO_LARGE);
+    /* a default written out, inside; also where the bytes were parsed by somebody else, as in a handshake */
+    uint8_t *critical = memmem(s.p, s.len - 1, "\x01\x01\xff", 3);
+    assert_non_null(critical);
+    critical[2] = 0;
+    assert_int_equal(pki_cert_from_der(span_of(s.p, s.len - 1), &y, NULL), EHIS_E_CERT_MALFORMED);
+    const uint8_t *at = s.p;
+    y = d2i_X509(NULL, &at, (long)s.len - 1);
+    assert_non_null(y);
+    assert_int_equal(pki_profile_leaf(y, FORGE_NOW_MS, NULL, NULL), EHIS_E_CERT_MALFORMED);
+    X509_free(y);
     buf_fini(&der);
     X509_free(x);
 }
