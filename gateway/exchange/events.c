@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Events: subscriptions, one stored envelope fanned out by references, key envelopes of epochs. */
+#include "gateway/exchange/exchange_priv.h"
+
+#include <stdlib.h>
+
+#define KEYS_A_FRAME 64
+
+struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made)
+{
+    struct name *name = is_made ? exchange_name(x, service) : exchange_name_find(x, service);
+    uint8_t key[sizeof name + 64];
+    if (!name || event.len > 64)
+        return NULL;
+    memcpy(key, &name, sizeof name);
+    memcpy(key + sizeof name, event.p, event.len);
+    uint64_t hash = table_hash(&x->topics, key, sizeof name + event.len);
+    for (struct table_node *n = *table_head(&x->topics, hash); n; n = n->next) {
+        struct topic *t = container_of(n, struct topic, by_name);
+        if (t->service == name && span_eq(topic_event(t), event))
+            return t;
+    }
+    struct topic *t = is_made ? calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return NULL;
+    t->service = name;
+    t->event_bytes = (uint8_t)event.len;
+    memcpy(t->event, event.p, event.len);
+    node_init(&t->subscriptions);
+    node_init(&t->keys);
+    table_add(&x->topics, hash, &t->by_name);
+    return t;
+}
+
+struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s)
+{
+    for (struct node *n = t->subscriptions.next; n != &t->subscriptions; n = n->next)
+        if (container_of(n, struct subscriber, in_topic)->system == s)
+            return container_of(n, struct subscriber, in_topic);
+    return NULL;
+}
+
+struct delivery *exchange_delivery_of(const struct message *m, const struct system *to)
+{
+    for (struct delivery *d = m->deliveries; d; d = d->next)
+        if (d->to == to)
+            return d;
+    return NULL;
+}
+
+/* Who is subscribed in the journal's order gets it; rights are asked at delivery. */
+void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group)
+{
+    for (struct node *n = m->topic->subscriptions.next; n != &m->topic->subscriptions; n = n->next) {
+        struct system *to = container_of(n, struct subscriber, in_topic)->system;
+        bool is_full = to->waiting >= x->bounds.stored_messages_max / 2 || to->waiting_bytes + m->sealed_bytes > x->bounds.stored_bytes_max / 2;
+        struct lane *l = exchange_lane(x, m->stream, to);
+        struct delivery *d = l ? exchange_delivery_new(x, m, to, l) : NULL;
+        if (!d)
+            continue; /* no memory: this subscriber finds a gap */
+        d->group = group;
+        ehis_err err = EHIS_OK;
+        if (is_full && !x->is_replaying)
+            err = exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_INBOX_FULL, span_of(NULL, 0), NULL);
+        (void)err; /* kept then, over the bound by the group that the journal still takes */
+    }
+}
+
+/* ---- subscriptions ---- */
+
+ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment)
+{
+    struct subscriber *sub = exchange_subscriber(t, s);
+    struct segment *at = exchange_segment(x, segment);
+    if (!sub) {
+        sub = calloc(1, sizeof *sub);
+        if (!sub)
+            return EHIS_E_NO_MEMORY;
+        sub->topic = t;
+        sub->system = s;
+        list_add(&t->subscriptions, &sub->in_topic);
+        list_add(&s->subscriptions, &sub->in_system);
+        s->subscription_count++;
+    }
+    if (!at)
+        return EHIS_E_NO_MEMORY;
+    node_move(&at->subscriptions, &sub->in_segment);
+    return EHIS_OK;
+}
+
+static void forget_stream_of(struct exchange *x, struct stream *st, struct system *s)
+{
+    for (struct node *n = st->messages.next, *next; n != &st->messages; n = next) {
+        struct message *m = message_of_stream(n);
+        struct delivery *d = exchange_delivery_of(m, s);
+        next = n->next;
+        if (!d)
+            continue;
+        exchange_delivery_drop(x, d);
+        if (!m->deliveries)
+            exchange_message_close(x, m);
+        exchange_message_settle(x, m);
+    }
+    for (struct node *n = st->lanes.next; n != &st->lanes; n = n->next)
+        if (container_of(n, struct lane, in_stream)->to == s) {
+            exchange_lane_drop(x, container_of(n, struct lane, in_stream));
+            return;
+        }
+}
+
+/* What waited for it goes with it: it does not want it. */
+void exchange_unsubscribe(struct exchange *x, struct subscriber *sub)
+{
+    struct system *s = sub->system, *publisher = exchange_system(x, identifier_prefix(name_span(sub->topic->service), IDENTIFIER_SYSTEM));
+    for (struct node *n = publisher ? publisher->streams.next : NULL; n && n != &publisher->streams; n = n->next)
+        if (container_of(n, struct stream, in_system)->topic == sub->topic)
+            forget_stream_of(x, container_of(n, struct stream, in_system), s);
+    node_remove(&sub->in_topic);
+    node_remove(&sub->in_system);
+    node_remove(&sub->in_segment);
+    s->subscription_count--;
+    free(sub);
+}
+
+static ehis_err answer(struct exchange *x, struct session *s, const struct subscribe *q, uint32_t code, bool is_recorded)
+{
+    struct subscription out = {.service = q->service, .event = q->event, .code = code};
+    struct buf *b = &x->text_buf;
+    buf_clear(b);
+    EHIS_TRY(subscription_write(&out, b));
+    return is_recorded ? exchange_pend_frame(x, s, FRAME_SUBSCRIPTION, buf_span(b)) : exchange_frame(x, s, FRAME_SUBSCRIPTION, buf_span(b));
+}
+
+static bool may_receive(struct exchange *x, const struct system *s, struct span service, struct span event, struct decide_answer *a)
+{
+    struct decide_question q = {.what = DECIDE_RECEIVE, .consumer = name_span(s->name), .service = service, .operation = event, .at_ms = x->now_ms};
+    *a = (struct decide_answer){.code = EHIS_E_POLICY_EVALUATION};
+    if (x->registry)
+        decide(x->registry, &q, a);
+    return a->is_permitted;
+}
+
+ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
+{
+    struct subscribe q;
+    struct decide_answer a;
+    struct journal_pos pos;
+    struct session *s = exchange_session_find(x, id);
+    x->now_ms = now_ms;
+    if (!s)
+        return EHIS_E_LINK_ENDED;
+    EHIS_TRY(subscribe_read(payload, &q, why));
+    EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
+    EHIS_TRY(identifier_part_check(q.event, why));
+    struct record r = {.session = s->id, .system = name_span(s->system->name), .service = q.service, .event = q.event};
+    bool is_permitted = q.is_end || may_receive(x, s->system, q.service, q.event, &a);
+    struct topic *t = is_permitted ? exchange_topic(x, q.service, q.event, !q.is_end) : NULL;
+    struct subscriber *sub = t ? exchange_subscriber(t, s->system) : NULL;
+    if (q.is_end ? !sub : sub != NULL)
+        return answer(x, s, &q, 0, false); /* as it is */
+    if (!is_permitted) {
+        r.kind = RECORD_REFUSED;
+        r.code = (uint32_t)a.code;
+        r.rule = a.rule;
+        EHIS_TRY(exchange_append(x, &r, NULL, 0, false, NULL));
+        x->status.refused++;
+        return answer(x, s, &q, exchange_told_code((uint32_t)a.code), true);
+    }
+    if (!t)
+        return EHIS_E_NO_MEMORY;
+    if (!q.is_end && s->system->subscription_count >= x->bounds.subscriptions_max)
+        return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
+    r.kind = q.is_end ? RECORD_UNSUBSCRIBED : RECORD_SUBSCRIBED;
+    if (!q.is_end)
+        r.rule = a.rule;
+    EHIS_TRY(exchange_append(x, &r, NULL, 0, false, &pos));
+    if (q.is_end)
+        exchange_unsubscribe(x, sub);
+    else
+        EHIS_TRY(exchange_subscribe(x, t, s->system, pos.segment));
+    exchange_pump(x);
+    return answer(x, s, &q, 0, true);
+}
+
+/* ---- envelopes and keys ---- */
+
+static ehis_err put_head(struct buf *b, uint8_t tag, size_t n)
+{
+    EHIS_TRY(buf_put_u8(b, tag));
+    for (; n >= 0x80; n >>= 7)
+        EHIS_TRY(buf_put_u8(b, (uint8_t)(n | 0x80)));
+    return buf_put_u8(b, (uint8_t)n);
+}
+
+ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header)
+{
+    enum { HEADER_TAG = 1 << 3 | 2, SEALED_TAG = 2 << 3 | 2, SIGNATURE_TAG = 3 << 3 | 2 };
+    struct record r;
+    struct span sealed;
+    struct buf *b = &x->head_buf;
+    EHIS_TRY(exchange_load(x, m->home, &r, &sealed));
+    if (sealed.len != m->sealed_bytes)
+        return EHIS_E_EXCHANGE_REPLAY;
+    buf_clear(b);
+    EHIS_TRY(put_head(b, HEADER_TAG, r.header.len));
+    EHIS_TRY(buf_put_span(b, r.header));
+    EHIS_TRY(put_head(b, SEALED_TAG, sealed.len));
+    size_t first = b->len;
+    EHIS_TRY(put_head(b, SIGNATURE_TAG, r.signature.len));
+    EHIS_TRY(buf_put_span(b, r.signature));
+    struct span all = buf_span(b);
+    parts[0] = span_of(all.p, first);
+    parts[1] = sealed;
+    parts[2] = span_of(all.p + first, all.len - first);
+    if (header)
+        *header = r.header;
+    return EHIS_OK;
+}
+
+static ehis_err put_key(struct exchange *x, const struct message *key)
+{
+    struct span parts[4];
+    EHIS_TRY(exchange_envelope(x, key, parts, NULL));
+    buf_clear(&x->text_buf);
+    for (size_t i = 0; i < 3; i++)
+        EHIS_TRY(buf_put_span(&x->text_buf, parts[i]));
+    return keys_put(buf_span(&x->text_buf), &x->keys_buf);
+}
+
+static ehis_err send_keys(struct exchange *x, struct session *s)
+{
+    ehis_err err = x->ports.send_frame(x->ports.ctx, s->id, FRAME_KEYS, buf_span(&x->keys_buf));
+    buf_clear(&x->keys_buf);
+    return exchange_is_sent(s, err) ? EHIS_OK : EHIS_E_LINK_FULL;
+}
+
+/* *count = how many envelopes of this epoch were sent. */
+static ehis_err send_epoch(struct exchange *x, struct session *s, const struct topic *t, const uint8_t epoch[EPOCH_BYTES], size_t *count)
+{
+    size_t in_frame = 0;
+    *count = 0;
+    buf_clear(&x->keys_buf);
+    for (struct node *n = t->keys.next; n != &t->keys; n = n->next) {
+        const struct message *key = message_of_stream(n);
+        if (key->durable != STATE_ACCEPTED || memcmp(key->epoch, epoch, EPOCH_BYTES) != 0 || put_key(x, key) != EHIS_OK)
+            continue;
+        (*count)++;
+        if (++in_frame < KEYS_A_FRAME && x->keys_buf.len < KEYS_FRAME_BYTES)
+            continue;
+        EHIS_TRY(send_keys(x, s));
+        in_frame = 0;
+    }
+    return in_frame ? send_keys(x, s) : EHIS_OK;
+}
+
+ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event)
+{
+    size_t count;
+    const struct message *m = event->message;
+    struct subscriber *sub = exchange_subscriber(m->topic, event->to);
+    if (!sub || (sub->keys_session == s->id && memcmp(sub->keys_epoch, m->id, EPOCH_BYTES) == 0))
+        return EHIS_OK;
+    EHIS_TRY(send_epoch(x, s, m->topic, m->id, &count));
+    if (count) {
+        sub->keys_session = s->id;
+        memcpy(sub->keys_epoch, m->id, EPOCH_BYTES);
+    }
+    return EHIS_OK;
+}
+
+ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get)
+{
+    struct keys_get q;
+    struct decide_answer a;
+    size_t count = 0;
+    EHIS_TRY(keys_get_read(get, &q, NULL));
+    struct topic *t = may_receive(x, s->system, q.service, q.event, &a) ? exchange_topic(x, q.service, q.event, false) : NULL;
+    if (t)
+        EHIS_TRY(send_epoch(x, s, t, q.epoch, &count));
+    buf_clear(&x->keys_buf);
+    return count ? EHIS_OK : send_keys(x, s); /* none, or none for this system: the same answer */
+}
+
+ehis_err exchange_on_keys_get(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
+{
+    struct keys_get q;
+    struct session *s = exchange_session_find(x, id);
+    x->now_ms = now_ms;
+    if (!s)
+        return EHIS_E_LINK_ENDED;
+    EHIS_TRY(keys_get_read(payload, &q, why));
+    EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
+    EHIS_TRY(identifier_part_check(q.event, why));
+    return exchange_frame(x, s, FRAME_KEYS_GET, payload);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The core's life, its records, and what everything else is named by. */
+#include "gateway/exchange/exchange_priv.h"
+
+#include <stdlib.h>
+
+#define MESSAGE_HEADS ((size_t)1 << 16)
+#define DELIVERY_HEADS ((size_t)1 << 13)
+#define NAME_HEADS ((size_t)1 << 10)
+#define ENTRY_MAX_BYTES ((size_t)17 * 1024 * 1024) /* a record and the largest sealed body */
+
+static ehis_err tables_init(struct exchange *x, const uint8_t seed[16])
+{
+    EHIS_TRY(table_init(&x->names, NAME_HEADS, seed));
+    EHIS_TRY(table_init(&x->topics, NAME_HEADS, seed));
+    EHIS_TRY(table_init(&x->sessions, NAME_HEADS, seed));
+    EHIS_TRY(table_init(&x->streams, NAME_HEADS, seed));
+    EHIS_TRY(table_init(&x->lanes, NAME_HEADS, seed));
+    EHIS_TRY(table_init(&x->by_digest, MESSAGE_HEADS, seed));
+    EHIS_TRY(table_init(&x->by_key, MESSAGE_HEADS, seed));
+    return table_init(&x->by_delivery, DELIVERY_HEADS, seed);
+}
+
+ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds, const struct exchange_ports *ports, struct exchange **out)
+{
+    EHIS_ASSERT(gateway.len <= IDENTIFIER_MAX_BYTES && bounds->attempts_max > 0);
+    struct exchange *x = calloc(1, sizeof *x);
+    if (!x)
+        return EHIS_E_NO_MEMORY;
+    x->bounds = *bounds;
+    x->ports = *ports;
+    x->next_sequence = 1;
+    x->is_replaying = true;
+    memcpy(x->gateway, gateway.p, gateway.len);
+    x->gateway_bytes = (uint16_t)gateway.len;
+    node_init(&x->systems);
+    node_init(&x->blocked);
+    node_init(&x->refusing);
+    node_init(&x->visiting);
+    node_init(&x->to_pump);
+    pool_init(&x->messages, sizeof(struct message));
+    pool_init(&x->deliveries, sizeof(struct delivery));
+    buf_init(&x->record_buf, ENTRY_MAX_BYTES);
+    buf_init(&x->head_buf, 2 * ENVELOPE_HEADER_MAX_BYTES);
+    buf_init(&x->text_buf, ENVELOPE_HEADER_MAX_BYTES + 4096 * (IDENTIFIER_MAX_BYTES + 4)); /* CARRIED names its subscribers */
+    buf_init(&x->keys_buf, ENTRY_MAX_BYTES);
+    tree_init(&x->tree);
+    x->wheel = calloc(WHEEL_SLOTS, sizeof *x->wheel);
+    x->acks = calloc(STATEMENT_BATCH_MAX, sizeof *x->acks);
+    x->leaves = calloc(STATEMENT_BATCH_MAX, sizeof *x->leaves);
+    ehis_err err = x->wheel && x->acks && x->leaves ? tables_init(x, ports->seed) : EHIS_E_NO_MEMORY;
+    if (err == EHIS_OK)
+        err = root_cache_new(4096, &x->roots);
+    if (err != EHIS_OK) {
+        exchange_free(x);
+        return err;
+    }
+    for (size_t i = 0; i < WHEEL_SLOTS; i++)
+        node_init(&x->wheel[i]);
+    *out = x;
+    return EHIS_OK;
+}
+
+/* Messages and deliveries go with their pools; what is allocated beside them is freed here. */
+static void free_system(struct exchange *x, struct system *s)
+{
+    while (!list_is_empty(&s->sessions)) {
+        struct session *e = container_of(s->sessions.next, struct session, in_system);
+        node_remove(&e->in_system);
+        buf_fini(&e->frames);
+        free(e);
+    }
+    while (!list_is_empty(&s->streams)) {
+        struct stream *st = container_of(s->streams.next, struct stream, in_system);
+        while (!list_is_empty(&st->lanes)) {
+            struct lane *l = container_of(st->lanes.next, struct lane, in_stream);
+            node_remove(&l->in_stream);
+            free(l);
+        }
+        node_remove(&st->in_system);
+        free(st);
+    }
+    while (!list_is_empty(&s->subscriptions)) {
+        struct subscriber *sub = container_of(s->subscriptions.next, struct subscriber, in_system);
+        node_remove(&sub->in_system);
+        free(sub);
+    }
+    (void)x;
+    free(s);
+}
+
+static void free_tables(struct exchange *x)
+{
+    for (size_t i = 0; x->by_digest.heads && i < MESSAGE_HEADS; i++)
+        for (struct table_node *n = x->by_digest.heads[i]; n; n = n->next) {
+            struct message *m = container_of(n, struct message, by_digest);
+            if (message_is(m, IS_TRANSIENT))
+                free(m->text);
+        }
+    for (size_t i = 0; x->names.heads && i < NAME_HEADS; i++)
+        for (struct table_node *n = x->names.heads[i], *next; n; n = next) {
+            struct name *name = container_of(n, struct name, by_text);
+            next = n->next;
+            if (name->system)
+                free_system(x, name->system);
+            free(name);
+        }
+    for (size_t i = 0; x->topics.heads && i < NAME_HEADS; i++)
+        for (struct table_node *n = x->topics.heads[i], *next; n; n = next) {
+            next = n->next;
+            free(container_of(n, struct topic, by_name));
+        }
+}
+
+void exchange_free(struct exchange *x)
+{
+    if (!x)
+        return;
+    free_tables(x);
+    struct table *tables[] = {&x->names, &x->topics, &x->sessions, &x->streams, &x->lanes, &x->by_digest, &x->by_key, &x->by_delivery};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        table_fini(tables[i]);
+    for (size_t i = 0; i < x->pending_count; i++)
+        free((void *)(uintptr_t)x->pending[(x->pending_at + i) % x->pending_cap].frame.p);
+    for (size_t i = 0; i < x->segment_count; i++)
+        free(x->segments[i]);
+    pool_fini(&x->messages);
+    pool_fini(&x->deliveries);
+    buf_fini(&x->record_buf);
+    buf_fini(&x->head_buf);
+    buf_fini(&x->text_buf);
+    buf_fini(&x->keys_buf);
+    tree_fini(&x->tree);
+    root_cache_free(x->roots);
+    registry_unref(x->registry);
+    free(x->segments);
+    free(x->pending);
+    free(x->wheel);
+    free(x->acks);
+    free(x->leaves);
+    free(x);
+}
+
+void exchange_set_registry(struct exchange *x, struct registry *r, int64_t now_ms)
+{
+    x->now_ms = now_ms;
+    registry_unref(x->registry);
+    x->registry = registry_ref(r);
+    root_cache_drop(x->roots);
+}
+
+/* ---- records ---- */
+
+ehis_err exchange_append(struct exchange *x, struct record *r, const struct span *attachment, size_t parts, bool is_lazy, struct journal_pos *pos)
+{
+    struct journal_pos unused;
+    EHIS_TRY(exchange_pend_reserve(x, 2));
+    r->sequence = x->next_sequence;
+    r->time_ms = (uint64_t)x->now_ms;
+    EHIS_TRY(x->ports.append(x->ports.ctx, r, attachment, parts, is_lazy, pos ? pos : &unused));
+    x->next_sequence++;
+    return EHIS_OK;
+}
+
+ehis_err exchange_note(struct exchange *x, struct record *r, int64_t now_ms)
+{
+    x->now_ms = now_ms;
+    return exchange_append(x, r, NULL, 0, false, NULL);
+}
+
+struct place exchange_place(const struct journal_pos *pos)
+{
+    return (struct place){(uint32_t)pos->segment, pos->offset, pos->record_bytes, pos->attachment_bytes};
+}
+
+ehis_err exchange_load(struct exchange *x, struct place place, struct record *r, struct span *attachment)
+{
+    struct journal_pos pos = {place.segment, place.offset, place.record_bytes, place.attachment_bytes};
+    struct journal_entry e;
+    EHIS_TRY(x->ports.read(x->ports.ctx, &pos, &x->record_buf, &e));
+    EHIS_TRY(record_read(e.record, r, NULL));
+    if (attachment)
+        *attachment = e.attachment;
+    return EHIS_OK;
+}
+
+/* Numbers rise, so the place is nearly always the last. */
+struct segment *exchange_segment(struct exchange *x, uint64_t number)
+{
+    size_t at = x->segment_count;
+    while (at > 0 && x->segments[at - 1]->number > number)
+        at--;
+    if (at > 0 && x->segments[at - 1]->number == number)
+        return x->segments[at - 1];
+    if (x->segment_count == x->segment_cap) {
+        size_t cap = x->segment_cap ? 2 * x->segment_cap : 64;
+        void *grown = realloc(x->segments, cap * sizeof *x->segments);
+        if (!grown)
+            return NULL;
+        x->segments = grown;
+        x->segment_cap = cap;
+    }
+    struct segment *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->number = number;
+    node_init(&s->messages);
+    node_init(&s->streams);
+    node_init(&s->subscriptions);
+    memmove(x->segments + at + 1, x->segments + at, (x->segment_count - at) * sizeof *x->segments);
+    x->segments[at] = s;
+    x->segment_count++;
+    return s;
+}
+
+/* ---- names: only what the registry or a journal of ours holds ---- */
+
+struct name *exchange_name_find(struct exchange *x, struct span text)
+{
+    EHIS_ASSERT(text.len <= IDENTIFIER_MAX_BYTES);
+    for (struct table_node *n = *table_head(&x->names, table_hash(&x->names, text.p, text.len)); n; n = n->next)
+        if (span_eq(name_span(container_of(n, struct name, by_text)), text))
+            return container_of(n, struct name, by_text);
+    return NULL;
+}
+
+struct name *exchange_name(struct exchange *x, struct span text)
+{
+    struct name *name = exchange_name_find(x, text);
+    if (!name)
+        name = calloc(1, sizeof *name + text.len + 1);
+    if (!name || name->len)
+        return name;
+    name->len = (uint16_t)text.len;
+    memcpy(name->text, text.p, text.len);
+    table_add(&x->names, table_hash(&x->names, text.p, text.len), &name->by_text);
+    return name;
+}
+
+struct system *exchange_system(struct exchange *x, struct span id)
+{
+    struct name *name = exchange_name(x, id);
+    if (!name || name->system)
+        return name ? name->system : NULL;
+    struct system *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->name = name;
+    node_init(&s->sessions);
+    node_init(&s->streams);
+    node_init(&s->subscriptions);
+    node_init(&s->calls);
+    node_init(&s->lanes);
+    for (size_t i = 0; i < REFUSAL_SLOTS; i++)
+        node_init(&s->refusals[i].held);
+    list_add(&x->systems, &s->in_all);
+    return name->system = s;
+}
+
+/* ---- looking ---- */
+
+void exchange_status(const struct exchange *x, struct exchange_status *out)
+{
+    *out = x->status;
+    out->next_sequence = x->next_sequence;
+    out->streams = x->streams.count;
+    out->sessions = x->sessions.count;
+    out->in_flight = x->by_delivery.count;
+    for (const struct node *n = x->systems.next; n != &x->systems; n = n->next) {
+        const struct system *s = container_of(n, struct system, in_all);
+        out->stored_messages += s->stored_messages;
+        out->stored_bytes += s->stored_bytes;
+        out->subscriptions += s->subscription_count;
+    }
+}
+
+static int64_t oldest_of(const struct system *s)
+{
+    int64_t oldest = 0;
+    for (const struct node *n = s->lanes.next; n != &s->lanes; n = n->next) {
+        const struct lane *l = container_of(n, struct lane, in_system);
+        if (list_is_empty(&l->queue))
+            continue;
+        const struct message *m = container_of(l->queue.next, struct delivery, in_queue)->message;
+        if (!oldest || m->since_ms < oldest)
+            oldest = m->since_ms;
+    }
+    return oldest;
+}
+
+void exchange_each_inbox(const struct exchange *x, void (*each)(void *ctx, const struct exchange_inbox_status *i), void *ctx)
+{
+    for (const struct node *n = x->systems.next; n != &x->systems; n = n->next) {
+        const struct system *s = container_of(n, struct system, in_all);
+        struct exchange_inbox_status i = {name_span(s->name), s->waiting, s->waiting_bytes, s->in_flight, oldest_of(s), false};
+        for (const struct node *e = s->sessions.next; e != &s->sessions; e = e->next)
+            i.is_ready |= container_of(e, struct session, in_system)->is_ready;
+        each(ctx, &i);
+    }
+}
+
+bool exchange_drain(struct exchange *x)
+{
+    x->is_draining = true;
+    return x->pending_count == 0;
+}

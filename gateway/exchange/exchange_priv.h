@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What the files of the core share.
+ *
+ *   message   one envelope, from its record to the end of its memory: it goes when it is final, settled (or forgotten), owes no receipt,
+ *             waits for no group and has no delivery left
+ *   delivery  a message's way to one recipient: in a lane (streams), in a system's calls, in flight at a session; it ends by an
+ *             acknowledgement, or turns into a skip
+ *   lane      one stream on its way to one recipient: in order, blocked as a whole after a negative acknowledgement
+ *   stream    one sender's numbers: what is expected, what is settled
+ *   topic     an event of a service: subscriptions and key envelopes
+ *
+ * State follows the journal's order: what a record says is true in memory when it is appended; what goes out waits until it is durable. */
+#pragma once
+#include "gateway/exchange/exchange.h"
+#include "gateway/exchange/table.h"
+#include "policy/decide/decide.h"
+#include "proto/wire/identifier.h"
+#include "proto/wire/record.h"
+#include "proto/wire/session_frames.h"
+#include "proto/wire/statement.h"
+
+#define CLOCK_SKEW_MS 60000
+#define DUPLICATE_MS 60000                      /* after its expiry an id is remembered for so long */
+#define UNSETTLED_MS (14 * INT64_C(86400000))   /* and a receipt that nobody fetches for so long */
+#define BACKOFF_MAX_MS 60000
+#define WINDOW_MAX 1024                         /* deliveries in flight at one session, of each sort */
+#define BUSY_RETRY_MS 250
+#define REFUSALS_A_SECOND 20                    /* of one peer and code with a record each; then one aggregate a second */
+#define REFUSED_NUMBERS_A_SECOND 200            /* these cannot be aggregated: beyond, BUSY */
+#define REFUSALS_HELD_MAX 4096                  /* receipts waiting for their aggregate, of all peers */
+#define REFUSAL_SLOTS 4
+#define FRAMES_HELD_MAX_BYTES (1024 * 1024)     /* small frames kept for a session whose output is full */
+#define FINAL_BYTES 1536                        /* in the journal for the end of a message: a record with an acknowledgement */
+#define KEYS_FRAME_BYTES (256 * 1024)
+#define WHEEL_SLOTS 4096                        /* seconds; what is due later stays in its slot for another round */
+#define DUE_A_TICK 2000
+#define EPOCH_BYTES 16
+#define STREAM_BYTES 16
+
+struct segment { uint64_t number; struct node messages, streams, subscriptions; }; /* live things whose newest whole record stands there */
+struct place { uint32_t segment, offset, record_bytes, attachment_bytes; };       /* journal_pos, packed */
+
+struct name { struct table_node by_text; struct system *system; uint16_t len; char text[]; };
+static inline struct span name_span(const struct name *n) { return span_of(n->text, n->len); }
+
+struct refusals { uint32_t code, count; int64_t since_ms; struct node held; };
+
+struct system {
+    struct name *name;
+    struct node in_all, in_refusing, in_pump, sessions, streams /* as sender, the longest unused first */, subscriptions;
+    struct node calls, lanes; /* as recipient: requests that wait for a session; lanes with something to send */
+    struct session *stream_session;
+    struct refusals refusals[REFUSAL_SLOTS];
+    uint32_t stream_count, subscription_count;
+    uint32_t stored_messages, known_calls, calls_open; /* as sender: in memory; without a stream; waiting and unfinished */
+    uint64_t stored_bytes;                             /* as sender: of unfinished messages */
+    uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
+    uint64_t waiting, waiting_bytes, in_flight;        /* as recipient: deliveries unfinished, those in flight included */
+};
+
+struct session {
+    struct table_node by_id;
+    struct node in_system, in_flight /* deliveries */, responses /* deliveries */, owed /* messages */;
+    struct system *system;
+    session_id id;
+    uint64_t next_delivery;
+    struct ready windows;
+    uint64_t in_flight_bytes;
+    uint32_t calls_in_flight, streams_in_flight;
+    bool is_ready, is_full /* until exchange_session_room */, is_doomed;
+    uint8_t certificate[32], state_id[16], address_bytes;
+    char address[64];
+    struct buf frames; /* u8 type, u32 length, payload, ... kept while the output is full; a KEYS_GET is answered from here */
+};
+
+enum { IS_WAITING = 1, /* a call, or its response */
+       IS_ARRIVED = 2, IS_REPLIED = 4, NEEDS_REPLY = 8, IS_FORGOTTEN = 16, IS_TRANSIENT = 32, /* a refusal that is not remembered */
+       HAS_ACK = 64, IS_OVER = 128, /* an event that expired */
+       IS_OPEN = 256 /* accepted, its body still needed: counted against the bounds */ };
+
+struct message {
+    struct table_node by_digest, by_key;
+    struct node in_segment, in_wheel, in_owed, in_stream; /* in_stream: of its stream, by number; of a key: of its topic */
+    struct hash digest;
+    uint8_t id[16]; /* exchange id; of an event its epoch */
+    union {
+        struct { struct stream *stream; uint64_t number; };
+        uint8_t epoch[EPOCH_BYTES]; /* KIND_KEY */
+    };
+    struct place home, final; /* the newest record with its header (and body); the one with the acknowledgement */
+    struct system *sender, *to; /* to is NULL for events and keys */
+    struct name *recipient;     /* as in the header; NULL: a refusal that names something unknown */
+    union {
+        struct message *peer;   /* request <-> response */
+        struct topic *topic;    /* events and keys */
+        char *text;             /* transient: recipient of an aggregated refusal; owned */
+    };
+    struct delivery *deliveries;
+    session_id session; /* that submitted it last */
+    int64_t since_ms;   /* of its state */
+    int64_t expires_ms;
+    uint64_t registry_version;
+    uint32_t wheel_at_s, sealed_bytes, code;
+    uint32_t largest_bytes;  /* request: of its response */
+    uint16_t pending, flags; /* pending: entries of the ring */
+    uint8_t kind, state, durable;
+};
+
+struct delivery {
+    struct table_node by_number;
+    struct node in_queue; /* of its lane, of its system's calls, of a session: in flight or responses */
+    struct message *message;
+    struct delivery *next; /* of the message */
+    struct lane *lane;     /* NULL: a call or its response */
+    struct system *to;
+    struct session *session; /* in flight there */
+    uint64_t number, group; /* of the session; that must be durable before it goes out */
+    uint8_t attempt, strikes;
+    uint8_t skip;          /* state, where it is a skip */
+    bool is_queued;        /* in the lane or in calls */
+};
+
+struct stream {
+    struct table_node by_id;
+    struct node in_system, in_segment, messages, lanes;
+    struct message *hint;
+    struct system *sender, *to; /* both NULL until the registry knows the recipient: what a peer names costs no memory elsewhere */
+    struct topic *topic;
+    struct session *session; /* that opened it last */
+    uint64_t expected, settled, segment;
+    uint8_t id[STREAM_BYTES], recipient_bytes, event_bytes;
+    char recipient[IDENTIFIER_MAX_BYTES], event[IDENTIFIER_PART_MAX_BYTES];
+};
+
+struct lane {
+    struct table_node by_ends; /* stream and recipient */
+    struct node in_stream, in_system /* of system.lanes */, in_blocked, queue;
+    struct delivery *hint;
+    struct stream *stream;
+    struct system *to;
+    int64_t blocked_until_ms;
+    uint64_t lowest; /* of what a session gives back */
+    uint32_t in_flight;
+    bool has_relation;
+};
+
+struct topic {
+    struct table_node by_name;
+    struct name *service;
+    struct node subscriptions, keys; /* keys: messages */
+    uint8_t event_bytes;
+    char event[64];
+};
+static inline struct span stream_recipient(const struct stream *st) { return span_of(st->recipient, st->recipient_bytes); }
+static inline struct span stream_event(const struct stream *st) { return span_of(st->event, st->event_bytes); }
+static inline struct span topic_event(const struct topic *t) { return span_of(t->event, t->event_bytes); }
+
+struct subscriber {
+    struct node in_topic, in_system, in_segment;
+    struct topic *topic;
+    struct system *system;
+    session_id keys_session; /* that has got the keys of this epoch */
+    uint8_t keys_epoch[EPOCH_BYTES];
+};
+
+/* What happens when a group is durable. */
+struct pending {
+    uint64_t group;
+    struct message *message; /* NULL: a frame */
+    uint8_t state;           /* the message's; 0: deliveries of it turned into skips */
+    session_id session;
+    uint8_t frame_type;
+    struct span frame;       /* owned */
+};
+
+struct exchange {
+    struct exchange_bounds bounds;
+    struct exchange_ports ports;
+    struct registry *registry;
+    struct root_cache *roots;
+    struct exchange_status status;
+    uint64_t next_sequence, durable_group, carry_group, reserved_bytes;
+    int64_t now_ms; /* of the verb that runs */
+    bool is_draining, is_replaying, has_replayed;
+    uint32_t refusals_held;
+    struct table names, topics, sessions, streams, lanes, by_digest, by_key, by_delivery;
+    struct pool messages, deliveries;
+    struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
+    int64_t wheel_s; /* the next second to look at */
+    struct segment **segments;
+    size_t segment_count, segment_cap;
+    struct pending *pending; /* a ring */
+    size_t pending_at, pending_count, pending_cap;
+    struct buf record_buf, head_buf, text_buf, keys_buf;
+    struct hash *leaves;
+    struct ack *acks;
+    struct tree tree;
+    uint16_t gateway_bytes;
+    char gateway[IDENTIFIER_MAX_BYTES];
+};
+static inline struct span exchange_gateway(const struct exchange *x) { return span_of(x->gateway, x->gateway_bytes); }
+
+/* exchange.c */
+ehis_err exchange_append(struct exchange *x, struct record *r, const struct span *attachment, size_t parts, bool is_lazy, struct journal_pos *pos) EHIS_MUST_USE;
+struct place exchange_place(const struct journal_pos *pos);
+/* Into record_buf; valid until the next. */
+ehis_err exchange_load(struct exchange *x, struct place place, struct record *r, struct span *attachment) EHIS_MUST_USE;
+struct segment *exchange_segment(struct exchange *x, uint64_t number); /* made where absent; NULL without memory */
+struct name *exchange_name(struct exchange *x, struct span text); /* made where absent */
+struct name *exchange_name_find(struct exchange *x, struct span text);
+struct system *exchange_system(struct exchange *x, struct span id);
+ehis_err exchange_pend_reserve(struct exchange *x, size_t n) EHIS_MUST_USE; /* exchange_append does it for two */
+void exchange_pend(struct exchange *x, struct message *m, uint8_t state);
+ehis_err exchange_pend_frame(struct exchange *x, const struct session *s, uint8_t type, struct span frame) EHIS_MUST_USE; /* copied */
+
+/* message.c */
+struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused);
+void exchange_message_drop(struct exchange *x, struct message *m); /* from everything */
+void exchange_message_settle(struct exchange *x, struct message *m); /* drops it if nothing holds it */
+struct message *exchange_message_by_digest(struct exchange *x, const struct hash *digest);
+struct message *exchange_message_by_key(struct exchange *x, const struct system *sender, const struct envelope_header *h);
+void exchange_message_stand(struct exchange *x, struct message *m, const struct journal_pos *home); /* its home record */
+void exchange_message_open(struct exchange *x, struct message *m);  /* counts it, and what is reserved for its end */
+void exchange_message_close(struct exchange *x, struct message *m); /* if it is open */
+void exchange_message_answer(struct exchange *x, struct message *request, struct message *response);
+/* A record of the end of a delivery (d) or of the whole message (d NULL) and what follows from it. */
+ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s) EHIS_MUST_USE;
+/* The same without the record: also for replay. */
+void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
+void exchange_message_schedule(struct exchange *x, struct message *m);
+void exchange_to_bus(struct exchange *x, struct message *m);
+static inline bool message_is(const struct message *m, unsigned flag) { return (m->flags & flag) != 0; }
+static inline bool message_is_numbered(const struct message *m) { return m->kind != KIND_KEY && m->stream; }
+static inline struct message *message_of_stream(struct node *n) { return container_of(n, struct message, in_stream); }
+
+/* stream.c */
+struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES]);
+struct stream *exchange_stream_new(struct exchange *x, struct system *sender, const uint8_t id[STREAM_BYTES], struct span recipient, struct span event);
+struct stream *exchange_stream_of_header(struct exchange *x, struct system *sender, const struct envelope_header *h);
+bool exchange_stream_fits(const struct stream *st, const struct envelope_header *h); /* its recipient is the stream's */
+void exchange_stream_drop(struct exchange *x, struct stream *st);
+void exchange_stream_stand(struct exchange *x, struct stream *st, uint64_t segment);
+void exchange_stream_add(struct stream *st, struct message *m);
+void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowest);
+ehis_err exchange_stream_record(struct exchange *x, struct stream *st) EHIS_MUST_USE;
+struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system *to);
+void exchange_lane_add(struct exchange *x, struct lane *l, struct delivery *d);
+void exchange_lane_wake(struct exchange *x, struct lane *l); /* among its system's lanes where it has something to send */
+void exchange_lane_block(struct exchange *x, struct lane *l, int64_t until_ms);
+void exchange_lane_drop(struct exchange *x, struct lane *l);
+
+/* inbox.c */
+struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, struct system *to, struct lane *l);
+void exchange_delivery_drop(struct exchange *x, struct delivery *d); /* from its queue and its message */
+void exchange_delivery_detach(struct exchange *x, struct delivery *d); /* from where it is queued or in flight */
+struct delivery *exchange_delivery_of(const struct message *m, const struct system *to);
+void exchange_delivery_queue(struct exchange *x, struct delivery *d);
+void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t state, uint64_t group); /* or drops it where nobody waits for it */
+struct delivery *exchange_delivery_find(struct exchange *x, const struct session *s, uint64_t number);
+void exchange_pump_later(struct exchange *x, struct system *to);
+void exchange_pump(struct exchange *x); /* last in every verb: sends what may be sent now */
+ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t delay_ms) EHIS_MUST_USE;
+void exchange_session_gives_back(struct exchange *x, struct session *s);
+
+/* calls.c */
+uint32_t exchange_largest_response(const struct exchange *x, const struct envelope_header *h, bool *needs_reply); /* entry.c */
+struct session *exchange_call_session(struct system *to);
+void exchange_respond(struct exchange *x, struct message *response);
+void exchange_call_again(struct exchange *x, struct message *request);
+
+/* events.c */
+struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made);
+void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group);
+struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s);
+ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;
+void exchange_unsubscribe(struct exchange *x, struct subscriber *sub);
+ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event) EHIS_MUST_USE;
+ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get) EHIS_MUST_USE;
+/* The Envelope as it was submitted, and its header; borrowed from record_buf and head_buf. */
+ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header) EHIS_MUST_USE;
+
+/* receipts.c */
+void exchange_owe(struct exchange *x, struct message *m); /* the receipt of its state, to whoever submitted it */
+void exchange_session_flush(struct exchange *x, struct session *s);
+struct session *exchange_session_find(const struct exchange *x, session_id id);
+ehis_err exchange_frame(struct exchange *x, struct session *s, uint8_t type, struct span payload) EHIS_MUST_USE;
+ehis_err exchange_flow(struct exchange *x, struct session *s, const struct exchange_flow *f) EHIS_MUST_USE;
+bool exchange_is_sent(struct session *s, ehis_err err); /* false: the output is full, offer it again */
+
+/* refusal.c */
+struct submission {
+    struct session *session;
+    struct envelope envelope;
+    struct envelope_header header;
+    struct hash digest, sealed_hash;
+    struct stream *stream; /* whose expected number this is */
+    const struct registry_key *key;
+    struct message *request; /* that a response answers */
+    struct span rule;
+    bool is_verified, needs_reply;
+    struct ehis_why why;
+};
+ehis_err exchange_refuse(struct exchange *x, struct submission *u, ehis_err code) EHIS_MUST_USE;
+ehis_err exchange_busy(struct exchange *x, const struct submission *u, ehis_err code, uint32_t retry_ms) EHIS_MUST_USE;
+void exchange_submission_record(struct exchange *x, const struct submission *u, struct record *r);
+void exchange_refusals_due(struct exchange *x, struct system *s);
+/* What a peer is told (R5): whether a service exists is not told to whom no rule of it names. */
+uint32_t exchange_told_code(uint32_t code);
+/* What follows from the record, also in replay. */
+void exchange_refused(struct exchange *x, struct message *m, uint32_t code, int64_t at_ms, uint64_t group);
+void exchange_admitted(struct exchange *x, struct message *m, struct message *request, uint64_t group);

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* A message's life: known by digest and by key, counted against its sender's bounds, ended by a record. */
+#include "gateway/exchange/exchange_priv.h"
+
+#include <stdlib.h>
+
+/* What makes two envelopes the same one: (sender, stream, number), or (sender, kind, exchange id). The sender is a pointer: one a system. */
+static uint64_t key_hash(const struct exchange *x, const struct system *sender, const struct stream *st, uint64_t number, uint8_t kind, const uint8_t *id)
+{
+    uint8_t key[32] = {0};
+    memcpy(key, &sender, sizeof sender);
+    if (st) {
+        memcpy(key + 8, &st, sizeof st);
+        memcpy(key + 16, &number, 8);
+    } else {
+        key[31] = kind;
+        memcpy(key + 8, id, 16);
+    }
+    return table_hash(&x->by_key, key, sizeof key);
+}
+
+static uint64_t key_hash_of(const struct exchange *x, const struct message *m)
+{
+    bool is_numbered = message_is_numbered(m);
+    return key_hash(x, m->sender, is_numbered ? m->stream : NULL, is_numbered ? m->number : 0, m->kind, m->id);
+}
+
+static uint64_t digest_hash(const struct exchange *x, const struct hash *digest) { return table_hash(&x->by_digest, digest->b, HASH_BYTES); }
+
+struct message *exchange_message_by_digest(struct exchange *x, const struct hash *digest)
+{
+    for (struct table_node *n = *table_head(&x->by_digest, digest_hash(x, digest)); n; n = n->next) {
+        struct message *m = container_of(n, struct message, by_digest);
+        if (memcmp(m->digest.b, digest->b, HASH_BYTES) == 0 && !message_is(m, IS_TRANSIENT))
+            return m;
+    }
+    return NULL;
+}
+
+struct message *exchange_message_by_key(struct exchange *x, const struct system *sender, const struct envelope_header *h)
+{
+    struct stream *st = h->stream.len ? exchange_stream_find(x, sender, h->stream.p) : NULL;
+    if (h->stream.len && !st)
+        return NULL;
+    uint64_t hash = key_hash(x, sender, st, h->number, (uint8_t)h->kind, h->exchange_id);
+    for (struct table_node *n = *table_head(&x->by_key, hash); n; n = n->next) {
+        struct message *m = container_of(n, struct message, by_key);
+        if (m->sender != sender)
+            continue;
+        if (st ? message_is_numbered(m) && m->stream == st && m->number == h->number
+               : !message_is_numbered(m) && m->kind == h->kind && memcmp(m->id, h->exchange_id, 16) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+/* A refusal's recipient may be anything: it stays in its record. */
+static bool name_ends(struct exchange *x, struct message *m, const struct envelope_header *h, bool is_refused)
+{
+    m->sender = exchange_system(x, h->sender);
+    if (is_refused)
+        return m->sender;
+    m->recipient = exchange_name(x, h->recipient);
+    if (h->kind == KIND_EVENT || h->kind == KIND_KEY)
+        m->topic = exchange_topic(x, h->recipient, h->operation, true);
+    else
+        m->to = exchange_system(x, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM));
+    return m->sender && m->recipient && (m->to || m->topic);
+}
+
+struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused)
+{
+    struct message *m = pool_take(&x->messages);
+    if (!m)
+        return NULL;
+    m->kind = (uint8_t)h->kind;
+    if (!name_ends(x, m, h, is_refused))
+        goto out;
+    if (h->stream.len) {
+        m->stream = exchange_stream_find(x, m->sender, h->stream.p);
+        if (!m->stream)
+            m->stream = exchange_stream_of_header(x, m->sender, h);
+        if (!m->stream)
+            goto out;
+        m->number = h->number;
+    }
+    m->digest = *digest;
+    m->expires_ms = (int64_t)h->expires_ms;
+    m->sealed_bytes = (uint32_t)sealed_bytes;
+    m->flags = envelope_is_waiting(h) ? IS_WAITING : 0;
+    memcpy(m->id, h->exchange_id, 16);
+    if (h->kind == KIND_EVENT && h->seal.epoch.len == EPOCH_BYTES)
+        memcpy(m->id, h->seal.epoch.p, EPOCH_BYTES);
+    if (h->kind == KIND_KEY && h->seal.epoch.len == EPOCH_BYTES)
+        memcpy(m->epoch, h->seal.epoch.p, EPOCH_BYTES);
+    table_add(&x->by_digest, digest_hash(x, digest), &m->by_digest);
+    table_add(&x->by_key, key_hash_of(x, m), &m->by_key);
+    if (m->kind == KIND_KEY && m->topic)
+        list_add(&m->topic->keys, &m->in_stream);
+    if (message_is_numbered(m) && !is_refused) {
+        m->stream->to = m->to;
+        m->stream->topic = m->kind == KIND_EVENT ? m->topic : NULL;
+    }
+    if (message_is_numbered(m))
+        exchange_stream_add(m->stream, m);
+    else
+        m->sender->known_calls++;
+    m->sender->stored_messages++;
+    return m;
+out:
+    pool_give(&x->messages, m);
+    return NULL;
+}
+
+void exchange_message_drop(struct exchange *x, struct message *m)
+{
+    EHIS_ASSERT(m->pending == 0);
+    while (m->deliveries)
+        exchange_delivery_drop(x, m->deliveries);
+    exchange_message_close(x, m);
+    table_remove(&x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
+    node_remove(&m->in_segment);
+    node_remove(&m->in_wheel);
+    node_remove(&m->in_owed);
+    if (message_is(m, IS_TRANSIENT)) {
+        free(m->text);
+        pool_give(&x->messages, m);
+        return;
+    }
+    table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
+    if (message_is_numbered(m) && m->stream->hint == m)
+        m->stream->hint = NULL;
+    if (!message_is_numbered(m))
+        m->sender->known_calls--;
+    node_remove(&m->in_stream);
+    m->sender->stored_messages--;
+    if ((m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE) && m->peer)
+        m->peer->peer = NULL;
+    pool_give(&x->messages, m);
+}
+
+/* Final for its sender: of an event and a key the acceptance is. */
+static bool is_final(const struct message *m)
+{
+    if (m->durable != m->state)
+        return false;
+    return m->state > STATE_REPLICATED || (m->state == STATE_ACCEPTED && (m->kind == KIND_EVENT || m->kind == KIND_KEY));
+}
+
+void exchange_message_settle(struct exchange *x, struct message *m)
+{
+    if (m->pending || m->deliveries || node_is_linked(&m->in_owed))
+        return;
+    if (!message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
+        if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(m))
+            return;
+        if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED) && m->state == STATE_DELIVERED)
+            return; /* its answer must find it */
+    }
+    exchange_message_drop(x, m);
+}
+
+void exchange_message_stand(struct exchange *x, struct message *m, const struct journal_pos *home)
+{
+    struct segment *s = exchange_segment(x, home->segment);
+    m->home = exchange_place(home);
+    if (s)
+        node_move(&s->messages, &m->in_segment);
+}
+
+/* ---- bounds ---- */
+
+static uint64_t reserved_for(const struct message *m)
+{
+    bool is_call = m->kind == KIND_REQUEST && message_is(m, IS_WAITING);
+    return FINAL_BYTES + (is_call ? (uint64_t)m->largest_bytes + ENVELOPE_HEADER_MAX_BYTES + FINAL_BYTES : 0);
+}
+
+void exchange_message_open(struct exchange *x, struct message *m)
+{
+    EHIS_ASSERT(!message_is(m, IS_OPEN));
+    m->flags |= IS_OPEN;
+    m->sender->stored_bytes += m->sealed_bytes;
+    x->reserved_bytes += reserved_for(m);
+    if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
+        m->sender->calls_open++;
+}
+
+void exchange_message_close(struct exchange *x, struct message *m)
+{
+    if (!message_is(m, IS_OPEN))
+        return;
+    m->flags &= (uint16_t)~IS_OPEN;
+    m->sender->stored_bytes -= m->sealed_bytes;
+    x->reserved_bytes -= reserved_for(m);
+    if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
+        m->sender->calls_open--;
+}
+
+/* ---- the end ---- */
+
+void exchange_message_answer(struct exchange *x, struct message *request, struct message *response)
+{
+    request->flags |= IS_REPLIED;
+    request->peer = response;
+    response->peer = request;
+    if (!message_is(request, IS_WAITING) || request->state != STATE_ACCEPTED)
+        return;
+    while (request->deliveries)
+        exchange_delivery_drop(x, request->deliveries);
+    request->state = STATE_DELIVERED;
+    request->since_ms = response->since_ms;
+    exchange_message_close(x, request);
+    exchange_message_schedule(x, request);
+}
+
+/* An event ends delivery by delivery; everything else at once. */
+void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms)
+{
+    uint8_t state = kind == RECORD_DELIVERED ? STATE_DELIVERED : kind == RECORD_FAILED ? STATE_FAILED : STATE_EXPIRED;
+    uint64_t group = x->is_replaying ? 0 : x->ports.open_group(x->ports.ctx);
+    bool is_event = m->kind == KIND_EVENT;
+    if (!is_event) {
+        m->state = state;
+        m->code = code;
+        m->since_ms = at_ms;
+    } else if (state == STATE_EXPIRED) {
+        m->flags |= IS_OVER;
+    }
+    if (!d || !is_event) {
+        for (struct delivery *next, *each = m->deliveries; each; each = next) {
+            next = each->next;
+            if (state == STATE_DELIVERED)
+                exchange_delivery_drop(x, each);
+            else
+                exchange_delivery_skip(x, each, state, group); /* drops what is no stream's */
+        }
+    } else if (state == STATE_DELIVERED || code == EHIS_E_EXCHANGE_INBOX_FULL) {
+        exchange_delivery_drop(x, d);
+    } else {
+        exchange_delivery_skip(x, d, state, group);
+    }
+    bool is_wanted = false;
+    for (struct delivery *each = m->deliveries; each; each = each->next)
+        is_wanted |= !each->skip;
+    if (!is_wanted)
+        exchange_message_close(x, m);
+    exchange_message_schedule(x, m);
+}
+
+static void count_end(struct exchange *x, uint32_t kind)
+{
+    x->status.delivered += kind == RECORD_DELIVERED;
+    x->status.failed += kind == RECORD_FAILED;
+    x->status.expired += kind == RECORD_EXPIRED;
+}
+
+ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s)
+{
+    struct record r = {.kind = kind, .code = code, .ack = ack, .session = s ? s->id : 0};
+    struct journal_pos pos;
+    const struct system *to = d ? d->to : m->to;
+    memcpy(r.digest, m->digest.b, HASH_BYTES);
+    r.sender = name_span(m->sender->name);
+    if (to)
+        r.system = name_span(to->name);
+    if (d)
+        r.attempt = d->attempt;
+    EHIS_TRY(exchange_append(x, &r, NULL, 0, false, &pos));
+    count_end(x, kind);
+    if (m->kind != KIND_EVENT && ack.len) {
+        m->final = exchange_place(&pos);
+        m->flags |= HAS_ACK;
+    }
+    exchange_finished(x, m, d, kind, code, x->now_ms);
+    exchange_pend(x, m, m->kind == KIND_EVENT ? 0 : m->state);
+    return EHIS_OK;
+}
+
+/* ---- after a group is durable ---- */
+
+void exchange_to_bus(struct exchange *x, struct message *m)
+{
+    bool is_here = false;
+    struct exchange_item item = {.digest = m->digest, .recipient = name_span(m->to ? m->to->name : m->recipient),
+                                 .stream = message_is_numbered(m) ? m->stream->id : NULL};
+    item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
+    if (m->kind == KIND_EVENT)
+        item.event = topic_event(m->topic);
+    if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK || !is_here)
+        return; /* offered again when it is due */
+    ehis_err err = exchange_on_arrival(x, &m->digest, x->now_ms);
+    (void)err; /* finished already */
+}
+
+ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, digest);
+    x->now_ms = now_ms;
+    if (!m || m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
+        return EHIS_E_NOT_FOUND;
+    m->flags |= IS_ARRIVED;
+    for (struct delivery *d = m->deliveries; d; d = d->next)
+        exchange_delivery_queue(x, d);
+    return EHIS_OK;
+}
+
+static void is_durable(struct exchange *x, struct message *m, uint8_t state)
+{
+    m->durable = state;
+    bool is_response = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
+    if (state == STATE_ACCEPTED && is_response) {
+        if (m->peer)
+            m->peer->durable = m->peer->state;
+        exchange_respond(x, m);
+    }
+    exchange_owe(x, m);
+    if (state == STATE_ACCEPTED && message_is(m, IS_OPEN) && m->kind != KIND_KEY)
+        exchange_to_bus(x, m);
+}
+
+/* Skips may go now. */
+static void wake_lanes(struct exchange *x, struct message *m)
+{
+    for (struct delivery *d = m->deliveries; d; d = d->next)
+        if (d->lane)
+            exchange_lane_wake(x, d->lane);
+}
+
+void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms)
+{
+    x->now_ms = now_ms;
+    if (group > x->durable_group)
+        x->durable_group = group;
+    while (x->pending_count && x->pending[x->pending_at].group <= group) {
+        struct pending p = x->pending[x->pending_at];
+        x->pending_at = (x->pending_at + 1) % x->pending_cap;
+        x->pending_count--;
+        if (p.message) {
+            if (p.state)
+                is_durable(x, p.message, p.state);
+            if (p.state != STATE_ACCEPTED)
+                wake_lanes(x, p.message);
+            p.message->pending--;
+            exchange_message_settle(x, p.message);
+            continue;
+        }
+        struct session *s = exchange_session_find(x, p.session);
+        if (s && exchange_frame(x, s, p.frame_type, p.frame) != EHIS_OK)
+            x->ports.end_session(x->ports.ctx, s->id, EHIS_E_LINK_FULL);
+        free((void *)(uintptr_t)p.frame.p);
+    }
+    exchange_pump(x);
+}
+
+ehis_err exchange_pend_reserve(struct exchange *x, size_t n)
+{
+    if (x->pending_count + n <= x->pending_cap)
+        return EHIS_OK;
+    size_t cap = x->pending_cap ? x->pending_cap : 256;
+    while (cap < x->pending_count + n)
+        cap *= 2;
+    struct pending *grown = calloc(cap, sizeof *grown);
+    if (!grown)
+        return EHIS_E_NO_MEMORY;
+    for (size_t i = 0; i < x->pending_count; i++)
+        grown[i] = x->pending[(x->pending_at + i) % x->pending_cap];
+    free(x->pending);
+    x->pending = grown;
+    x->pending_at = 0;
+    x->pending_cap = cap;
+    return EHIS_OK;
+}
+
+void exchange_pend(struct exchange *x, struct message *m, uint8_t state)
+{
+    EHIS_ASSERT(x->pending_count < x->pending_cap && m->pending < UINT16_MAX);
+    m->pending++;
+    x->pending[(x->pending_at + x->pending_count++) % x->pending_cap] =
+        (struct pending){.group = x->ports.open_group(x->ports.ctx), .message = m, .state = state};
+}
+
+ehis_err exchange_pend_frame(struct exchange *x, const struct session *s, uint8_t type, struct span frame)
+{
+    EHIS_TRY(exchange_pend_reserve(x, 1));
+    uint8_t *copy = malloc(frame.len + 1);
+    if (!copy)
+        return EHIS_E_NO_MEMORY;
+    memcpy(copy, frame.p, frame.len);
+    x->pending[(x->pending_at + x->pending_count++) % x->pending_cap] = (struct pending){
+        .group = x->ports.open_group(x->ports.ctx), .session = s->id, .frame_type = type, .frame = span_of(copy, frame.len)};
+    return EHIS_OK;
+}
