@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "pki/profile_priv.h"
 #include "base/clock.h"
+#include "pki/der.h"
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -43,7 +44,7 @@ ehis_err pki_cert_from_der(struct span der, X509 **out, struct ehis_why *why)
         goto out;
     }
     int n = i2d_X509(x, &again);
-    if (n < 0 || !span_eq(span_of(again, (size_t)n), der)) {
+    if (n < 0 || !span_eq(span_of(again, (size_t)n), der) || !pki_der_is_strict(der)) {
         ehis_fail(why, err, "it is not in its one canonical encoding");
         goto out;
     }
@@ -65,7 +66,8 @@ static ehis_err check_canonical(X509 *x, struct ehis_why *why)
     int came_len = i2d_X509(x, &came);
     int again_len = i2d_re_X509_tbs(x, NULL) > 0 ? i2d_X509(x, &again) : -1;
     bool is_small = came_len <= PKI_CERT_MAX_BYTES;
-    bool is_same = came_len > 0 && again_len > 0 && span_eq(span_of(came, (size_t)came_len), span_of(again, (size_t)again_len));
+    bool is_same = came_len > 0 && again_len > 0 && span_eq(span_of(came, (size_t)came_len), span_of(again, (size_t)again_len)) &&
+                   pki_der_is_strict(span_of(came, (size_t)came_len));
     OPENSSL_free(came);
     OPENSSL_free(again);
     ERR_clear_error();
@@ -148,7 +150,7 @@ static ehis_err check_extension_content(X509_EXTENSION *e, const X509V3_EXT_METH
     uint8_t *again = NULL;
     ASN1_VALUE *v = ASN1_item_d2i(NULL, &p, (long)content.len, ASN1_ITEM_ptr(m->it));
     int n = v ? ASN1_item_i2d(v, &again, ASN1_ITEM_ptr(m->it)) : -1;
-    bool is_same = n >= 0 && span_eq(span_of(again, (size_t)n), content);
+    bool is_same = n >= 0 && span_eq(span_of(again, (size_t)n), content) && pki_der_is_strict(content);
     OPENSSL_free(again);
     ASN1_item_free(v, ASN1_ITEM_ptr(m->it));
     ERR_clear_error();

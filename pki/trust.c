@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "pki/trust_priv.h"
 #include "base/disk.h"
+#include "pki/der.h"
 #include "pki/pem.h"
 #include "pki/profile_priv.h"
 #include <openssl/err.h>
@@ -168,7 +169,9 @@ static ehis_err on_crl(void *arg, struct span der, struct ehis_why *why)
     const uint8_t *p = der.p;
     ERR_clear_error();
     X509_CRL *crl = d2i_X509_CRL(NULL, &p, (long)der.len);
-    ehis_err err = crl && p == der.p + der.len ? crl_take(arg, crl, why) : ehis_fail(why, EHIS_E_CRL_MALFORMED, "it does not parse");
+    ehis_err err = crl && p == der.p + der.len && pki_der_is_strict(der)
+                       ? crl_take(arg, crl, why)
+                       : ehis_fail(why, EHIS_E_CRL_MALFORMED, "it is not well-formed DER");
     X509_CRL_free(crl);
     ERR_clear_error();
     return err;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include "pki/der.h"
 #include "tests/support/forge.h"
 
 static struct forge_pki p;
@@ -251,6 +252,8 @@ static void unknown_critical_and_forbidden_extensions_are_refused(void **state)
     f.extra_oid = "2.5.29.19";
     f.extra = "critical,3003010100"; /* CA FALSE, written out: not DER */
     assert_refused(&f, CERT_EXTENSION);
+    f.extra = "critical,3003010101"; /* TRUE, but not as DER writes it */
+    assert_refused(&f, CERT_EXTENSION);
     f.extra = "critical,04020500"; /* no basic constraints at all */
     assert_refused(&f, CERT_EXTENSION);
 }
@@ -332,6 +335,8 @@ static void der_must_be_whole_canonical_and_bounded(void **state)
     /* a default written out, inside; also where the bytes were parsed by somebody else, as in a handshake */
     uint8_t *critical = memmem(s.p, s.len - 1, "\x01\x01\xff", 3);
     assert_non_null(critical);
+    critical[2] = 1; /* TRUE of another kind */
+    assert_int_equal(pki_cert_from_der(span_of(s.p, s.len - 1), &y, NULL), EHIS_E_CERT_MALFORMED);
     critical[2] = 0;
     assert_int_equal(pki_cert_from_der(span_of(s.p, s.len - 1), &y, NULL), EHIS_E_CERT_MALFORMED);
     const uint8_t *at = s.p;
@@ -365,6 +370,34 @@ static void a_chain_has_two_to_five_certificates_and_the_kind_that_is_asked_for(
     X509_free(x);
 }
 
+static void strict_der_is_told_from_loose(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex;
+        bool is_strict;
+    } rows[] = {
+        {"", true},         {"3000", true},     {"30030101ff", true}, {"3003010101", false}, {"3003010100", false}, {"0500", true},
+        {"050100", false},  {"020100", true},   {"0200", false},      {"02020001", false},   {"02020080", true},    {"0202ff80", false},
+        {"0202ff7f", true}, {"03020780", true}, {"03020781", false},  {"03020880", false},   {"030100", true},      {"030101", false},
+        {"0300", false},    {"1000", false},    {"2400", false},      {"308000", false},     {"30810100", false},   {"3082000100", false},
+        {"04", false},      {"0402aa", false},  {"1f0100", false},    {"a0020500", true},    {"8001aa", true},      {"3000050001", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t der[32];
+        size_t n = strlen(rows[i].hex) / 2;
+        assert_int_equal(hex_from_text(span_str(rows[i].hex), der, n), EHIS_OK);
+        if (pki_der_is_strict(span_of(der, n)) != rows[i].is_strict)
+            fail_msg("%s", rows[i].hex);
+    }
+    uint8_t deep[2 * 20];
+    for (size_t levels = 1; levels <= 20; levels++) {
+        for (size_t i = 0; i < levels; i++)
+            deep[2 * i] = 0x30, deep[2 * i + 1] = (uint8_t)(2 * (levels - 1 - i));
+        assert_int_equal(pki_der_is_strict(span_of(deep, 2 * levels)), levels <= 16);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +413,7 @@ int main(void)
         cmocka_unit_test(unknown_critical_and_forbidden_extensions_are_refused),
         cmocka_unit_test(version_serial_and_key_identifiers_are_required),
         cmocka_unit_test(an_authority_must_be_marked_as_one),
+        cmocka_unit_test(strict_der_is_told_from_loose),
         cmocka_unit_test(der_must_be_whole_canonical_and_bounded),
         cmocka_unit_test(a_chain_has_two_to_five_certificates_and_the_kind_that_is_asked_for),
     };
