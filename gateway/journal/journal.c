@@ -153,6 +153,15 @@ ehis_err journal_write(struct journal *j)
     return EHIS_OK;
 }
 
+/* What the owner appended before it released may replace what is in the segment: first that is durable. */
+static void hand_released(struct journal *j)
+{
+    if (!j->released || j->durable_group < j->release_group)
+        return;
+    j->releasing = j->released;
+    j->released = 0;
+}
+
 void journal_written(struct journal *j, uint64_t *group)
 {
     struct group *g = j->sealed;
@@ -162,6 +171,7 @@ void journal_written(struct journal *j, uint64_t *group)
     j->durable_entries += g->entry_count;
     g->used = 0;
     j->sealed = NULL;
+    hand_released(j);
 }
 
 static const uint8_t *find_in_memory(const struct journal *j, const struct journal_pos *pos)
@@ -207,7 +217,7 @@ ehis_err journal_read(struct journal *j, const struct journal_pos *pos, struct b
 bool journal_release_wanted(const struct journal *j, uint64_t *segment)
 {
     uint64_t left = j->last_segment - j->place_segment + j->spare_count;
-    if (j->has_failed || j->releasing || j->first_segment >= j->durable_segment || left >= 2)
+    if (j->has_failed || j->released || j->releasing || j->first_segment >= j->durable_segment || left >= 2)
         return false;
     *segment = j->first_segment;
     return true;
@@ -215,9 +225,11 @@ bool journal_release_wanted(const struct journal *j, uint64_t *segment)
 
 void journal_release(struct journal *j, uint64_t segment)
 {
-    EHIS_ASSERT(!j->releasing && segment == j->first_segment && segment < j->durable_segment);
+    EHIS_ASSERT(!j->released && !j->releasing && segment == j->first_segment && segment < j->durable_segment);
     j->first_segment++;
-    j->releasing = segment;
+    j->released = segment;
+    j->release_group = j->open->used ? j->next_group : j->next_group - 1;
+    hand_released(j);
 }
 
 void journal_status(const struct journal *j, struct journal_status *out)

@@ -67,9 +67,9 @@ void journal_written(struct journal *j, uint64_t *group);
  * cleared first; it must hold both and 12 bytes more. JOURNAL_CORRUPT; NOT_FOUND for a segment that was released; TOO_LARGE. */
 ehis_err journal_read(struct journal *j, const struct journal_pos *pos, struct buf *into, struct journal_entry *out) EHIS_MUST_USE;
 
-/* Segments to free: the oldest live segment, when fewer than two free ones are left; the owner carries what is unfinished ahead, and when
- * that is durable releases it: its records go durably to the archive (records only, chained), its file is recycled. One at a time: the
- * next is wanted when this one is reclaimed. Only what release_wanted named may be released. */
+/* Segments to free: the oldest live segment, when fewer than two free ones are left; the owner carries what is unfinished ahead, then
+ * releases it: when all that was appended before is durable, its records go durably to the archive (records only, chained) and its file is
+ * recycled. One at a time: the next is wanted when this one is reclaimed. Only what release_wanted named may be released. */
 bool journal_release_wanted(const struct journal *j, uint64_t *segment);
 void journal_release(struct journal *j, uint64_t segment);
 /* The writer's step for it (archive, sync, rename, recycle, pre-write the next), a piece of about 1 MiB a call, while has_reclaim. Where the

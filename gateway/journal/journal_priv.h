@@ -34,6 +34,7 @@ struct journal {
     struct group groups[2];
     struct group *open, *sealed; /* sealed: NULL or with the writer */
     uint64_t first_segment;      /* oldest not released */
+    uint64_t released, release_group; /* reclaimed when this group is durable: what was carried ahead stands in it; 0: none */
     uint64_t place_segment, place_offset; /* of the next frame */
     uint64_t next_group, next_entry, durable_group, durable_segment, durable_entries;
 
