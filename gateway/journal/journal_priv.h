@@ -55,8 +55,8 @@ struct journal {
 
 static inline struct segment *segment_at(struct journal *j, uint64_t number) { return &j->segments[number % j->segment_cap]; }
 
-/* Makes the next segment whole, now: for the opening. */
-ehis_err reclaim_make_first(struct journal *j) EHIS_MUST_USE;
+/* Makes the next segment whole, now, if one more may be: for the opening. */
+ehis_err reclaim_make_next(struct journal *j) EHIS_MUST_USE;
 /* How many segments the bounds and the volume's free space allow besides those there are. */
 ehis_err reclaim_count_spares(struct journal *j) EHIS_MUST_USE;
 void reclaim_abandon(struct journal *j); /* what was being made */

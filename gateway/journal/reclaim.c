@@ -92,11 +92,17 @@ static ehis_err make_piece(struct journal *j)
     return reclaim_count_spares(j);
 }
 
-ehis_err reclaim_make_first(struct journal *j)
+ehis_err reclaim_make_next(struct journal *j)
 {
-    for (uint64_t before = j->last_segment; j->last_segment == before;)
-        EHIS_TRY(make_piece(j));
-    return EHIS_OK;
+    uint64_t before = j->last_segment;
+    if (before + 1 - j->first_file >= j->config.segment_count_max)
+        return EHIS_OK;
+    ehis_err err = EHIS_OK;
+    while (err == EHIS_OK && j->last_segment == before)
+        err = make_piece(j);
+    if (err != EHIS_OK)
+        reclaim_abandon(j);
+    return err;
 }
 
 /* The archive is durable: the file gets the next number, or goes where it is not of the size or number that is wanted now. */

@@ -138,6 +138,16 @@ static void go_on_behind(struct journal *j, const struct scan *s)
         random_fill(&random_system, j->chain.b, HASH_BYTES);
 }
 
+/* So that the first group has its place at once. */
+static ehis_err make_room(struct journal *j)
+{
+    bool is_first = j->last_segment < j->first_file, is_last = j->place_segment == j->last_segment;
+    if (!is_first && (!is_last || j->place_offset + j->config.group_max_bytes <= segment_at(j, j->place_segment)->bytes))
+        return EHIS_OK;
+    ehis_err err = reclaim_make_next(j);
+    return err == EHIS_E_NO_SPACE && !is_first ? EHIS_OK : err; /* then JOURNAL_FULL, until space returns */
+}
+
 static ehis_err recover(struct journal *j, struct owner *owner, struct segment_list *l, struct scan *s, struct ehis_why *why)
 {
     EHIS_TRY(segment_list_read(j->disk, l));
@@ -151,8 +161,7 @@ static ehis_err recover(struct journal *j, struct owner *owner, struct segment_l
     if (s->is_torn)
         log_line(LOG_NOTICE, "journal.torn", F_U64("segment", j->place_segment), F_U64("offset", j->place_offset));
     EHIS_TRY(drop_misfits(j));
-    if (j->last_segment < j->first_file)
-        EHIS_TRY(reclaim_make_first(j));
+    EHIS_TRY(make_room(j));
     return reclaim_count_spares(j);
 }
 

@@ -217,6 +217,16 @@ static ehis_err search(struct scan *s, uint64_t offset, const uint8_t *tag, bool
     return EHIS_OK;
 }
 
+/* A recycled file holds frames of lower numbers. Higher ones: somebody exchanged files. */
+static ehis_err is_foreign(struct scan *s, bool *is)
+{
+    const uint8_t *p;
+    struct frame_header h;
+    EHIS_TRY(peek(s, 0, FRAME_HEADER_BYTES, &p));
+    *is = p && frame_header_get(p, &h) && h.segment > s->number;
+    return EHIS_OK;
+}
+
 /* What stands where the next frame would be: never written, or a part of one? One wrong byte cannot hide it from both looks. */
 static ehis_err look_for_remains(struct scan *s)
 {
@@ -235,6 +245,8 @@ static ehis_err look_behind(struct scan *s, uint64_t last, scan_each each, void 
     uint64_t number = s->number;
     struct frame f;
     EHIS_TRY(search(s, s->offset, s->offset ? s->tag : NULL, is_damaged));
+    if (!*is_damaged)
+        EHIS_TRY(is_foreign(s, is_damaged));
     for (uint64_t n = number + 1; n <= last && !*is_damaged; n++) {
         ehis_err err = scan_open(s, n, SEGMENT_LIVE, why);
         if (err == EHIS_E_NOT_FOUND)
@@ -248,6 +260,8 @@ static ehis_err look_behind(struct scan *s, uint64_t last, scan_each each, void 
         }
         if (!*is_damaged)
             EHIS_TRY(whole_at(s, 0, &f, is_damaged));
+        if (!*is_damaged)
+            EHIS_TRY(is_foreign(s, is_damaged));
     }
     return EHIS_OK;
 }

@@ -3,6 +3,9 @@
 #include "tests/support/journal_model.h"
 #include "gateway/journal/frame.h"
 
+#define is(err, expected) assert_string_equal(ehis_err_name(err), ehis_err_name(expected))
+#define ok(err) is(err, EHIS_OK)
+
 static struct model *m;
 
 static int setup(void **state)
@@ -29,8 +32,6 @@ static void open_model(void)
         fail_msg("%s: %s", ehis_err_name(err), why.text);
 }
 
-static void ok(ehis_err err) { assert_string_equal(ehis_err_name(err), ehis_err_name(EHIS_OK)); }
-static void is(ehis_err err, ehis_err expected) { assert_string_equal(ehis_err_name(err), ehis_err_name(expected)); }
 
 /* The bytes of a file, to look at and to spoil. */
 static struct disk_file *open_file(const char *name)
