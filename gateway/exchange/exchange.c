@@ -142,6 +142,8 @@ void exchange_free(struct exchange *x)
     free(x);
 }
 
+void exchange_set_bounds(struct exchange *x, const struct exchange_bounds *bounds) { x->bounds = *bounds; }
+
 void exchange_set_registry(struct exchange *x, struct registry *r, int64_t now_ms)
 {
     x->now_ms = now_ms;
