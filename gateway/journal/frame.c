@@ -49,7 +49,7 @@ static void header_put(const struct frame_header *h, uint8_t *p)
     be_put(p + HASHED_HEADER_BYTES, crc32c(0, p, HASHED_HEADER_BYTES), 4);
 }
 
-bool frame_header_get(const uint8_t p[FRAME_HEADER_BYTES], struct frame_header *out)
+bool journal_frame_header_get(const uint8_t p[FRAME_HEADER_BYTES], struct frame_header *out)
 {
     if (memcmp(p, magic, 8) != 0 || be_get(p + HASHED_HEADER_BYTES, 4) != crc32c(0, p, HASHED_HEADER_BYTES))
         return false;
@@ -66,7 +66,7 @@ bool frame_header_get(const uint8_t p[FRAME_HEADER_BYTES], struct frame_header *
     return out->bytes >= FRAME_MIN_BYTES && out->bytes <= FRAME_MAX_BYTES && out->entry_count > 0;
 }
 
-uint32_t frame_entry_crc(uint64_t segment, uint32_t offset, struct span content)
+uint32_t journal_frame_entry_crc(uint64_t segment, uint32_t offset, struct span content)
 {
     uint8_t place[12];
     be_put(place, segment, 8);
@@ -74,7 +74,7 @@ uint32_t frame_entry_crc(uint64_t segment, uint32_t offset, struct span content)
     return crc32c(crc32c(0, place, sizeof place), content.p, content.len);
 }
 
-void frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struct hash *chain)
+void journal_frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struct hash *chain)
 {
     struct run run;
     header_put(h, p);
@@ -82,7 +82,7 @@ void frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struc
     uint32_t at = FRAME_HEADER_BYTES, end = h->bytes - FRAME_TRAILER_BYTES;
     while (at < end) {
         uint32_t record_bytes = (uint32_t)be_get(p + at, 4), n = 8 + record_bytes + (uint32_t)be_get(p + at + 4, 4);
-        be_put(p + at + n, frame_entry_crc(h->segment, offset + at, span_of(p + at, n)), 4);
+        be_put(p + at + n, journal_frame_entry_crc(h->segment, offset + at, span_of(p + at, n)), 4);
         run_add(&run, p + at, record_bytes);
         at += n + 4;
     }
@@ -92,11 +92,11 @@ void frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struc
     *chain = run.h;
 }
 
-bool frame_check(struct span s, uint32_t offset, bool is_archived, struct frame *out)
+bool journal_frame_check(struct span s, uint32_t offset, bool is_archived, struct frame *out)
 {
     struct frame f = {.p = s.p, .offset = offset, .is_archived = is_archived};
     struct run run;
-    if (s.len < FRAME_HEADER_BYTES || !frame_header_get(s.p, &f.h))
+    if (s.len < FRAME_HEADER_BYTES || !journal_frame_header_get(s.p, &f.h))
         return false;
     size_t left = s.len < f.h.bytes ? s.len : f.h.bytes, at = FRAME_HEADER_BYTES;
     uint64_t bytes = FRAME_HEADER_BYTES + FRAME_TRAILER_BYTES; /* as it was live */
@@ -111,7 +111,7 @@ bool frame_check(struct span s, uint32_t offset, bool is_archived, struct frame 
             return false;
         run_add(&run, s.p + at, record_bytes);
         if (!is_archived) {
-            uint32_t crc = frame_entry_crc(f.h.segment, offset + (uint32_t)at, span_of(s.p + at, (size_t)n));
+            uint32_t crc = journal_frame_entry_crc(f.h.segment, offset + (uint32_t)at, span_of(s.p + at, (size_t)n));
             if (crc != be_get(s.p + at + n, 4))
                 return false;
             at += 4;
@@ -127,7 +127,7 @@ bool frame_check(struct span s, uint32_t offset, bool is_archived, struct frame 
     return true;
 }
 
-bool frame_entry(const struct frame *f, uint32_t *at, struct journal_entry *out)
+bool journal_frame_entry(const struct frame *f, uint32_t *at, struct journal_entry *out)
 {
     if (*at >= f->stored_bytes - FRAME_TRAILER_BYTES)
         return false;
@@ -139,11 +139,11 @@ bool frame_entry(const struct frame *f, uint32_t *at, struct journal_entry *out)
     return true;
 }
 
-ehis_err frame_archive(const struct frame *f, struct buf *out)
+ehis_err journal_frame_archive(const struct frame *f, struct buf *out)
 {
     struct journal_entry e;
     EHIS_TRY(buf_put(out, f->p, FRAME_HEADER_BYTES));
-    for (uint32_t at = FRAME_HEADER_BYTES; frame_entry(f, &at, &e);)
+    for (uint32_t at = FRAME_HEADER_BYTES; journal_frame_entry(f, &at, &e);)
         EHIS_TRY(buf_put(out, e.record.p - 8, 8 + e.record.len));
     return buf_put(out, f->chain.b, HASH_BYTES);
 }

@@ -41,18 +41,18 @@ struct frame {
     struct hash chain;
 };
 
-static inline uint32_t frame_padded(uint32_t bytes) { return (bytes + FRAME_ALIGN_BYTES - 1) & ~(FRAME_ALIGN_BYTES - 1); }
+static inline uint32_t journal_frame_padded(uint32_t bytes) { return (bytes + FRAME_ALIGN_BYTES - 1) & ~(FRAME_ALIGN_BYTES - 1); }
 
 /* False: magic or CRC is wrong, or bytes is not within FRAME_MIN_BYTES..FRAME_MAX_BYTES. */
-bool frame_header_get(const uint8_t p[FRAME_HEADER_BYTES], struct frame_header *out);
+bool journal_frame_header_get(const uint8_t p[FRAME_HEADER_BYTES], struct frame_header *out);
 /* p: room for the header, then whole entries but for their CRCs, then room for the trailer, h->bytes in all: fills in the rest. */
-void frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struct hash *chain);
+void journal_frame_seal(uint8_t *p, const struct frame_header *h, uint32_t offset, struct hash *chain);
 /* True where s begins with a whole frame: header, lengths, CRCs, chain. out borrows s. */
-bool frame_check(struct span s, uint32_t offset, bool is_archived, struct frame *out);
+bool journal_frame_check(struct span s, uint32_t offset, bool is_archived, struct frame *out);
 /* The entry at *at (FRAME_HEADER_BYTES to begin) of a whole frame; moves *at. False: no more. */
-bool frame_entry(const struct frame *f, uint32_t *at, struct journal_entry *out);
+bool journal_frame_entry(const struct frame *f, uint32_t *at, struct journal_entry *out);
 /* Appends the frame as it is archived. */
-ehis_err frame_archive(const struct frame *f, struct buf *out) EHIS_MUST_USE;
+ehis_err journal_frame_archive(const struct frame *f, struct buf *out) EHIS_MUST_USE;
 
 /* The CRC of one live entry, content = lengths, record, attachment. */
-uint32_t frame_entry_crc(uint64_t segment, uint32_t offset, struct span content);
+uint32_t journal_frame_entry_crc(uint64_t segment, uint32_t offset, struct span content);

@@ -22,7 +22,7 @@ static bool place_next(struct journal *j)
 
 static ehis_err group_reserve(struct journal *j, struct group *g, uint64_t n)
 {
-    uint64_t need = frame_padded((uint32_t)(g->used + n) + FRAME_TRAILER_BYTES), cap = g->cap ? g->cap : FIRST_CAP_BYTES;
+    uint64_t need = journal_frame_padded((uint32_t)(g->used + n) + FRAME_TRAILER_BYTES), cap = g->cap ? g->cap : FIRST_CAP_BYTES;
     if (need <= g->cap)
         return EHIS_OK;
     while (cap < need)
@@ -108,7 +108,7 @@ void journal_seal(struct journal *j)
     EHIS_ASSERT(!j->sealed && g->used);
     j->next_group++;
     j->next_entry += g->entry_count;
-    j->place_offset = g->offset + frame_padded(g->used + FRAME_TRAILER_BYTES);
+    j->place_offset = g->offset + journal_frame_padded(g->used + FRAME_TRAILER_BYTES);
     j->sealed = g;
     j->open = g == &j->groups[0] ? &j->groups[1] : &j->groups[0];
     j->open->used = 0;
@@ -126,11 +126,11 @@ static ehis_err write_frame(struct journal *j, struct group *g)
         .entry_count = g->entry_count,
         .previous = j->chain,
     };
-    uint32_t padded = frame_padded(h.bytes);
+    uint32_t padded = journal_frame_padded(h.bytes);
     if (g->offset == 0)
         memcpy(j->tag, j->chain.b, FRAME_TAG_BYTES);
     memcpy(h.tag, j->tag, FRAME_TAG_BYTES);
-    frame_seal(g->p, &h, g->offset, &j->chain);
+    journal_frame_seal(g->p, &h, g->offset, &j->chain);
     memset(g->p + h.bytes, 0, padded - h.bytes);
     EHIS_TRY(s->file->ops->write_at(s->file, g->offset, g->p, padded));
     return s->file->ops->sync(s->file);
@@ -202,7 +202,7 @@ ehis_err journal_read(struct journal *j, const struct journal_pos *pos, struct b
     else
         EHIS_TRY(s->file->ops->read_at(s->file, pos->offset, p, got, &got));
     if (got != 8 + content + 4 || be_get(p, 4) != pos->record_bytes || be_get(p + 4, 4) != pos->attachment_bytes ||
-        (!in_memory && be_get(p + 8 + content, 4) != frame_entry_crc(pos->segment, pos->offset, span_of(p, 8 + content)))) {
+        (!in_memory && be_get(p + 8 + content, 4) != journal_frame_entry_crc(pos->segment, pos->offset, span_of(p, 8 + content)))) {
         log_line(LOG_ERROR, "journal.read", F_U64("segment", pos->segment), F_U64("offset", pos->offset), F_ERR(EHIS_E_JOURNAL_CORRUPT));
         return EHIS_E_JOURNAL_CORRUPT;
     }

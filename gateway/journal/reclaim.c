@@ -158,7 +158,7 @@ static ehis_err archive_piece(struct journal *j, uint64_t number)
             break;
         EHIS_TRY(scan_take(&r->scan, &f, &is_taken));
         if (is_taken)
-            EHIS_TRY(frame_archive(&f, &r->out));
+            EHIS_TRY(journal_frame_archive(&f, &r->out));
     }
     bool is_end = r->scan.offset - from < PIECE_BYTES;
     EHIS_TRY(add_piece(j, buf_span(&r->out)));

@@ -145,12 +145,12 @@ static ehis_err whole_at(struct scan *s, uint64_t offset, struct frame *f, bool 
     struct frame_header h;
     *is_whole = false;
     EHIS_TRY(peek(s, offset, FRAME_HEADER_BYTES, &p));
-    if (!p || !frame_header_get(p, &h) || h.segment != s->number)
+    if (!p || !journal_frame_header_get(p, &h) || h.segment != s->number)
         return EHIS_OK;
     uint64_t left = s->file_bytes - offset;
-    uint32_t stored = s->is_archived ? (h.bytes < left ? h.bytes : (uint32_t)left) : frame_padded(h.bytes);
+    uint32_t stored = s->is_archived ? (h.bytes < left ? h.bytes : (uint32_t)left) : journal_frame_padded(h.bytes);
     EHIS_TRY(peek(s, offset, stored, &p));
-    *is_whole = p && frame_check(span_of(p, stored), (uint32_t)offset, s->is_archived, f) &&
+    *is_whole = p && journal_frame_check(span_of(p, stored), (uint32_t)offset, s->is_archived, f) &&
                 (s->is_archived || is_zero(p + f->stored_bytes, stored - f->stored_bytes));
     return EHIS_OK;
 }
@@ -165,7 +165,7 @@ static bool goes_on(const struct scan *s, const struct frame *f)
     return f->h.group == s->next_group && f->h.first_entry == s->next_entry && memcmp(&f->h.previous, &s->chain, sizeof s->chain) == 0;
 }
 
-static uint32_t room_of(const struct frame *f) { return f->is_archived ? f->stored_bytes : frame_padded(f->stored_bytes); }
+static uint32_t room_of(const struct frame *f) { return f->is_archived ? f->stored_bytes : journal_frame_padded(f->stored_bytes); }
 
 ehis_err scan_take(struct scan *s, struct frame *f, bool *is_taken)
 {
@@ -190,7 +190,7 @@ ehis_err scan_take(struct scan *s, struct frame *f, bool *is_taken)
 static ehis_err hand_over(const struct frame *f, scan_each each, void *ctx)
 {
     struct journal_entry e;
-    for (uint32_t at = FRAME_HEADER_BYTES; frame_entry(f, &at, &e);)
+    for (uint32_t at = FRAME_HEADER_BYTES; journal_frame_entry(f, &at, &e);)
         EHIS_TRY(each(ctx, &e, f->is_archived));
     return EHIS_OK;
 }
