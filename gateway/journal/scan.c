@@ -223,7 +223,7 @@ static ehis_err is_foreign(struct scan *s, bool *is)
     const uint8_t *p;
     struct frame_header h;
     EHIS_TRY(peek(s, 0, FRAME_HEADER_BYTES, &p));
-    *is = p && frame_header_get(p, &h) && h.segment > s->number;
+    *is = p && journal_frame_header_get(p, &h) && h.segment > s->number;
     return EHIS_OK;
 }
 
