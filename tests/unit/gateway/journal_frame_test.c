@@ -48,7 +48,7 @@ static size_t make(uint8_t *p, uint32_t n, uint32_t offset, struct hash *chain)
     }
     struct frame_header h = {.segment = 5, .group = 9, .first_entry = 100, .segment_bytes = 1 << 20, .bytes = at + FRAME_TRAILER_BYTES, .entry_count = n};
     memset(h.previous.b, 0xab, HASH_BYTES);
-    frame_seal(p, &h, offset, chain);
+    journal_frame_seal(p, &h, offset, chain);
     return h.bytes;
 }
 
@@ -56,7 +56,7 @@ static void check_entries(const struct frame *f, uint32_t n)
 {
     struct journal_entry e;
     uint32_t i = 0;
-    for (uint32_t at = FRAME_HEADER_BYTES; frame_entry(f, &at, &e); i++) {
+    for (uint32_t at = FRAME_HEADER_BYTES; journal_frame_entry(f, &at, &e); i++) {
         assert_int_equal(e.record.len, i % 50);
         assert_int_equal(e.pos.attachment_bytes, i % 50 * 2);
         assert_int_equal(e.attachment.len, f->is_archived ? 0 : i % 50 * 2);
@@ -74,13 +74,13 @@ static void a_sealed_frame_is_whole_and_gives_its_entries(void **state)
         struct hash chain;
         struct frame f;
         size_t n = make(p, counts[i], 8192, &chain);
-        assert_true(frame_check(span_of(p, n), 8192, false, &f));
+        assert_true(journal_frame_check(span_of(p, n), 8192, false, &f));
         assert_memory_equal(&f.chain, &chain, sizeof chain);
         assert_int_equal(f.stored_bytes, n);
         assert_int_equal(f.h.group, 9);
         assert_int_equal(f.h.first_entry, 100);
         check_entries(&f, counts[i]);
-        assert_false(frame_check(span_of(p, n), 4096, false, &f)); /* at another place */
+        assert_false(journal_frame_check(span_of(p, n), 4096, false, &f)); /* at another place */
     }
 }
 
@@ -94,16 +94,16 @@ static void a_frame_with_any_bit_turned_or_cut_anywhere_is_not_whole(void **stat
     for (size_t i = 0; i < n; i++)
         for (unsigned bit = 0; bit < 8; bit++) {
             p[i] ^= (uint8_t)(1u << bit);
-            assert_false(frame_check(span_of(p, n), 0, false, &f));
+            assert_false(journal_frame_check(span_of(p, n), 0, false, &f));
             p[i] ^= (uint8_t)(1u << bit);
         }
     for (size_t i = 0; i < n; i++) {
         uint8_t *cut = malloc(i ? i : 1);
         memcpy(cut, p, i);
-        assert_false(frame_check(span_of(cut, i), 0, false, &f));
+        assert_false(journal_frame_check(span_of(cut, i), 0, false, &f));
         free(cut);
     }
-    assert_true(frame_check(span_of(p, n), 0, false, &f));
+    assert_true(journal_frame_check(span_of(p, n), 0, false, &f));
 }
 
 static void an_archived_frame_keeps_records_and_chain_and_shows_every_change(void **state)
@@ -114,19 +114,19 @@ static void an_archived_frame_keeps_records_and_chain_and_shows_every_change(voi
     struct buf b;
     (void)state;
     size_t n = make(p, 20, 0, &chain);
-    assert_true(frame_check(span_of(p, n), 0, false, &f));
+    assert_true(journal_frame_check(span_of(p, n), 0, false, &f));
     buf_init(&b, 4096);
-    assert_int_equal(frame_archive(&f, &b), EHIS_OK);
+    assert_int_equal(journal_frame_archive(&f, &b), EHIS_OK);
     assert_true(b.len < n);
-    assert_true(frame_check(buf_span(&b), 0, true, &a));
+    assert_true(journal_frame_check(buf_span(&b), 0, true, &a));
     assert_memory_equal(&a.chain, &chain, sizeof chain);
     assert_int_equal(a.stored_bytes, b.len);
     check_entries(&a, 20);
     for (size_t i = 0; i < b.len; i++) {
         b.p[b.start + i] ^= 0x10;
-        assert_false(frame_check(buf_span(&b), 0, true, &a));
+        assert_false(journal_frame_check(buf_span(&b), 0, true, &a));
         b.p[b.start + i] ^= 0x10;
-        assert_false(frame_check(span_of(b.p + b.start, i), 0, true, &a));
+        assert_false(journal_frame_check(span_of(b.p + b.start, i), 0, true, &a));
     }
     buf_fini(&b);
 }

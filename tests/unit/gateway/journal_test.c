@@ -453,9 +453,9 @@ static void an_attachment_that_poses_as_a_later_frame_does_not_stop_a_start(void
     /* at a multiple of 4 KiB inside the attachment of group 2 stands a whole frame of segment 1, group 3 */
     struct frame_header h = {.segment = 1, .group = 3, .first_entry = 3, .segment_bytes = 1 << 20, .bytes = FRAME_MIN_BYTES, .entry_count = 1};
     size_t lead = 4096 - FRAME_HEADER_BYTES - 8 - r.len;
-    frame_seal(fake + lead, &h, 2 * 4096, &chain);
+    journal_frame_seal(fake + lead, &h, 2 * 4096, &chain);
     struct frame f;
-    assert_true(frame_check(span_of(fake + lead, FRAME_MIN_BYTES), 2 * 4096, false, &f));
+    assert_true(journal_frame_check(span_of(fake + lead, FRAME_MIN_BYTES), 2 * 4096, false, &f));
     struct span a = span_of(fake, sizeof fake);
     ok(journal_append(m->j, &r, 1, &a, 1, &pos));
     assert_int_equal(pos.offset + 8 + r.len + lead, 2 * 4096);
