@@ -17,13 +17,10 @@ const char *vectors_folder(void)
     return NULL;
 }
 
-json_t *vectors_load(const char *path)
+static json_t *load(const char *folder, const char *path)
 {
     char file[8192];
     json_error_t error;
-    const char *folder = vectors_folder();
-    if (!folder)
-        return NULL;
     snprintf(file, sizeof file, "%s/%s", folder, path);
     json_t *j = json_load_file(file, JSON_DECODE_INT_AS_REAL, &error);
     if (!j) {
@@ -31,6 +28,20 @@ json_t *vectors_load(const char *path)
         abort();
     }
     return j;
+}
+
+json_t *vectors_load(const char *path)
+{
+    const char *folder = vectors_folder();
+    return folder ? load(folder, path) : NULL;
+}
+
+json_t *vectors_load_own(const char *path)
+{
+    char folder[4096];
+    const char *source = getenv("EHIS_SOURCE_DIR");
+    snprintf(folder, sizeof folder, "%s/proto/vectors", source ? source : ".");
+    return load(folder, path);
 }
 
 const char *vectors_text(const json_t *object, const char *name)
