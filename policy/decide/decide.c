@@ -23,12 +23,10 @@ static void deny(struct decide_answer *out, ehis_err code, const char *failed)
 /* The question against the registry, without its rules; false: *out says why not. */
 bool decide_prepare(const struct registry *r, const struct decide_question *q, struct decide_facts *f, struct decide_answer *out)
 {
-    struct registry_statement s;
     *out = (struct decide_answer){.code = EHIS_OK, .failed = ""};
-    registry_statement(r, &s);
     if (q->what > DECIDE_PUBLISH || q->at_ms <= 0 || q->consumer.len == 0 || q->service.len == 0 || q->operation.len == 0)
         deny(out, EHIS_E_POLICY_EVALUATION, "question");
-    else if (q->at_ms > s.not_after_ms && (uint64_t)(q->at_ms - s.not_after_ms) > s.grace_ms)
+    else if (registry_check_time(r, q->at_ms) == EHIS_E_REGISTRY_EXPIRED)
         deny(out, EHIS_E_POLICY_EVALUATION, "registry");
     else if (!(f->service = registry_service(r, q->service)))
         deny(out, EHIS_E_POLICY_UNKNOWN_SERVICE, "service");

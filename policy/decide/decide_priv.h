@@ -3,7 +3,6 @@
 /* One rule against one question; shared by decide.c and explain.c, so that the explanation is the decision. */
 #pragma once
 #include "policy/decide/decide.h"
-#include "policy/registry/draft.h"
 #include "policy/registry/rule.h"
 
 enum { DECIDE_FAIL_CONSUMER, DECIDE_FAIL_OPERATION, DECIDE_FAIL_PURPOSE, DECIDE_FAIL_LEGAL_BASIS, DECIDE_FAIL_VALID_FROM, DECIDE_FAIL_VALID_UNTIL, DECIDE_FAILS };

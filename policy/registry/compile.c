@@ -215,10 +215,12 @@ static ehis_err read_consumers(struct registry *r, struct service *s, struct spa
             if (span_eq(all[i], one))
                 return content(why, "rule %.*s: consumer %.*s stands twice", SHOW(rule->id), SHOW(one));
         all[rule->consumer_count++] = one;
-        if (one.p[one.len - 1] == '*')
-            s->lengths[(one.len - 1) / 64] |= UINT64_C(1) << ((one.len - 1) % 64);
+        bool is_prefix = one.p[one.len - 1] == '*';
+        one.len -= is_prefix;
+        if (is_prefix)
+            s->lengths[one.len / 64] |= UINT64_C(1) << (one.len % 64);
         EHIS_TRY(grow(&r->entries, &r->entry_cap, r->entry_count, sizeof *r->entries));
-        r->entries[r->entry_count++] = (struct entry){.consumer = one, .service = s->number, .rule = number};
+        r->entries[r->entry_count++] = (struct entry){.consumer = one, .is_prefix = is_prefix, .service = s->number, .rule = number};
     }
     return EHIS_OK;
 }
@@ -336,10 +338,10 @@ static ehis_err index_entries(struct registry *r)
     EHIS_TRY(index_init(&r->entry_index, r->entry_count));
     for (size_t i = 0; i < r->entry_count; i++) {
         struct entry *e = &r->entries[i];
-        uint32_t first = registry_find_entry(r, &r->services[e->service], e->consumer);
+        uint32_t first = registry_find_entry(r, &r->services[e->service], e->consumer, e->is_prefix);
         if (first == INDEX_NONE) {
             e->last = (uint32_t)i;
-            index_add(&r->entry_index, registry_entry_hash(e->service, e->consumer), (uint32_t)i);
+            index_add(&r->entry_index, registry_entry_hash(e->service, e->consumer, e->is_prefix), (uint32_t)i);
         } else {
             r->entries[r->entries[first].last].next = (uint32_t)i + 1;
             r->entries[first].last = (uint32_t)i;

@@ -98,11 +98,11 @@ uint32_t registry_find_agency(const struct registry *r, struct span id)
     return INDEX_NONE;
 }
 
-uint32_t registry_find_entry(const struct registry *r, const struct service *s, struct span consumer)
+uint32_t registry_find_entry(const struct registry *r, const struct service *s, struct span consumer, bool is_prefix)
 {
-    uint64_t hash = registry_entry_hash(s->number, consumer);
+    uint64_t hash = registry_entry_hash(s->number, consumer, is_prefix);
     for (uint32_t at = 0, i; (i = index_next(&r->entry_index, hash, &at)) != INDEX_NONE;)
-        if (r->entries[i].service == s->number && span_eq(r->entries[i].consumer, consumer))
+        if (r->entries[i].service == s->number && r->entries[i].is_prefix == is_prefix && span_eq(r->entries[i].consumer, consumer))
             return i;
     return INDEX_NONE;
 }
@@ -180,10 +180,9 @@ bool registry_consumer_matches(struct span consumer, struct span system)
 size_t registry_rule_next(const struct registry *r, const struct registry_service *pub, struct span consumer, struct registry_rule_cursor *c)
 {
     const struct service *s = service_of(pub);
-    uint8_t text[256];
     if (!c->is_begun) {
         c->is_begun = true;
-        c->next = registry_find_entry(r, s, consumer) + 1; /* INDEX_NONE + 1 = 0 */
+        c->next = registry_find_entry(r, s, consumer, false) + 1; /* INDEX_NONE + 1 = 0 */
     }
     while (c->next == 0) { /* the next group: "*" behind so many bytes of the consumer */
         unsigned n = c->length;
@@ -195,10 +194,8 @@ size_t registry_rule_next(const struct registry *r, const struct registry_servic
         c->length = n + 1;
         if (n > consumer.len)
             return SIZE_MAX;
-        memcpy(text, consumer.p, n);
-        text[n] = '*';
-        if (registry_consumer_matches(span_of(text, n + 1), consumer))
-            c->next = registry_find_entry(r, s, span_of(text, n + 1)) + 1;
+        if (!memchr(consumer.p + n, '/', consumer.len - n)) /* "*" stays within the last part */
+            c->next = registry_find_entry(r, s, span_of(consumer.p, n), true) + 1;
     }
     const struct entry *e = &r->entries[c->next - 1];
     c->next = e->next;

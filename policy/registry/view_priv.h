@@ -26,7 +26,8 @@ struct agency { struct span id, name; };
 struct key_ref { const struct registry_key *key; const struct owner *owner; };
 /* One consumer text of one rule; those of one service with the same text are chained in document order. */
 struct entry {
-    struct span consumer;
+    struct span consumer; /* without its "*" */
+    bool is_prefix;
     uint32_t service, rule, next /* entry + 1 */, last /* of the first: the chain's end */;
 };
 struct known { /* a statement of the chain */
@@ -76,9 +77,12 @@ ehis_err registry_compile(struct registry *r, struct ehis_why *why) EHIS_MUST_US
 const struct owner *registry_find_owner(const struct registry *r, struct span id);
 const struct service *registry_find_service(const struct registry *r, struct span id);
 uint32_t registry_find_agency(const struct registry *r, struct span id);
-uint32_t registry_find_entry(const struct registry *r, const struct service *s, struct span consumer); /* first of its chain */
+uint32_t registry_find_entry(const struct registry *r, const struct service *s, struct span consumer, bool is_prefix); /* first of its chain */
 uint32_t registry_find_key(const struct registry *r, const uint8_t id[32]);
-static inline uint64_t registry_entry_hash(uint32_t service, struct span consumer) { return index_hash(consumer) + service * 0x9E3779B97F4A7C15u; }
+static inline uint64_t registry_entry_hash(uint32_t service, struct span consumer, bool is_prefix)
+{
+    return index_hash(consumer) + (2 * (uint64_t)service + is_prefix) * 0x9E3779B97F4A7C15u;
+}
 
 #define REGISTRY_LABEL "ehis/registry/v1"
 #define REGISTRY_SIGNED_BYTES (1 + 2 * HASH_BYTES)
