@@ -11,7 +11,7 @@ static void on_kick(void *arg)
     struct gateway *g = arg;
     bool is_eager = g->is_kick_due;
     g->is_kick_due = g->is_lazy_kick_due = false;
-    if (g->has_failed)
+    if (g->has_failed || !g->writer) /* the loop's last tasks run when it ends, after the writer */
         return;
     if (is_eager)
         journal_writer_kick(g->writer);

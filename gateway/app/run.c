@@ -193,6 +193,7 @@ static ehis_err close_all(struct gateway *g)
     }
     if (g->writer)
         err = journal_writer_stop(g->writer);
+    g->writer = NULL;
     admin_stop(g->admin);
     sessions_free(g->sessions);
     exchange_free(g->exchange);
