@@ -149,7 +149,7 @@ static ehis_err model_flush(struct model *m)
 }
 
 /* Appends entry after entry, flushing groups as they fill and freeing what is wanted. */
-static ehis_err model_run(struct model *m, uint64_t to, unsigned group_entries)
+static inline ehis_err model_run(struct model *m, uint64_t to, unsigned group_entries)
 {
     uint64_t segment;
     while (m->next <= to) {
@@ -168,7 +168,7 @@ static ehis_err model_run(struct model *m, uint64_t to, unsigned group_entries)
 }
 
 /* Every entry from 1 to the last durable one, archive and live, once and in order. */
-static void model_verify(struct model *m, struct journal_check *check)
+static inline void model_verify(struct model *m, struct journal_check *check)
 {
     struct ehis_why why = {""};
     m->expected = 1;
