@@ -102,8 +102,10 @@ static void run(struct bench *b, const char *name, uint64_t entries, uint64_t in
     append_more(b);
     while (b->durable < b->target) {
         loop_run_once(b->loop, journal_is_writing(b->j));
-        if (!journal_is_writing(b->j))
+        if (!journal_is_writing(b->j)) { /* it was full: until the writer's thread has reclaimed */
+            usleep(500);
             append_more(b);
+        }
     }
     wall = now_us(CLOCK_MONOTONIC) - wall;
     cpu = now_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
@@ -158,7 +160,7 @@ static void session(const char *folder, uint64_t entries, bool is_kept)
     struct journal_config config = {.segment_bytes = 64 << 20, .group_max_bytes = 4 << 20};
     struct disk *d;
     uint64_t seen = 0;
-    config.segment_count_max = is_kept ? (uint32_t)(entries * 2048 / config.segment_bytes) + 4 : 4;
+    config.segment_count_max = is_kept ? (uint32_t)(entries * 2048 / config.segment_bytes) + 4 : 8;
     b.flush_us = calloc(b.flush_cap, sizeof *b.flush_us);
     must(b.flush_us ? EHIS_OK : EHIS_E_NO_MEMORY, "memory");
     must(disk_open_folder(folder, true, &d, &why), why.text);
