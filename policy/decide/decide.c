@@ -3,7 +3,10 @@
 #include "policy/decide/decide_priv.h"
 
 /* What may fail of a rule, the gravest for "nearest" first. */
-static const struct { ehis_err code; const char *name; } conditions[DECIDE_FAILS] = {
+static const struct {
+    ehis_err code;
+    const char *name;
+} conditions[DECIDE_FAILS] = {
     [DECIDE_FAIL_CONSUMER] = {EHIS_E_POLICY_CONSUMER, "consumer"},
     [DECIDE_FAIL_OPERATION] = {EHIS_E_POLICY_OPERATION, "operation"},
     [DECIDE_FAIL_PURPOSE] = {EHIS_E_POLICY_PURPOSE, "purpose"},
@@ -127,8 +130,8 @@ ehis_err decide_code_for_consumer(const struct decide_answer *a)
     return a->is_permitted || a->is_consumer_named ? a->code : EHIS_E_POLICY_NO_RULE;
 }
 
-void decide_receivers(const struct registry *r, struct span service, struct span event, int64_t at_ms, void (*each)(void *ctx, const struct registry_owner *system),
-                      void *ctx)
+void decide_receivers(const struct registry *r, struct span service, struct span event, int64_t at_ms,
+                      void (*each)(void *ctx, const struct registry_owner *system), void *ctx)
 {
     size_t n = registry_owner_count(r);
     for (size_t i = 0; i < n; i++) {

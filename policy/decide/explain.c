@@ -31,14 +31,18 @@ ehis_err decide_explain(const struct registry *r, const struct decide_question *
     struct decide_facts f;
     size_t count = 0;
     decide(r, q, &a);
-    EHIS_TRY(buf_printf(out, "%s%s%s: %.*s %s %.*s %.*s", a.is_permitted ? "PERMIT" : "DENY", a.is_permitted ? "" : " ", a.is_permitted ? "" : ehis_err_name(a.code),
-                        SHOW(q->consumer), q->what <= DECIDE_PUBLISH ? what[q->what] : "?", SHOW(q->service), SHOW(q->operation)));
+    EHIS_TRY(buf_printf(out, "%s%s%s: %.*s %s %.*s %.*s", a.is_permitted ? "PERMIT" : "DENY", a.is_permitted ? "" : " ",
+                        a.is_permitted ? "" : ehis_err_name(a.code), SHOW(q->consumer), q->what <= DECIDE_PUBLISH ? what[q->what] : "?",
+                        SHOW(q->service), SHOW(q->operation)));
     if (q->purpose.len || q->legal_basis.len)
         EHIS_TRY(buf_printf(out, " for \"%.*s\" under \"%.*s\"", SHOW(q->purpose), SHOW(q->legal_basis)));
     EHIS_TRY(buf_printf(out, "\n"));
     if (a.rule.len)
-        EHIS_TRY(buf_printf(out, "  %s rule: %.*s%s%s\n", a.is_permitted ? "permitting" : a.code == EHIS_E_POLICY_FORBIDDEN ? "forbidding" : "nearest", SHOW(a.rule),
-                            a.failed[0] ? ", which differs in " : "", a.failed));
+        EHIS_TRY(buf_printf(out, "  %s rule: %.*s%s%s\n",
+                            a.is_permitted                      ? "permitting"
+                            : a.code == EHIS_E_POLICY_FORBIDDEN ? "forbidding"
+                                                                : "nearest",
+                            SHOW(a.rule), a.failed[0] ? ", which differs in " : "", a.failed));
     if (!decide_prepare(r, q, &f, &ignored) || q->what == DECIDE_PUBLISH)
         return a.failed[0] && !a.is_permitted ? buf_printf(out, "  what fails: %s\n", a.failed) : EHIS_OK;
     const struct registry_rule *rules = registry_rules(f.service, &count);

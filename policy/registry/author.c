@@ -18,12 +18,15 @@
 
 const char *const author_folders[AUTHOR_KINDS] = {"", "agencies", "systems", "gateways", "services"};
 
-struct names { const char **items; size_t count, cap; }; /* texts of nodes, which end in a NUL */
+struct names {
+    const char **items;
+    size_t count, cap;
+}; /* texts of nodes, which end in a NUL */
 struct author {
     struct sheet *sheets[AUTHOR_KINDS], **ends[AUTHOR_KINDS];
     struct sheet_report report;
     struct names agencies, owners, services, rules, terms[2]; /* terms: legal bases, purposes */
-    struct author_owner owner; /* the one being read */
+    struct author_owner owner;                                /* the one being read */
 };
 
 ehis_err author_new(struct author **out)
@@ -79,7 +82,8 @@ static ehis_err add_file(struct author *a, enum author_kind kind, const char *fo
 {
     char path[4096];
     struct buf text;
-    if (snprintf(path, sizeof path, "%s/%s%s%s", folder, author_folders[kind], kind == AUTHOR_REGISTRY ? "" : "/", name) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s/%s%s%s", folder, author_folders[kind], kind == AUTHOR_REGISTRY ? "" : "/", name) >=
+        (int)sizeof path)
         return ehis_fail(why, EHIS_E_INVALID, "%s/%s: the path is too long", folder, name);
     buf_init(&text, SHEET_MAX_BYTES);
     ehis_err err = file_read(path, SHEET_MAX_BYTES, &text, why);
@@ -144,7 +148,8 @@ static void check_name(struct author *a, const struct sheet *s, const struct she
     if (has_name(n, node->text))
         return;
     const char *near = nearest_name(node->text, n->items, n->count);
-    sheet_complain(&a->report, s, node, "unknown %s \"%.*s\"%s%s%s", what, SHOW(node->text), near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    sheet_complain(&a->report, s, node, "unknown %s \"%.*s\"%s%s%s", what, SHOW(node->text), near ? "; did you mean \"" : "",
+                   near ? near : "", near ? "\"?" : "");
 }
 
 static void check_id(struct author *a, const struct sheet *s, const struct sheet_node *node, unsigned parts)
@@ -155,7 +160,8 @@ static void check_id(struct author *a, const struct sheet *s, const struct sheet
         sheet_complain(&a->report, s, node, "%s", why.text[0] ? why.text : ehis_err_row(err)->text);
 }
 
-static uint64_t number_of(struct author *a, const struct sheet *s, const struct sheet_node *n, const char *name, uint64_t max, uint64_t absent)
+static uint64_t number_of(struct author *a, const struct sheet *s, const struct sheet_node *n, const char *name, uint64_t max,
+                          uint64_t absent)
 {
     uint64_t v = absent;
     if (n && (n->kind != SHEET_TEXT || decimal_from_text(n->text, max, &v) != EHIS_OK))
@@ -163,7 +169,8 @@ static uint64_t number_of(struct author *a, const struct sheet *s, const struct 
     return v;
 }
 
-static struct registry_term_text *read_terms(struct author *a, const struct sheet *s, const struct sheet_node *node, const char *name, bool is_purpose, size_t *count)
+static struct registry_term_text *read_terms(struct author *a, const struct sheet *s, const struct sheet_node *node, const char *name,
+                                             bool is_purpose, size_t *count)
 {
     static const char *const names[] = {"code", "en", "az"};
     const struct sheet_node *n, *v[3];
@@ -188,7 +195,7 @@ static struct registry_term_text *read_terms(struct author *a, const struct shee
 static ehis_err draft_registry(struct author *a, struct registry_draft *d, struct author_validity *validity)
 {
     static const char *const names[] = {"instance", "validity", "terms"}, *const validity_names[] = {"days", "grace_hours"},
-                      *const terms_names[] = {"purposes", "legal_bases"};
+                             *const terms_names[] = {"purposes", "legal_bases"};
     const struct sheet *s = a->sheets[AUTHOR_REGISTRY];
     const struct sheet_node *v[3], *w[2] = {0}, *t[2];
     size_t purposes, legal_bases;
@@ -198,7 +205,8 @@ static ehis_err draft_registry(struct author *a, struct registry_draft *d, struc
     check_id(a, s, v[0], 1);
     validity->days = number_of(a, s, w[0], "days", 366, 30);
     validity->grace_hours = number_of(a, s, w[1], "grace_hours", 24 * 14, 72);
-    struct registry_term_text *p = read_terms(a, s, t[0], "purposes", true, &purposes), *l = read_terms(a, s, t[1], "legal_bases", false, &legal_bases);
+    struct registry_term_text *p = read_terms(a, s, t[0], "purposes", true, &purposes),
+                              *l = read_terms(a, s, t[1], "legal_bases", false, &legal_bases);
     ehis_err err = p && l ? registry_draft_terms(d, p, purposes, l, legal_bases) : EHIS_E_NO_MEMORY;
     free(p);
     free(l);
@@ -231,13 +239,15 @@ static ehis_err draft_owner(struct author *a, const struct sheet *s, bool is_gat
     return add_name(a, s, id, &a->owners, is_gateway ? "gateway" : "system") ? registry_draft_owner(d, &o->owner, o->contact) : EHIS_OK;
 }
 
-static bool read_operation(struct author *a, const struct sheet *s, const struct sheet_node *n, struct names *operations, struct registry_operation *out)
+static bool read_operation(struct author *a, const struct sheet *s, const struct sheet_node *n, struct names *operations,
+                           struct registry_operation *out)
 {
     static const char *const names[] = {"name", "kind", "request_schema|schema", "response_schema", "max_response_bytes"};
     const struct sheet_node *v[5];
     struct span kind;
-    if (!sheet_map(&a->report, s, n, names, 5, 1, v) || !sheet_text(&a->report, s, v[0], "name", 64, &out->name) || !sheet_text(&a->report, s, v[1], "kind", 16, &kind) ||
-        !sheet_text(&a->report, s, v[2], "schema", 128, &out->request_schema) || !sheet_text(&a->report, s, v[3], "response_schema", 128, &out->response_schema))
+    if (!sheet_map(&a->report, s, n, names, 5, 1, v) || !sheet_text(&a->report, s, v[0], "name", 64, &out->name) ||
+        !sheet_text(&a->report, s, v[1], "kind", 16, &kind) || !sheet_text(&a->report, s, v[2], "schema", 128, &out->request_schema) ||
+        !sheet_text(&a->report, s, v[3], "response_schema", 128, &out->response_schema))
         return false;
     if (v[1] && !span_eq(kind, span_str("request")) && !span_eq(kind, span_str("event")))
         sheet_complain(&a->report, s, v[1], "\"kind\" must be request or event");
@@ -248,8 +258,8 @@ static bool read_operation(struct author *a, const struct sheet *s, const struct
 }
 
 /* Items of a rule's list into room for RULE_LIST_MAX, each checked against the names that there are. */
-static bool read_list(struct author *a, const struct sheet *s, const struct sheet_node *node, const char *what, size_t max, const struct names *known,
-                      struct span *out, size_t *count)
+static bool read_list(struct author *a, const struct sheet *s, const struct sheet_node *node, const char *what, size_t max,
+                      const struct names *known, struct span *out, size_t *count)
 {
     const struct sheet_node *n;
     unsigned before = a->report.errors;
@@ -278,19 +288,22 @@ static void read_validity(struct author *a, const struct sheet *s, const struct 
         return;
     for (size_t i = 0; i < 2; i++)
         if (v[i]->kind != SHEET_TEXT || time_from_text(v[i]->text, times[i]) != EHIS_OK || *times[i] <= 0)
-            sheet_complain(&a->report, s, v[i], "\"%s\" must be a date or a time with offset, such as 2026-12-01 or 2026-12-01T08:00:00+04:00", names[i]);
+            sheet_complain(&a->report, s, v[i],
+                           "\"%s\" must be a date or a time with offset, such as 2026-12-01 or 2026-12-01T08:00:00+04:00", names[i]);
     if (out->valid_from_ms >= out->valid_until_ms)
         sheet_complain(&a->report, s, node, "\"until\" must be after \"from\"");
 }
 
-static bool read_rule(struct author *a, const struct sheet *s, const struct sheet_node *n, const struct names *operations, struct span *lists, struct registry_rule_text *out)
+static bool read_rule(struct author *a, const struct sheet *s, const struct sheet_node *n, const struct names *operations,
+                      struct span *lists, struct registry_rule_text *out)
 {
-    static const char *const names[] = {"id", "effect", "consumers|consumer", "operations|operation", "purposes|purpose", "legal_basis|legal_bases", "valid", "approval"};
+    static const char *const names[] = {
+        "id", "effect", "consumers|consumer", "operations|operation", "purposes|purpose", "legal_basis|legal_bases", "valid", "approval"};
     const struct sheet_node *v[8];
     struct span effect;
     unsigned before = a->report.errors;
-    if (!sheet_map(&a->report, s, n, names, 8, 0xC7, v) || !sheet_text(&a->report, s, v[0], "id", 64, &out->id) || !sheet_text(&a->report, s, v[1], "effect", 16, &effect) ||
-        !sheet_text(&a->report, s, v[7], "approval", 200, &out->approval))
+    if (!sheet_map(&a->report, s, n, names, 8, 0xC7, v) || !sheet_text(&a->report, s, v[0], "id", 64, &out->id) ||
+        !sheet_text(&a->report, s, v[1], "effect", 16, &effect) || !sheet_text(&a->report, s, v[7], "approval", 200, &out->approval))
         return false;
     check_id(a, s, v[0], 1);
     (void)add_name(a, s, v[0], &a->rules, "rule");
@@ -306,13 +319,14 @@ static bool read_rule(struct author *a, const struct sheet *s, const struct shee
     (void)read_list(a, s, v[4], "purpose", 64, &a->terms[1], lists + 2 * RULE_LIST_MAX, &out->purpose_count);
     (void)read_list(a, s, v[5], "legal basis", 64, &a->terms[0], lists + 3 * RULE_LIST_MAX, &out->legal_basis_count);
     if (out->consumer_count == 0 || (!out->is_forbid && (!out->operation_count || !out->purpose_count || !out->legal_basis_count)))
-        sheet_complain(&a->report, s, n, "a permitting rule must name consumers, operations, purposes and a legal basis; a forbidding one consumers");
+        sheet_complain(&a->report, s, n,
+                       "a permitting rule must name consumers, operations, purposes and a legal basis; a forbidding one consumers");
     read_validity(a, s, v[6], out);
     return a->report.errors == before;
 }
 
-static ehis_err draft_rules(struct author *a, const struct sheet *s, const struct sheet_node *node, struct span service, const struct names *operations,
-                            struct registry_draft *d)
+static ehis_err draft_rules(struct author *a, const struct sheet *s, const struct sheet_node *node, struct span service,
+                            const struct names *operations, struct registry_draft *d)
 {
     const struct sheet_node *n;
     size_t count, good = 0;
@@ -338,7 +352,8 @@ static ehis_err draft_service(struct author *a, const struct sheet *s, struct re
     struct registry_service service = {.operations = operations};
     struct names known = {0};
     size_t count, good = 0;
-    if (!sheet_map(&a->report, s, s->root, names, 3, 3, v) || !sheet_text(&a->report, s, v[0], "service", IDENTIFIER_MAX_BYTES, &service.id) ||
+    if (!sheet_map(&a->report, s, s->root, names, 3, 3, v) ||
+        !sheet_text(&a->report, s, v[0], "service", IDENTIFIER_MAX_BYTES, &service.id) ||
         !sheet_list(&a->report, s, v[1], "operations", 64, &n, &count))
         return EHIS_OK;
     check_id(a, s, v[0], IDENTIFIER_SERVICE);
@@ -363,7 +378,9 @@ ehis_err author_draft(struct author *a, struct registry_draft **out, struct auth
         err = draft_registry(a, d, validity);
     for (unsigned kind = AUTHOR_AGENCY; kind < AUTHOR_KINDS; kind++) {
         for (const struct sheet *s = a->sheets[kind]; s && err == EHIS_OK; s = s->next)
-            err = kind == AUTHOR_AGENCY ? draft_agency(a, s, d) : kind == AUTHOR_SERVICE ? draft_service(a, s, d) : draft_owner(a, s, kind == AUTHOR_GATEWAY, d);
+            err = kind == AUTHOR_AGENCY    ? draft_agency(a, s, d)
+                  : kind == AUTHOR_SERVICE ? draft_service(a, s, d)
+                                           : draft_owner(a, s, kind == AUTHOR_GATEWAY, d);
     }
     if (err == EHIS_OK && a->report.is_short_of_memory)
         err = EHIS_E_NO_MEMORY;

@@ -5,8 +5,11 @@
 #include "policy/registry/author.h"
 #include "proto/wire/identifier.h"
 
-static const struct { const char *name; enum key_use use; enum key_algorithm algorithm; } uses[] = {
-    {"sign", USE_SIGN, ALGORITHM_ED25519}, {"seal", USE_SEAL, ALGORITHM_X25519}, {"tls", USE_TLS, ALGORITHM_SPKI}};
+static const struct {
+    const char *name;
+    enum key_use use;
+    enum key_algorithm algorithm;
+} uses[] = {{"sign", USE_SIGN, ALGORITHM_ED25519}, {"seal", USE_SEAL, ALGORITHM_X25519}, {"tls", USE_TLS, ALGORITHM_SPKI}};
 
 static bool read_time(struct sheet_report *r, const struct sheet *s, const struct sheet_node *n, const char *name, int64_t *out)
 {
@@ -86,8 +89,9 @@ bool author_owner_read(struct sheet_report *r, const struct sheet *s, bool is_ga
     out->owner.keys = out->keys;
     out->contact = (struct span){0};
     if (!sheet_map(r, s, s->root, is_gateway ? gateway_names : system_names, is_gateway ? 2 : 4, 3, v) ||
-        !sheet_text(r, s, v[0], is_gateway ? "gateway" : "system", IDENTIFIER_MAX_BYTES, &out->owner.id) || !sheet_text(r, s, v[2], "contact", 200, &out->contact) ||
-        !sheet_text(r, s, v[3], "disabled", 8, &disabled) || !sheet_list(r, s, v[1], "keys", REGISTRY_KEYS_MAX, &n, &count))
+        !sheet_text(r, s, v[0], is_gateway ? "gateway" : "system", IDENTIFIER_MAX_BYTES, &out->owner.id) ||
+        !sheet_text(r, s, v[2], "contact", 200, &out->contact) || !sheet_text(r, s, v[3], "disabled", 8, &disabled) ||
+        !sheet_list(r, s, v[1], "keys", REGISTRY_KEYS_MAX, &n, &count))
         return false;
     if (identifier_check(out->owner.id, is_gateway ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, &why) != EHIS_OK)
         sheet_complain(r, s, v[0], "%s", why.text);
@@ -128,8 +132,8 @@ ehis_err author_owner_write(const struct author_owner *o, struct buf *out)
 {
     const struct registry_owner *w = &o->owner;
     char id[2 * HASH_BYTES + 1];
-    EHIS_TRY(buf_printf(out, "# Written by ehis-registry; keys change by: ehis-registry add, key\n%s: %.*s\n", w->is_gateway ? "gateway" : "system", (int)w->id.len,
-                        (const char *)w->id.p));
+    EHIS_TRY(buf_printf(out, "# Written by ehis-registry; keys change by: ehis-registry add, key\n%s: %.*s\n",
+                        w->is_gateway ? "gateway" : "system", (int)w->id.len, (const char *)w->id.p));
     if (o->contact.len) {
         EHIS_TRY(buf_printf(out, "contact: "));
         EHIS_TRY(put_quoted(out, o->contact));

@@ -68,14 +68,16 @@ static bool time_of(uint64_t number, int64_t *out)
 
 static ehis_err read_key(const struct registry *r, const struct owner *o, struct span bytes, struct registry_key *k, struct ehis_why *why)
 {
-    static const enum key_algorithm algorithm_of[] = {[USE_SIGN] = ALGORITHM_ED25519, [USE_SEAL] = ALGORITHM_X25519, [USE_TLS] = ALGORITHM_SPKI};
+    static const enum key_algorithm algorithm_of[] = {
+        [USE_SIGN] = ALGORITHM_ED25519, [USE_SEAL] = ALGORITHM_X25519, [USE_TLS] = ALGORITHM_SPKI};
     struct scan_value v[8];
     struct hash id;
     EHIS_TRY(scan(&scan_ehis_v1_key, bytes, v, 8, why));
     uint64_t use = v[2].number, algorithm = v[3].number;
     if (use < USE_SIGN || use > USE_TLS || (use == USE_SEAL && o->pub.is_gateway) || algorithm != algorithm_of[use] ||
         (use != USE_TLS && v[4].bytes.len != 32))
-        return content(why, "%.*s: a key of use %llu and algorithm %llu", SHOW(o->pub.id), (unsigned long long)use, (unsigned long long)algorithm);
+        return content(why, "%.*s: a key of use %llu and algorithm %llu", SHOW(o->pub.id), (unsigned long long)use,
+                       (unsigned long long)algorithm);
     *k = (struct registry_key){.use = (enum key_use)use, .algorithm = (enum key_algorithm)algorithm, .public_key = v[4].bytes};
     if (!time_of(v[5].number, &k->not_before_ms) || !time_of(v[6].number, &k->retired_ms) || !time_of(v[7].number, &k->revoked_ms))
         return content(why, "%.*s: a key's times", SHOW(o->pub.id));
@@ -140,8 +142,10 @@ static ehis_err read_service(struct registry *r, uint32_t leaf, struct span byte
     size_t at = 0;
     EHIS_TRY(scan(&scan_ehis_v1_service, bytes, v, 3, why));
     EHIS_TRY(check_id(r, v[1].bytes, IDENTIFIER_SERVICE, why));
-    *s = (struct service){.pub = {.id = v[1].bytes, .system = identifier_prefix(v[1].bytes, IDENTIFIER_SYSTEM)}, .number = (uint32_t)r->service_count,
-                          .leaf = leaf, .rules_leaf = LEAF_NONE};
+    *s = (struct service){.pub = {.id = v[1].bytes, .system = identifier_prefix(v[1].bytes, IDENTIFIER_SYSTEM)},
+                          .number = (uint32_t)r->service_count,
+                          .leaf = leaf,
+                          .rules_leaf = LEAF_NONE};
     if (registry_find_service(r, s->pub.id))
         return content(why, "%.*s stands twice", SHOW(s->pub.id));
     struct registry_operation *operations = registry_keep(r, v[2].count, sizeof *operations);
@@ -155,8 +159,8 @@ static ehis_err read_service(struct registry *r, uint32_t leaf, struct span byte
             return content(why, "%.*s: the kind of %.*s", SHOW(s->pub.id), SHOW(f[1].bytes));
         if (registry_operation(&s->pub, f[1].bytes))
             return content(why, "%.*s: operation %.*s stands twice", SHOW(s->pub.id), SHOW(f[1].bytes));
-        operations[s->pub.operation_count++] = (struct registry_operation){
-            f[1].bytes, f[2].number == 2, f[3].bytes, f[4].bytes, (uint32_t)f[5].number};
+        operations[s->pub.operation_count++] =
+            (struct registry_operation){f[1].bytes, f[2].number == 2, f[3].bytes, f[4].bytes, (uint32_t)f[5].number};
     }
     EHIS_ASSERT(s->pub.operation_count <= OPERATIONS_MAX);
     index_add(&r->service_index, index_hash(s->pub.id), (uint32_t)r->service_count++);
@@ -199,7 +203,8 @@ ehis_err registry_consumer_check(struct span text, struct ehis_why *why)
     return identifier_check(span_of(whole, text.len), IDENTIFIER_SYSTEM, why);
 }
 
-static ehis_err read_consumers(struct registry *r, struct service *s, struct span bytes, size_t count, struct registry_rule *rule, struct ehis_why *why)
+static ehis_err read_consumers(struct registry *r, struct service *s, struct span bytes, size_t count, struct registry_rule *rule,
+                               struct ehis_why *why)
 {
     struct span *all = registry_keep(r, count, sizeof *all), one;
     uint32_t number = (uint32_t)s->rule_count;
@@ -225,7 +230,8 @@ static ehis_err read_consumers(struct registry *r, struct service *s, struct spa
     return EHIS_OK;
 }
 
-static ehis_err read_term_set(const struct registry *r, struct span bytes, bool is_purpose, struct registry_rule *rule, struct ehis_why *why)
+static ehis_err read_term_set(const struct registry *r, struct span bytes, bool is_purpose, struct registry_rule *rule,
+                              struct ehis_why *why)
 {
     struct registry_term_set *set = is_purpose ? &rule->purposes : &rule->legal_bases;
     struct span one;
@@ -233,7 +239,8 @@ static ehis_err read_term_set(const struct registry *r, struct span bytes, bool 
     while (scan_next(bytes, is_purpose ? 5 : 6, &at, &one)) {
         size_t term = registry_term(r, is_purpose, one);
         if (term == REGISTRY_TERM_NONE)
-            return content(why, "rule %.*s: %s \"%.*s\" is not among the terms", SHOW(rule->id), is_purpose ? "purpose" : "legal basis", SHOW(one));
+            return content(why, "rule %.*s: %s \"%.*s\" is not among the terms", SHOW(rule->id), is_purpose ? "purpose" : "legal basis",
+                           SHOW(one));
         set->bits[term / 64] |= UINT64_C(1) << (term % 64);
         count++;
     }
@@ -252,8 +259,8 @@ static ehis_err read_rule(struct registry *r, struct service *s, struct span byt
     for (size_t i = 0; i < s->rule_count; i++)
         if (span_eq(s->rules[i].id, rule->id))
             return content(why, "rule %.*s stands twice", SHOW(rule->id));
-    if ((v[2].number != 1 && v[2].number != 2) || !time_of(v[7].number, &rule->valid_from_ms) || !time_of(v[8].number, &rule->valid_until_ms) ||
-        rule->valid_from_ms >= rule->valid_until_ms)
+    if ((v[2].number != 1 && v[2].number != 2) || !time_of(v[7].number, &rule->valid_from_ms) ||
+        !time_of(v[8].number, &rule->valid_until_ms) || rule->valid_from_ms >= rule->valid_until_ms)
         return content(why, "rule %.*s: its effect or the times of its validity", SHOW(rule->id));
     while (scan_next(bytes, 4, &at, &one)) {
         const struct registry_operation *o = registry_operation(&s->pub, one);

@@ -213,7 +213,8 @@ static ehis_err put_earlier(struct buf *out, const struct registry *previous, in
     return codec_put_bytes(out, 3, previous->signed_statement);
 }
 
-static ehis_err put_statement(struct buf *b, const struct registry_draft *d, const struct registry_validity *of, const struct registry *previous)
+static ehis_err put_statement(struct buf *b, const struct registry_draft *d, const struct registry_validity *of,
+                              const struct registry *previous)
 {
     struct tree t;
     struct hash root;
@@ -234,8 +235,8 @@ static ehis_err put_statement(struct buf *b, const struct registry_draft *d, con
     return codec_put_bytes(b, 8, span_of(root.b, HASH_BYTES));
 }
 
-ehis_err registry_build(const struct registry_draft *d, const struct registry_validity *of, const struct registry *previous, struct buf *out,
-                        struct ehis_why *why)
+ehis_err registry_build(const struct registry_draft *d, const struct registry_validity *of, const struct registry *previous,
+                        struct buf *out, struct ehis_why *why)
 {
     static const uint8_t none[64]; /* a signature of zeros: unsigned */
     struct registry *readback = NULL;

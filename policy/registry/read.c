@@ -15,7 +15,10 @@ struct statement {
     int64_t not_before_ms, not_after_ms;
     struct hash hash;
 };
-struct envelope_of { struct span statement, key_id, signature; uint64_t algorithm; };
+struct envelope_of {
+    struct span statement, key_id, signature;
+    uint64_t algorithm;
+};
 
 void registry_signed_content(uint8_t algorithm, struct span key_id, const struct hash *statement, uint8_t out[REGISTRY_SIGNED_BYTES])
 {
@@ -38,17 +41,25 @@ static ehis_err read_statement(struct span bytes, struct envelope_of *e, struct 
     EHIS_TRY(scan(&scan_ehis_v1_signed_statement, bytes, v, 5, why));
     *e = (struct envelope_of){v[1].bytes, v[3].bytes, v[4].bytes, v[2].number};
     EHIS_TRY(scan(&scan_ehis_v1_statement, e->statement, v, 9, why));
-    if (v[4].number > REGISTRY_TIME_MAX_MS || v[5].number > REGISTRY_TIME_MAX_MS || v[6].number > REGISTRY_TIME_MAX_MS || v[4].number >= v[5].number)
+    if (v[4].number > REGISTRY_TIME_MAX_MS || v[5].number > REGISTRY_TIME_MAX_MS || v[6].number > REGISTRY_TIME_MAX_MS ||
+        v[4].number >= v[5].number)
         return ehis_fail(why, EHIS_E_REGISTRY_CONTENT, "statement: the times of its validity");
     if ((v[2].number == 1) == v[3].is_present)
         return ehis_fail(why, EHIS_E_REGISTRY_CONTENT, "statement: every version but the first names the previous one");
-    *s = (struct statement){.instance = v[1].bytes, .version = v[2].number, .previous = v[3].bytes, .not_before_ms = (int64_t)v[4].number,
-                            .not_after_ms = (int64_t)v[5].number, .grace_ms = v[6].number, .leaf_count = v[7].number, .root = v[8].bytes};
+    *s = (struct statement){.instance = v[1].bytes,
+                            .version = v[2].number,
+                            .previous = v[3].bytes,
+                            .not_before_ms = (int64_t)v[4].number,
+                            .not_after_ms = (int64_t)v[5].number,
+                            .grace_ms = v[6].number,
+                            .leaf_count = v[7].number,
+                            .root = v[8].bytes};
     hash_span(e->statement, &s->hash);
     return EHIS_OK;
 }
 
-static ehis_err check_signature(const struct envelope_of *e, const struct statement *s, const struct registry_trust *trust, struct ehis_why *why)
+static ehis_err check_signature(const struct envelope_of *e, const struct statement *s, const struct registry_trust *trust,
+                                struct ehis_why *why)
 {
     uint8_t content[REGISTRY_SIGNED_BYTES];
     struct hash id;
@@ -65,7 +76,8 @@ static ehis_err check_signature(const struct envelope_of *e, const struct statem
             return ehis_fail(why, EHIS_E_REGISTRY_SIGNATURE, "version %llu: the signature does not verify", (unsigned long long)s->version);
         return EHIS_OK;
     }
-    return ehis_fail(why, EHIS_E_REGISTRY_SIGNATURE, "version %llu: signed by a key that is not trusted here", (unsigned long long)s->version);
+    return ehis_fail(why, EHIS_E_REGISTRY_SIGNATURE, "version %llu: signed by a key that is not trusted here",
+                     (unsigned long long)s->version);
 }
 
 /* Earlier statements: a chain of hashes that ends in the signed one, so that no signature of theirs needs to be looked at (the keys that
@@ -83,7 +95,8 @@ static ehis_err read_chain(struct registry *r, unsigned field, size_t count, str
         EHIS_TRY(read_statement(content, &e, &s, why));
         if (!span_eq(s.instance, r->instance))
             return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "an earlier statement");
-        if (s.version >= r->version || (r->known_count && (s.version <= last.version || !span_eq(s.previous, span_of(last.hash.b, HASH_BYTES)))))
+        if (s.version >= r->version ||
+            (r->known_count && (s.version <= last.version || !span_eq(s.previous, span_of(last.hash.b, HASH_BYTES)))))
             return ehis_fail(why, EHIS_E_REGISTRY_FORK, "earlier statements: version %llu does not follow", (unsigned long long)s.version);
         if (r->known_count == 0)
             *oldest = s;
@@ -137,7 +150,8 @@ static ehis_err check_older(struct registry *r, const struct registry *older, co
     if (oldest->version > held) {
         is_linked = span_eq(oldest->previous, span_of(older->hash.b, HASH_BYTES));
         if (!is_linked && oldest->version == held + 1)
-            return ehis_fail(why, EHIS_E_REGISTRY_FORK, "version %llu follows another version %llu than the one that is held", held + 1, held);
+            return ehis_fail(why, EHIS_E_REGISTRY_FORK, "version %llu follows another version %llu than the one that is held", held + 1,
+                             held);
     } else {
         for (size_t i = 0; i < r->known_count && !is_linked; i++)
             is_linked = r->known[i].version == held && memcmp(r->known[i].hash.b, older->hash.b, HASH_BYTES) == 0;
@@ -161,8 +175,9 @@ static ehis_err read_leaves(struct registry *r, size_t count, struct ehis_why *w
         r->leaves[n++] = content;
     }
     r->leaf_here = n;
-    err = n == r->leaf_count ? tree_build(&r->tree, hashes, n) : ehis_fail(why, EHIS_E_REGISTRY_ROOT, "it has %zu parts, signed are %llu", n,
-                                                                           (unsigned long long)r->leaf_count);
+    err = n == r->leaf_count
+              ? tree_build(&r->tree, hashes, n)
+              : ehis_fail(why, EHIS_E_REGISTRY_ROOT, "it has %zu parts, signed are %llu", n, (unsigned long long)r->leaf_count);
     if (err != EHIS_OK)
         goto out;
     tree_root(&r->tree, &root);
@@ -197,7 +212,8 @@ static ehis_err read_proofs(struct registry *r, size_t count, struct ehis_why *w
     return EHIS_OK;
 }
 
-static ehis_err load(struct registry *r, const struct registry_trust *trust, const struct registry *older, int64_t now_ms, struct ehis_why *why)
+static ehis_err load(struct registry *r, const struct registry_trust *trust, const struct registry *older, int64_t now_ms,
+                     struct ehis_why *why)
 {
     const struct scan_message *table = r->is_part ? &scan_ehis_v1_registry_part : &scan_ehis_v1_registry;
     unsigned earlier_field = r->is_part ? 2 : 3, leaf_field = r->is_part ? 3 : 2;
@@ -237,8 +253,8 @@ static ehis_err load(struct registry *r, const struct registry_trust *trust, con
     return registry_compile(r, why);
 }
 
-static ehis_err from_bytes(struct span bytes, bool is_part, const struct registry_trust *trust, const struct registry *older, int64_t now_ms,
-                           struct registry **out, struct ehis_why *why)
+static ehis_err from_bytes(struct span bytes, bool is_part, const struct registry_trust *trust, const struct registry *older,
+                           int64_t now_ms, struct registry **out, struct ehis_why *why)
 {
     if (bytes.len > REGISTRY_DOCUMENT_MAX_BYTES)
         return ehis_fail(why, EHIS_E_TOO_LARGE, "a registry document of more than %d bytes", REGISTRY_DOCUMENT_MAX_BYTES);

@@ -13,7 +13,9 @@
 #define NAME_MAX_BYTES 64
 #define SHOWN(s) ((s).len < 64 ? (int)(s).len : 64), (const char *)(s).p
 
-struct sheet_block { struct sheet_block *next; };
+struct sheet_block {
+    struct sheet_block *next;
+};
 
 void sheet_report_init(struct sheet_report *r)
 {
@@ -69,7 +71,10 @@ struct walk {
     size_t nodes;
 };
 
-static struct sheet_node place(yaml_mark_t at) { return (struct sheet_node){.line = (uint32_t)at.line + 1, .column = (uint32_t)at.column + 1}; }
+static struct sheet_node place(yaml_mark_t at)
+{
+    return (struct sheet_node){.line = (uint32_t)at.line + 1, .column = (uint32_t)at.column + 1};
+}
 
 /* Line and column of a byte: what libyaml does not tell of bytes that are not UTF-8. */
 static struct sheet_node place_of_byte(struct span text, size_t offset)
@@ -88,10 +93,12 @@ static bool next(struct walk *w)
     memset(&w->event, 0, sizeof w->event);
     if (yaml_parser_parse(&w->yaml, &w->event))
         return true;
-    struct sheet_node at = w->yaml.error == YAML_READER_ERROR ? place_of_byte(w->source, w->yaml.problem_offset) : place(w->yaml.problem_mark);
+    struct sheet_node at =
+        w->yaml.error == YAML_READER_ERROR ? place_of_byte(w->source, w->yaml.problem_offset) : place(w->yaml.problem_mark);
     if (w->yaml.error == YAML_MEMORY_ERROR)
         w->report->is_short_of_memory = true;
-    sheet_complain(w->report, w->sheet, &at, "%s%s%s", w->yaml.problem ? w->yaml.problem : "not YAML", w->yaml.context ? ", " : "", w->yaml.context ? w->yaml.context : "");
+    sheet_complain(w->report, w->sheet, &at, "%s%s%s", w->yaml.problem ? w->yaml.problem : "not YAML", w->yaml.context ? ", " : "",
+                   w->yaml.context ? w->yaml.context : "");
     return false;
 }
 
@@ -155,7 +162,8 @@ static struct sheet_node *read_node(struct walk *w, unsigned depth)
         if (w->event.type == YAML_MAPPING_END_EVENT || w->event.type == YAML_SEQUENCE_END_EVENT)
             return n;
         if (n->kind == SHEET_MAP) {
-            if (!is_simple(w) || (w->event.type != YAML_SCALAR_EVENT && !refuse(w, "a key must be a word")) || !copy_text(w, &key) || !next(w))
+            if (!is_simple(w) || (w->event.type != YAML_SCALAR_EVENT && !refuse(w, "a key must be a word")) || !copy_text(w, &key) ||
+                !next(w))
                 return NULL;
         }
         *at = read_node(w, depth + 1);
@@ -214,7 +222,7 @@ struct sheet *sheet_parse(const char *file, struct span yaml, struct sheet_repor
 /* Does name ("a|b") spell this key? */
 static bool spells(const char *name, struct span key)
 {
-    for (const char *end; ; name = end + 1) {
+    for (const char *end;; name = end + 1) {
         end = strchr(name, '|');
         size_t len = end ? (size_t)(end - name) : strlen(name);
         if (span_eq(span_of(name, len), key))
@@ -224,7 +232,8 @@ static bool spells(const char *name, struct span key)
     }
 }
 
-static void complain_unknown(struct sheet_report *r, const struct sheet *s, const struct sheet_node *key_at, struct span key, const char *const *names, size_t count)
+static void complain_unknown(struct sheet_report *r, const struct sheet *s, const struct sheet_node *key_at, struct span key,
+                             const char *const *names, size_t count)
 {
     char firsts[NAMES_MAX][NAME_MAX_BYTES];
     const char *list[NAMES_MAX];
@@ -236,11 +245,12 @@ static void complain_unknown(struct sheet_report *r, const struct sheet *s, cons
         list[i] = firsts[i];
     }
     const char *near = nearest_name(key, list, count);
-    sheet_complain(r, s, key_at, near ? "unknown key \"%.*s\"; did you mean \"%s\"?" : "unknown key \"%.*s\"%s", SHOWN(key), near ? near : "");
+    sheet_complain(r, s, key_at, near ? "unknown key \"%.*s\"; did you mean \"%s\"?" : "unknown key \"%.*s\"%s", SHOWN(key),
+                   near ? near : "");
 }
 
-bool sheet_map(struct sheet_report *r, const struct sheet *s, const struct sheet_node *map, const char *const *names, size_t count, unsigned required,
-               const struct sheet_node **values)
+bool sheet_map(struct sheet_report *r, const struct sheet *s, const struct sheet_node *map, const char *const *names, size_t count,
+               unsigned required, const struct sheet_node **values)
 {
     unsigned before = r->errors;
     EHIS_ASSERT(count <= NAMES_MAX);
@@ -267,7 +277,8 @@ bool sheet_map(struct sheet_report *r, const struct sheet *s, const struct sheet
     return r->errors == before;
 }
 
-bool sheet_text(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, size_t max, struct span *out)
+bool sheet_text(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, size_t max,
+                struct span *out)
 {
     *out = (struct span){0};
     if (!node)
@@ -280,8 +291,8 @@ bool sheet_text(struct sheet_report *r, const struct sheet *s, const struct shee
     return true;
 }
 
-bool sheet_list(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, size_t max, const struct sheet_node **first,
-                size_t *count)
+bool sheet_list(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, size_t max,
+                const struct sheet_node **first, size_t *count)
 {
     *first = NULL;
     *count = 0;

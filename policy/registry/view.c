@@ -18,7 +18,7 @@ void registry_unref(struct registry *r)
 {
     if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
         return;
-    struct index *indices[] = {&r->owner_index, &r->service_index, &r->agency_index,  &r->key_index,
+    struct index *indices[] = {&r->owner_index, &r->service_index, &r->agency_index, &r->key_index,
                                &r->entry_index, &r->term_index[0], &r->term_index[1]};
     for (size_t i = 0; i < sizeof indices / sizeof *indices; i++)
         index_fini(indices[i]);
@@ -42,7 +42,10 @@ uint64_t registry_version(const struct registry *r) { return r->version; }
 const struct hash *registry_hash(const struct registry *r) { return &r->hash; }
 int64_t registry_not_after_ms(const struct registry *r) { return r->not_after_ms; }
 struct span registry_bytes(const struct registry *r) { return span_of(r->bytes, r->len); }
-ehis_err registry_store(const struct registry *r, const char *file, struct ehis_why *why) { return file_write(file, registry_bytes(r), 0600, why); }
+ehis_err registry_store(const struct registry *r, const char *file, struct ehis_why *why)
+{
+    return file_write(file, registry_bytes(r), 0600, why);
+}
 
 ehis_err registry_check_time(const struct registry *r, int64_t now_ms)
 {
@@ -145,7 +148,10 @@ size_t registry_term(const struct registry *r, bool is_purpose, struct span code
             return i;
     return REGISTRY_TERM_NONE;
 }
-bool registry_is_term(const struct registry *r, bool is_purpose, struct span code) { return registry_term(r, is_purpose, code) != REGISTRY_TERM_NONE; }
+bool registry_is_term(const struct registry *r, bool is_purpose, struct span code)
+{
+    return registry_term(r, is_purpose, code) != REGISTRY_TERM_NONE;
+}
 
 bool registry_term_at(const struct registry *r, bool is_purpose, size_t i, struct span *code)
 {
@@ -177,7 +183,8 @@ bool registry_consumer_matches(struct span consumer, struct span system)
     return system.len >= n && memcmp(consumer.p, system.p, n) == 0 && !memchr(system.p + n, '/', system.len - n);
 }
 
-size_t registry_rule_next(const struct registry *r, const struct registry_service *pub, struct span consumer, struct registry_rule_cursor *c)
+size_t registry_rule_next(const struct registry *r, const struct registry_service *pub, struct span consumer,
+                          struct registry_rule_cursor *c)
 {
     const struct service *s = service_of(pub);
     if (!c->is_begun) {
@@ -258,7 +265,8 @@ ehis_err registry_check_pin(const struct registry *r, struct span owner, bool is
 
 void registry_statement(const struct registry *r, struct registry_statement *out)
 {
-    *out = (struct registry_statement){r->instance, r->not_before_ms, r->not_after_ms, r->grace_ms, r->leaf_count, r->operator_key_id, r->earlier_count};
+    *out = (struct registry_statement){r->instance,   r->not_before_ms,   r->not_after_ms, r->grace_ms,
+                                       r->leaf_count, r->operator_key_id, r->earlier_count};
 }
 
 struct span registry_contact(const struct registry *r, struct span system)

@@ -11,7 +11,7 @@
 
 #define DAY_MS UINT64_C(86400000)
 #define HOUR_MS UINT64_C(3600000)
-#define SKEW_MS 60000 /* clocks may differ by as much as envelopes allow */
+#define SKEW_MS 60000                    /* clocks may differ by as much as envelopes allow */
 #define KEEP_MS ((int64_t)(28 * DAY_MS)) /* the longest life of an envelope, and the longest grace of the registry that its sender held */
 
 static ehis_err read_document(const char *path, struct registry **out, struct ehis_why *why)
@@ -52,8 +52,9 @@ static ehis_err report_built(struct cli *c, struct span document, const char *pa
     ehis_err err = lint(r, clock_wall_ms(&clock_system), warnings);
     if (err == EHIS_OK)
         err = tool_print(c, json_pack("{s:I, s:o, s:I, s:I, s:o, s:s, s:O}", "version", (json_int_t)registry_version(r), "statement_hash",
-                                      tool_hex(registry_hash(r)->b, HASH_BYTES), "systems_and_gateways", (json_int_t)registry_owner_count(r), "services",
-                                      (json_int_t)registry_service_count(r), "not_after", tool_time(registry_not_after_ms(r)), "file", path, "warnings", warnings));
+                                      tool_hex(registry_hash(r)->b, HASH_BYTES), "systems_and_gateways",
+                                      (json_int_t)registry_owner_count(r), "services", (json_int_t)registry_service_count(r), "not_after",
+                                      tool_time(registry_not_after_ms(r)), "file", path, "warnings", warnings));
     json_decref(warnings);
     registry_unref(r);
     return err;
@@ -107,7 +108,8 @@ ehis_err run_build(struct cli *c, struct ehis_why *why)
 }
 
 /* Signs, and reads the result as a gateway that holds what lies at `to` now would: an operator cannot fork by mistake. */
-static ehis_err sign_document(struct cli *c, const struct sign_key *key, const char *from, const char *to, struct buf *out, struct ehis_why *why)
+static ehis_err sign_document(struct cli *c, const struct sign_key *key, const char *from, const char *to, struct buf *out,
+                              struct ehis_why *why)
 {
     struct registry *r = NULL, *held = NULL, *read = NULL;
     struct registry_statement s;
@@ -129,8 +131,8 @@ static ehis_err sign_document(struct cli *c, const struct sign_key *key, const c
         err = file_write(to, buf_span(out), 0644, why);
     if (err == EHIS_OK)
         err = tool_print(c, json_pack("{s:I, s:o, s:o, s:o, s:s}", "version", (json_int_t)registry_version(r), "statement_hash",
-                                      tool_hex(registry_hash(r)->b, HASH_BYTES), "signed_by", tool_hex(sign_key_id(key)->b, HASH_BYTES), "not_after",
-                                      tool_time(registry_not_after_ms(r)), "file", to));
+                                      tool_hex(registry_hash(r)->b, HASH_BYTES), "signed_by", tool_hex(sign_key_id(key)->b, HASH_BYTES),
+                                      "not_after", tool_time(registry_not_after_ms(r)), "file", to));
     registry_unref(read);
     registry_unref(held);
     registry_unref(r);

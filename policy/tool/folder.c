@@ -41,9 +41,11 @@ ehis_err run_init(struct cli *c, struct ehis_why *why)
         EHIS_TRY(make_folder(folder, why));
     }
     buf_init(&text, 4096);
-    ehis_err err = buf_printf(&text, "instance: %s\nvalidity:\n  days: 30\n  grace_hours: 72\n"
-                                     "# The closed lists that rules and calls draw from: {code: tax.assessment, en: Tax assessment, az: ...}\n"
-                                     "terms:\n  purposes: []\n  legal_bases: []\n", instance);
+    ehis_err err = buf_printf(&text,
+                              "instance: %s\nvalidity:\n  days: 30\n  grace_hours: 72\n"
+                              "# The closed lists that rules and calls draw from: {code: tax.assessment, en: Tax assessment, az: ...}\n"
+                              "terms:\n  purposes: []\n  legal_bases: []\n",
+                              instance);
     if (err == EHIS_OK)
         err = file_write(path, buf_span(&text), 0644, why);
     buf_fini(&text);
@@ -143,8 +145,8 @@ static ehis_err add_request(struct cli *c, bool is_gateway, struct author_owner 
     if (err == EHIS_OK)
         err = write_owner(c, path, o, why);
     if (err == EHIS_OK)
-        err = tool_print(c, json_pack("{s:o, s:I, s:I, s:s}", is_gateway ? "gateway" : "system", tool_text(join.id), "keys_added", (json_int_t)added, "keys",
-                                      (json_int_t)o->owner.key_count, "file", path));
+        err = tool_print(c, json_pack("{s:o, s:I, s:I, s:s}", is_gateway ? "gateway" : "system", tool_text(join.id), "keys_added",
+                                      (json_int_t)added, "keys", (json_int_t)o->owner.key_count, "file", path));
     sheet_free(sheet);
     return err;
 }
@@ -202,14 +204,16 @@ static ehis_err change_key(struct cli *c, struct author_owner *o, struct ehis_wh
     ehis_err err = read_owner(path, parts == IDENTIFIER_GATEWAY, o, &sheet, why);
     struct registry_key *k = err == EHIS_OK ? find_key(o, cli_word(c, 2)) : NULL;
     if (err == EHIS_OK && !k)
-        err = ehis_fail(why, EHIS_E_NOT_FOUND, "%.*s has no key of this id; give at least 8 digits that only one of its keys begins with", SHOW(id));
+        err = ehis_fail(why, EHIS_E_NOT_FOUND, "%.*s has no key of this id; give at least 8 digits that only one of its keys begins with",
+                        SHOW(id));
     if (k)
         *(is_revoke ? &k->revoked_ms : &k->retired_ms) = at_ms;
     if (err == EHIS_OK)
         err = write_owner(c, path, o, why);
     if (err == EHIS_OK)
-        err = tool_print(c, json_pack("{s:o, s:s, s:o, s:o, s:s}", "owner", tool_text(id), "use", pki_key_use_name(k->use), "key", tool_hex(k->id.b, HASH_BYTES),
-                                      is_revoke ? "revoked" : "retired", tool_time(at_ms), "next", "ehis-registry build, sign, and hand out the document"));
+        err = tool_print(c, json_pack("{s:o, s:s, s:o, s:o, s:s}", "owner", tool_text(id), "use", pki_key_use_name(k->use), "key",
+                                      tool_hex(k->id.b, HASH_BYTES), is_revoke ? "revoked" : "retired", tool_time(at_ms), "next",
+                                      "ehis-registry build, sign, and hand out the document"));
     sheet_free(sheet);
     return err;
 }
@@ -239,5 +243,6 @@ ehis_err run_keygen(struct cli *c, struct ehis_why *why)
     hex[64] = '\n';
     EHIS_TRY(file_write(path, span_of(hex, 65), 0644, why));
     crypto_key_id(USE_OPERATOR, ALGORITHM_ED25519, span_of(key, 32), &id);
-    return tool_print(c, json_pack("{s:s, s:s, s:o, s:o}", "key_file", out, "public_file", path, "public_key", tool_hex(key, 32), "key_id", tool_hex(id.b, HASH_BYTES)));
+    return tool_print(c, json_pack("{s:s, s:s, s:o, s:o}", "key_file", out, "public_file", path, "public_key", tool_hex(key, 32), "key_id",
+                                   tool_hex(id.b, HASH_BYTES)));
 }

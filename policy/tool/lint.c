@@ -31,7 +31,8 @@ static void lint_consumers(const struct registry *r, const struct registry_servi
         if (!is_known)
             warn(out, "rule %.*s of %.*s: no system is \"%.*s\"", SHOW(rule->id), SHOW(s->id), SHOW(c));
         if (!rule->is_forbid && c.len > 1 && c.p[c.len - 1] == '*' && c.p[c.len - 2] == '/')
-            warn(out, "rule %.*s of %.*s permits every system of an agency, present and to come: \"%.*s\"", SHOW(rule->id), SHOW(s->id), SHOW(c));
+            warn(out, "rule %.*s of %.*s permits every system of an agency, present and to come: \"%.*s\"", SHOW(rule->id), SHOW(s->id),
+                 SHOW(c));
     }
 }
 

@@ -23,7 +23,9 @@ static ehis_err read_question(struct cli *c, int64_t at_ms, struct decide_questi
 {
     static const char *const names[] = {[DECIDE_CALL] = "call", [DECIDE_RECEIVE] = "receive", [DECIDE_PUBLISH] = "publish"};
     const char *what = cli_get(c, "what") ? cli_get(c, "what") : "call";
-    *q = (struct decide_question){DECIDE_CALL, span_str(cli_word(c, 0)), span_str(cli_word(c, 1)), span_str(cli_word(c, 2)), option(c, "purpose"), option(c, "basis"), at_ms};
+    *q = (struct decide_question){
+        DECIDE_CALL, span_str(cli_word(c, 0)), span_str(cli_word(c, 1)), span_str(cli_word(c, 2)), option(c, "purpose"), option(c, "basis"),
+        at_ms};
     for (unsigned i = 0; i < 3; i++) {
         if (strcmp(names[i], what) == 0) {
             q->what = (enum decide_what)i;
@@ -35,12 +37,14 @@ static ehis_err read_question(struct cli *c, int64_t at_ms, struct decide_questi
 
 static json_t *answer_of(const struct decide_answer *a, bool is_verified)
 {
-    json_t *v = json_pack("{s:s, s:o, s:o, s:s, s:b}", "decision", a->is_permitted ? "permit" : "deny", "code", json_sprintf("EHIS-%04d", (int)a->code), "rule",
-                          a->rule.len ? tool_text(a->rule) : json_null(), "failed", a->failed, "is_verified", is_verified);
+    json_t *v = json_pack("{s:s, s:o, s:o, s:s, s:b}", "decision", a->is_permitted ? "permit" : "deny", "code",
+                          json_sprintf("EHIS-%04d", (int)a->code), "rule", a->rule.len ? tool_text(a->rule) : json_null(), "failed",
+                          a->failed, "is_verified", is_verified);
     if (a->is_permitted)
         json_object_del(v, "code");
     else
-        json_object_update_new(v, json_pack("{s:s, s:s, s:s}", "error", ehis_err_name(a->code), "text", ehis_err_row(a->code)->text, "hint", ehis_err_row(a->code)->hint));
+        json_object_update_new(v, json_pack("{s:s, s:s, s:s}", "error", ehis_err_name(a->code), "text", ehis_err_row(a->code)->text, "hint",
+                                            ehis_err_row(a->code)->hint));
     return v;
 }
 
@@ -83,7 +87,7 @@ static ehis_err find_service(const struct registry *r, const char *id, const str
     if (*out)
         return EHIS_OK;
     size_t n = registry_service_count(r);
-    char (*names)[IDENTIFIER_MAX_BYTES + 1] = calloc(n + 1, sizeof *names);
+    char(*names)[IDENTIFIER_MAX_BYTES + 1] = calloc(n + 1, sizeof *names);
     const char **list = calloc(n + 1, sizeof *list), *near = NULL;
     for (size_t i = 0; names && list && i < n; i++) {
         struct span s = registry_service_at(r, i)->id;
@@ -92,7 +96,8 @@ static ehis_err find_service(const struct registry *r, const char *id, const str
     }
     if (names && list)
         near = nearest_name(span_str(id), list, n);
-    ehis_err err = ehis_fail(why, EHIS_E_NOT_FOUND, "no service %s%s%s%s", id, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    ehis_err err =
+        ehis_fail(why, EHIS_E_NOT_FOUND, "no service %s%s%s%s", id, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     free(names);
     free(list);
     return err;
@@ -132,7 +137,8 @@ static ehis_err list_rules(struct cli *c, const char *consumer, const char *serv
                 break;
             }
         }
-        if (json_array_size(systems) && (!o || rule->operations >> (o - s->operations) & 1) && (consumer || (is_in_force && !rule->is_forbid))) {
+        if (json_array_size(systems) && (!o || rule->operations >> (o - s->operations) & 1) &&
+            (consumer || (is_in_force && !rule->is_forbid))) {
             json_t *v = tool_rule(r, s, rule);
             json_object_update_new(v, json_pack("{s:b, s:O}", "in_force", is_in_force, "systems", systems));
             json_array_append_new(list, v);
@@ -146,9 +152,13 @@ static ehis_err list_rules(struct cli *c, const char *consumer, const char *serv
 }
 
 static ehis_err run_who_can(struct cli *c, struct ehis_why *why) { return list_rules(c, NULL, cli_word(c, 0), cli_word(c, 1), why); }
-static ehis_err run_why_can(struct cli *c, struct ehis_why *why) { return list_rules(c, cli_word(c, 0), cli_word(c, 1), cli_word(c, 2), why); }
+static ehis_err run_why_can(struct cli *c, struct ehis_why *why)
+{
+    return list_rules(c, cli_word(c, 0), cli_word(c, 1), cli_word(c, 2), why);
+}
 
-#define COMMON {"registry", "FILE", "the document", true, false}, TOOL_OPERATOR, {"at", "TIME", "as of this time, now unless given", false, false}
+#define COMMON                                                                                                                             \
+    {"registry", "FILE", "the document", true, false}, TOOL_OPERATOR, { "at", "TIME", "as of this time, now unless given", false, false }
 static const struct cli_option ask_options[] = {
     COMMON,
     {"purpose", "CODE", "what it is for", false, false},
@@ -159,8 +169,10 @@ static const struct cli_option list_options[] = {COMMON};
 static const struct cli_verb verbs[] = {
     {"eval", "CONSUMER SERVICE OPERATION", "Decides one question; exit code 3 for a denial.", 3, 3, TOOL_LIST(ask_options), run_eval},
     {"explain", "CONSUMER SERVICE OPERATION", "Decides, and tells of every rule what it lacks.", 3, 3, TOOL_LIST(ask_options), run_explain},
-    {"who-can", "SERVICE [OPERATION]", "Lists who may use a service now, for what; exit code 3 where nobody may.", 1, 2, TOOL_LIST(list_options), run_who_can},
-    {"why-can", "CONSUMER SERVICE [OPERATION]", "Lists the rules that name a system; exit code 3 where there are none.", 2, 3, TOOL_LIST(list_options), run_why_can},
+    {"who-can", "SERVICE [OPERATION]", "Lists who may use a service now, for what; exit code 3 where nobody may.", 1, 2,
+     TOOL_LIST(list_options), run_who_can},
+    {"why-can", "CONSUMER SERVICE [OPERATION]", "Lists the rules that name a system; exit code 3 where there are none.", 2, 3,
+     TOOL_LIST(list_options), run_why_can},
 };
 static const struct cli_program program = {"ehis-policy", "what the gateway would decide, and why", TOOL_LIST(verbs)};
 

@@ -12,7 +12,8 @@ static const struct cli_option add_options[] = {
     TOOL_DRY_RUN,
 };
 static const struct cli_option key_options[] = {TOOL_DIR, {"at", "TIME", "since when, now unless given", false, false}, TOOL_DRY_RUN};
-static const struct cli_option keygen_options[] = {{"out", "FILE", "the private key, 0600; the public one goes to FILE.pub", true, false}, TOOL_DRY_RUN};
+static const struct cli_option keygen_options[] = {{"out", "FILE", "the private key, 0600; the public one goes to FILE.pub", true, false},
+                                                   TOOL_DRY_RUN};
 static const struct cli_option build_options[] = {
     TOOL_DIR,
     {"previous", "FILE", "the signed document that this one follows, DIR/registry.pb unless given", false, false},
@@ -37,11 +38,15 @@ static const struct cli_option check_options[] = {
 };
 static const struct cli_verb verbs[] = {
     {"init", "", "Makes the folder that a registry is written in.", 0, 0, TOOL_LIST(init_options), run_init},
-    {"add", "ID|REQUEST", "Adds an agency, or takes in a system's or gateway's join request after checking every proof in it.", 1, 1, TOOL_LIST(add_options), run_add},
-    {"key", "retire|revoke OWNER KEY-ID", "Retires a key, or revokes it: what it signed never counts again.", 3, 3, TOOL_LIST(key_options), run_key},
+    {"add", "ID|REQUEST", "Adds an agency, or takes in a system's or gateway's join request after checking every proof in it.", 1, 1,
+     TOOL_LIST(add_options), run_add},
+    {"key", "retire|revoke OWNER KEY-ID", "Retires a key, or revokes it: what it signed never counts again.", 3, 3, TOOL_LIST(key_options),
+     run_key},
     {"keygen", "", "Makes an operator's key.", 0, 0, TOOL_LIST(keygen_options), run_keygen},
-    {"build", "", "Builds an unsigned document, one version after the previous one, from the folder.", 0, 0, TOOL_LIST(build_options), run_build},
-    {"sign", "", "Signs a built document; refuses one that does not continue what was signed before.", 0, 0, TOOL_LIST(sign_options), run_sign},
+    {"build", "", "Builds an unsigned document, one version after the previous one, from the folder.", 0, 0, TOOL_LIST(build_options),
+     run_build},
+    {"sign", "", "Signs a built document; refuses one that does not continue what was signed before.", 0, 0, TOOL_LIST(sign_options),
+     run_sign},
     {"show", "[FILE]", "Shows a document, DIR/registry.pb unless given.", 0, 1, TOOL_LIST(show_options), run_show},
     {"check", "[FILE]", "Verifies a document and names what is odd in it.", 0, 1, TOOL_LIST(check_options), run_check},
 };

@@ -11,8 +11,9 @@ static json_t *owner_of(const struct registry *r, const struct registry_owner *o
     json_t *keys = json_array();
     for (size_t i = 0; i < o->key_count; i++) {
         const struct registry_key *k = &o->keys[i];
-        json_array_append_new(keys, json_pack("{s:s, s:o, s:o, s:o, s:o}", "use", pki_key_use_name(k->use), "id", tool_hex(k->id.b, HASH_BYTES), "not_before",
-                                              tool_time(k->not_before_ms), "retired", tool_time(k->retired_ms), "revoked", tool_time(k->revoked_ms)));
+        json_array_append_new(keys, json_pack("{s:s, s:o, s:o, s:o, s:o}", "use", pki_key_use_name(k->use), "id",
+                                              tool_hex(k->id.b, HASH_BYTES), "not_before", tool_time(k->not_before_ms), "retired",
+                                              tool_time(k->retired_ms), "revoked", tool_time(k->revoked_ms)));
     }
     json_t *v = json_pack("{s:o, s:o}", "id", tool_text(o->id), "keys", keys);
     if (o->is_disabled)
@@ -29,9 +30,10 @@ static json_t *service_of(const struct registry *r, const struct registry_servic
     const struct registry_rule *all = registry_rules(s, &count);
     for (size_t i = 0; i < s->operation_count; i++) {
         const struct registry_operation *o = &s->operations[i];
-        json_array_append_new(operations, json_pack("{s:o, s:s, s:o, s:o, s:I}", "name", tool_text(o->name), "kind", o->is_event ? "event" : "request", "schema",
-                                                    tool_text(o->request_schema), "response_schema", tool_text(o->response_schema), "max_response_bytes",
-                                                    (json_int_t)o->max_response_bytes));
+        json_array_append_new(operations,
+                              json_pack("{s:o, s:s, s:o, s:o, s:I}", "name", tool_text(o->name), "kind", o->is_event ? "event" : "request",
+                                        "schema", tool_text(o->request_schema), "response_schema", tool_text(o->response_schema),
+                                        "max_response_bytes", (json_int_t)o->max_response_bytes));
     }
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rules, tool_rule(r, s, &all[i]));
@@ -51,10 +53,11 @@ static json_t *statement_of(const struct registry *r, bool is_verified)
 {
     struct registry_statement s;
     registry_statement(r, &s);
-    return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:I}", "instance", tool_text(s.instance), "version", (json_int_t)registry_version(r), "statement_hash",
-                     tool_hex(registry_hash(r)->b, HASH_BYTES), "not_before", tool_time(s.not_before_ms), "not_after", tool_time(s.not_after_ms), "signed_by",
-                     s.operator_key_id.len ? tool_hex(s.operator_key_id.p, HASH_BYTES) : json_null(), "is_verified", is_verified, "parts", (json_int_t)s.leaf_count,
-                     "earlier_statements", (json_int_t)s.earlier_count);
+    return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:I}", "instance", tool_text(s.instance), "version",
+                     (json_int_t)registry_version(r), "statement_hash", tool_hex(registry_hash(r)->b, HASH_BYTES), "not_before",
+                     tool_time(s.not_before_ms), "not_after", tool_time(s.not_after_ms), "signed_by",
+                     s.operator_key_id.len ? tool_hex(s.operator_key_id.p, HASH_BYTES) : json_null(), "is_verified", is_verified, "parts",
+                     (json_int_t)s.leaf_count, "earlier_statements", (json_int_t)s.earlier_count);
 }
 
 static ehis_err load(struct cli *c, int64_t now_ms, struct registry **out, bool *is_verified, struct ehis_why *why)
@@ -70,7 +73,8 @@ ehis_err run_show(struct cli *c, struct ehis_why *why)
     struct span name;
     bool is_verified;
     EHIS_TRY(load(c, clock_wall_ms(&clock_system), &r, &is_verified, why));
-    json_t *v = statement_of(r, is_verified), *agencies = json_array(), *systems = json_array(), *gateways = json_array(), *services = json_array();
+    json_t *v = statement_of(r, is_verified), *agencies = json_array(), *systems = json_array(), *gateways = json_array(),
+           *services = json_array();
     for (size_t i = 0; registry_agency_at(r, i, &name).len; i++)
         json_array_append_new(agencies, json_pack("{s:o, s:o}", "id", tool_text(registry_agency_at(r, i, &name)), "name", tool_text(name)));
     for (size_t i = 0; i < registry_owner_count(r); i++) {
@@ -79,8 +83,8 @@ ehis_err run_show(struct cli *c, struct ehis_why *why)
     }
     for (size_t i = 0; i < registry_service_count(r); i++)
         json_array_append_new(services, service_of(r, registry_service_at(r, i)));
-    json_object_update_new(v, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "purposes", terms_of(r, true), "legal_bases", terms_of(r, false), "agencies", agencies,
-                                        "gateways", gateways, "systems", systems, "services", services));
+    json_object_update_new(v, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "purposes", terms_of(r, true), "legal_bases", terms_of(r, false),
+                                        "agencies", agencies, "gateways", gateways, "systems", systems, "services", services));
     registry_unref(r);
     return tool_print(c, v);
 }

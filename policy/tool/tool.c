@@ -101,9 +101,10 @@ json_t *tool_rule(const struct registry *r, const struct registry_service *s, co
     for (size_t i = 0; i < s->operation_count && rule->operations != UINT64_MAX; i++)
         if (rule->operations >> i & 1)
             json_array_append_new(operations, tool_text(s->operations[i].name));
-    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "id", tool_text(rule->id), "effect", rule->is_forbid ? "forbid" : "permit", "consumers",
-                     consumers, "operations", operations, "purposes", tool_terms(r, true, &rule->purposes), "legal_basis", tool_terms(r, false, &rule->legal_bases),
-                     "valid", "from", tool_time(rule->valid_from_ms), "until", tool_time(rule->valid_until_ms), "approval", tool_text(rule->approval));
+    return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "id", tool_text(rule->id), "effect",
+                     rule->is_forbid ? "forbid" : "permit", "consumers", consumers, "operations", operations, "purposes",
+                     tool_terms(r, true, &rule->purposes), "legal_basis", tool_terms(r, false, &rule->legal_bases), "valid", "from",
+                     tool_time(rule->valid_from_ms), "until", tool_time(rule->valid_until_ms), "approval", tool_text(rule->approval));
 }
 
 ehis_err tool_path(struct cli *c, const char *name, char out[TOOL_PATH_BYTES], struct ehis_why *why)

@@ -26,7 +26,12 @@ static void measure(size_t systems)
             char rule[32], consumers[128];
             snprintf(rule, sizeof rule, "R%zu-%zu", i, k);
             snprintf(consumers, sizeof consumers, "AZ/GOV/AGENCY%03zu/%s", (i + k) % systems / 4, k % 4 ? "*" : "system*");
-            test_registry_rule(t, service, &(struct test_rule){.id = rule, .consumers = consumers, .operations = "Get|Changed", .purposes = k % 2 ? "tax" : "school", .legal_bases = "Law 1|Law 2"});
+            test_registry_rule(t, service,
+                               &(struct test_rule){.id = rule,
+                                                   .consumers = consumers,
+                                                   .operations = "Get|Changed",
+                                                   .purposes = k % 2 ? "tax" : "school",
+                                                   .legal_bases = "Law 1|Law 2"});
         }
     }
     struct registry *r = test_registry_publish(t), *again = NULL;
@@ -41,13 +46,20 @@ static void measure(size_t systems)
         before = clock_mono_us(&clock_system);
         for (size_t i = 0; i < ROUNDS; i++) {
             size_t n = i % (systems / 2);
-            struct decide_question q = {DECIDE_CALL, registry_owner_at(r, (n + 4) % systems)->id, registry_service_at(r, n)->id, span_str("Get"), span_str(purposes[deny]), span_str("Law 2"), NOW};
+            struct decide_question q = {DECIDE_CALL,
+                                        registry_owner_at(r, (n + 4) % systems)->id,
+                                        registry_service_at(r, n)->id,
+                                        span_str("Get"),
+                                        span_str(purposes[deny]),
+                                        span_str("Law 2"),
+                                        NOW};
             struct decide_answer a;
             decide(r, &q, &a);
             permitted += a.is_permitted;
         }
-        printf("%zu systems, document %zu bytes, loaded in %lld us: %s %.0f ns a decision (%zu permitted)\n", systems, test_registry_bytes(t).len, (long long)load_us,
-               deny ? "denials" : "permits", (double)(clock_mono_us(&clock_system) - before) * 1000 / ROUNDS, permitted);
+        printf("%zu systems, document %zu bytes, loaded in %lld us: %s %.0f ns a decision (%zu permitted)\n", systems,
+               test_registry_bytes(t).len, (long long)load_us, deny ? "denials" : "permits",
+               (double)(clock_mono_us(&clock_system) - before) * 1000 / ROUNDS, permitted);
     }
     registry_unref(r);
     test_registry_free(t);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* The registry's YAML: one text, its files parted by lines "%%%"; first bytes of each: its kind, 0 to 4. What is accepted can be built, or the
- * build says why not. */
+/* The registry's YAML: one text, its files parted by lines "%%%"; first bytes of each: its kind, 0 to 4. What is accepted can be built, or
+ * the build says why not. */
 #include <stdlib.h>
 
 #include "policy/registry/author.h"
@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned files = 0; size > 0 && files < 32; files++) {
         const uint8_t *end = memmem(data, size, mark, sizeof mark - 1);
         size_t n = end ? (size_t)(end - data) : size;
-        if (n && data[0] >= '0' && data[0] < '0' + AUTHOR_KINDS && author_add(a, (enum author_kind)(data[0] - '0'), "f", span_of(data + 1, n - 1)) != EHIS_OK)
+        if (n && data[0] >= '0' && data[0] < '0' + AUTHOR_KINDS &&
+            author_add(a, (enum author_kind)(data[0] - '0'), "f", span_of(data + 1, n - 1)) != EHIS_OK)
             abort();
         n += end ? sizeof mark - 1 : 0;
         data += n;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Registry documents and parts. First byte: 'D' a document as a tool reads it (no signature, so that the inside is reached), 'P' a part,
- * 'S' a signed document as a gateway does, 'L' leaves (Registry.leaves fields), under a root made here so that they are looked into. What is accepted answers every question, and the parts cut from it are accepted too. */
+ * 'S' a signed document as a gateway does, 'L' leaves (Registry.leaves fields), under a root made here so that they are looked into. What
+ * is accepted answers every question, and the parts cut from it are accepted too. */
 #include <stdlib.h>
 
 #include "policy/decide/decide.h"
@@ -21,8 +22,13 @@ static void use(const struct registry *r)
         const struct registry_service *s = registry_service_at(r, i);
         for (size_t k = 0; k < registry_owner_count(r); k++) {
             for (size_t o = 0; o < s->operation_count && o < 4; o++) {
-                struct decide_question q = {s->operations[o].is_event ? DECIDE_RECEIVE : DECIDE_CALL, registry_owner_at(r, k)->id, s->id, s->operations[o].name,
-                                            {0}, {0}, NOW};
+                struct decide_question q = {s->operations[o].is_event ? DECIDE_RECEIVE : DECIDE_CALL,
+                                            registry_owner_at(r, k)->id,
+                                            s->id,
+                                            s->operations[o].name,
+                                            {0},
+                                            {0},
+                                            NOW};
                 struct decide_answer a;
                 registry_term_at(r, true, 0, &q.purpose);
                 registry_term_at(r, false, 0, &q.legal_basis);
@@ -61,11 +67,14 @@ static ehis_err document_of_leaves(struct span in, struct buf *out)
     ehis_err err = tree_build(&t, hashes, count);
     if (err == EHIS_OK)
         tree_root(&t, &root);
-    if (err != EHIS_OK || (err = codec_put_bytes(&statement, 1, span_str("AZ"))) != EHIS_OK || (err = codec_put_number(&statement, 2, 1)) != EHIS_OK ||
-        (err = codec_put_number(&statement, 4, NOW)) != EHIS_OK || (err = codec_put_number(&statement, 5, NOW + 1)) != EHIS_OK ||
-        (err = codec_put_number(&statement, 7, count)) != EHIS_OK || (err = codec_put_bytes(&statement, 8, span_of(root.b, 32))) != EHIS_OK ||
-        (err = codec_put_bytes(&signed_statement, 1, buf_span(&statement))) != EHIS_OK || (err = codec_put_number(&signed_statement, 2, 1)) != EHIS_OK ||
-        (err = codec_put_bytes(&signed_statement, 3, span_of(none, 32))) != EHIS_OK || (err = codec_put_bytes(&signed_statement, 4, span_of(none, 64))) != EHIS_OK ||
+    if (err != EHIS_OK || (err = codec_put_bytes(&statement, 1, span_str("AZ"))) != EHIS_OK ||
+        (err = codec_put_number(&statement, 2, 1)) != EHIS_OK || (err = codec_put_number(&statement, 4, NOW)) != EHIS_OK ||
+        (err = codec_put_number(&statement, 5, NOW + 1)) != EHIS_OK || (err = codec_put_number(&statement, 7, count)) != EHIS_OK ||
+        (err = codec_put_bytes(&statement, 8, span_of(root.b, 32))) != EHIS_OK ||
+        (err = codec_put_bytes(&signed_statement, 1, buf_span(&statement))) != EHIS_OK ||
+        (err = codec_put_number(&signed_statement, 2, 1)) != EHIS_OK ||
+        (err = codec_put_bytes(&signed_statement, 3, span_of(none, 32))) != EHIS_OK ||
+        (err = codec_put_bytes(&signed_statement, 4, span_of(none, 64))) != EHIS_OK ||
         (err = codec_put_bytes(out, 1, buf_span(&signed_statement))) != EHIS_OK)
         goto out;
     err = buf_put_span(out, in);

@@ -27,8 +27,15 @@ struct one_rule {
     int64_t from_ms, until_ms;
     struct one_rule *next;
 };
-struct one_service { char *id, *operations; struct one_rule *rules; struct one_service *next; };
-struct one_agency { char id[201]; struct one_agency *next; };
+struct one_service {
+    char *id, *operations;
+    struct one_rule *rules;
+    struct one_service *next;
+};
+struct one_agency {
+    char id[201];
+    struct one_agency *next;
+};
 
 struct test_registry {
     uint64_t random;
@@ -133,7 +140,8 @@ static void put_key(struct one_owner *o, enum key_use use, enum key_algorithm al
     EHIS_ASSERT(o->key_count < REGISTRY_KEYS_MAX && public_key.len <= sizeof o->bytes[0]);
     struct registry_key *k = &o->keys[o->key_count];
     memcpy(o->bytes[o->key_count], public_key.p, public_key.len);
-    *k = (struct registry_key){.use = use, .algorithm = algorithm, .public_key = {o->bytes[o->key_count], public_key.len}, .not_before_ms = not_before_ms};
+    *k = (struct registry_key){
+        .use = use, .algorithm = algorithm, .public_key = {o->bytes[o->key_count], public_key.len}, .not_before_ms = not_before_ms};
     crypto_key_id(use, algorithm, public_key, &k->id);
     o->key_count++;
 }
@@ -195,8 +203,14 @@ static const struct test_owner *add_owner(struct test_registry *t, const char *i
         test_registry_pin(t, id, tls_spki);
     return &o->pub;
 }
-const struct test_owner *test_registry_system(struct test_registry *t, const char *id, struct span spki) { return add_owner(t, id, false, spki); }
-const struct test_owner *test_registry_gateway(struct test_registry *t, const char *id, struct span spki) { return add_owner(t, id, true, spki); }
+const struct test_owner *test_registry_system(struct test_registry *t, const char *id, struct span spki)
+{
+    return add_owner(t, id, false, spki);
+}
+const struct test_owner *test_registry_gateway(struct test_registry *t, const char *id, struct span spki)
+{
+    return add_owner(t, id, true, spki);
+}
 
 static struct registry_key *newest(struct test_registry *t, const char *owner, enum key_use use)
 {
@@ -207,9 +221,18 @@ static struct registry_key *newest(struct test_registry *t, const char *owner, e
     EHIS_ASSERT(!"no such key");
     return NULL;
 }
-void test_registry_retire(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms) { newest(t, owner, use)->retired_ms = at_ms; }
-void test_registry_revoke(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms) { newest(t, owner, use)->revoked_ms = at_ms; }
-void test_registry_disable(struct test_registry *t, const char *system, bool is_disabled) { find_owner(t, system)->is_disabled = is_disabled; }
+void test_registry_retire(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms)
+{
+    newest(t, owner, use)->retired_ms = at_ms;
+}
+void test_registry_revoke(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms)
+{
+    newest(t, owner, use)->revoked_ms = at_ms;
+}
+void test_registry_disable(struct test_registry *t, const char *system, bool is_disabled)
+{
+    find_owner(t, system)->is_disabled = is_disabled;
+}
 
 void test_registry_validity(struct test_registry *t, int64_t not_before_ms, int64_t not_after_ms, uint64_t grace_ms)
 {
@@ -306,7 +329,8 @@ static void draft_service(struct registry_draft *d, const struct one_service *s)
 {
     struct span names[LIST_MAX];
     struct registry_operation operations[LIST_MAX];
-    struct registry_service service = {.id = span_str(s->id), .operations = operations, .operation_count = split(s->operations, names, LIST_MAX)};
+    struct registry_service service = {
+        .id = span_str(s->id), .operations = operations, .operation_count = split(s->operations, names, LIST_MAX)};
     for (size_t i = 0; i < service.operation_count; i++) {
         bool is_event = names[i].p[0] == '!';
         operations[i] = (struct registry_operation){.name = {names[i].p + is_event, names[i].len - is_event}, .is_event = is_event};
@@ -321,13 +345,19 @@ static void draft_service(struct registry_draft *d, const struct one_service *s)
     count = 0;
     for (struct one_rule *u = s->rules; u; u = u->next, count++) {
         struct span *l = lists + count * 4 * LIST_MAX;
-        texts[count] = (struct registry_rule_text){
-            .id = span_str(u->id), .approval = span_str("Protokol 14/2026"), .is_forbid = u->is_forbid,
-            .consumers = l, .consumer_count = split(u->consumers, l, LIST_MAX),
-            .operations = l + LIST_MAX, .operation_count = split(u->operations, l + LIST_MAX, LIST_MAX),
-            .purposes = l + 2 * LIST_MAX, .purpose_count = split(u->purposes, l + 2 * LIST_MAX, LIST_MAX),
-            .legal_bases = l + 3 * LIST_MAX, .legal_basis_count = split(u->legal_bases, l + 3 * LIST_MAX, LIST_MAX),
-            .valid_from_ms = u->from_ms, .valid_until_ms = u->until_ms};
+        texts[count] = (struct registry_rule_text){.id = span_str(u->id),
+                                                   .approval = span_str("Protokol 14/2026"),
+                                                   .is_forbid = u->is_forbid,
+                                                   .consumers = l,
+                                                   .consumer_count = split(u->consumers, l, LIST_MAX),
+                                                   .operations = l + LIST_MAX,
+                                                   .operation_count = split(u->operations, l + LIST_MAX, LIST_MAX),
+                                                   .purposes = l + 2 * LIST_MAX,
+                                                   .purpose_count = split(u->purposes, l + 2 * LIST_MAX, LIST_MAX),
+                                                   .legal_bases = l + 3 * LIST_MAX,
+                                                   .legal_basis_count = split(u->legal_bases, l + 3 * LIST_MAX, LIST_MAX),
+                                                   .valid_from_ms = u->from_ms,
+                                                   .valid_until_ms = u->until_ms};
     }
     MUST(registry_draft_rules(d, span_str(s->id), texts, count));
     free(texts);

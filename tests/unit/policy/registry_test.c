@@ -17,6 +17,7 @@
 #include "policy/registry/rule.h"
 #include "proto/wire/codec.h"
 #include "tests/support/test_registry.h"
+#include "tests/support/vectors.h"
 
 #define NOW INT64_C(1795680000000)
 #define HOUR INT64_C(3600000)
@@ -758,9 +759,61 @@ static void a_stored_document_is_read_back_as_the_floor_for_the_next(void **stat
     rmdir(folder);
 }
 
+static void a_document_and_a_part_made_from_spec_by_another_program_are_read(void **state)
+{
+    (void)state;
+    json_t *file = vectors_load_own("registry.json"), *row;
+    const json_t *j = json_object_get(file, "registry");
+    struct span key = vectors_hex(j, "operator_key"), statement = vectors_hex(j, "signed_statement"), hash = vectors_hex(j, "statement_hash");
+    uint8_t keys[1][32];
+    struct registry_trust trust = {(const uint8_t(*)[32])keys, 1, span_str("AZ")};
+    struct buf document, part, proof;
+    struct registry *whole = NULL, *cut = NULL, *plain = NULL;
+    struct registry_statement s;
+    size_t i;
+    assert_int_equal(crypto_init(NULL), EHIS_OK);
+    memcpy(keys[0], key.p, 32);
+    buf_init(&document, 1 << 16);
+    buf_init(&part, 1 << 16);
+    buf_init(&proof, 1 << 16);
+    assert_int_equal(codec_put_bytes(&document, 1, statement), EHIS_OK);
+    assert_int_equal(codec_put_bytes(&part, 1, statement), EHIS_OK);
+    json_array_foreach(json_object_get(j, "leaves"), i, row)
+    {
+        struct span leaf = vectors_hex(row, "leaf"), path = vectors_hex(row, "path");
+        assert_int_equal(codec_put_bytes(&document, 2, leaf), EHIS_OK);
+        buf_clear(&proof);
+        assert_int_equal(codec_put_number(&proof, 1, i), EHIS_OK);
+        assert_int_equal(codec_put_bytes(&proof, 2, leaf), EHIS_OK);
+        assert_int_equal(codec_put_bytes(&proof, 3, path), EHIS_OK);
+        assert_int_equal(codec_put_bytes(&part, 3, buf_span(&proof)), EHIS_OK);
+        vectors_free(leaf);
+        vectors_free(path);
+    }
+    assert_int_equal(registry_from_unverified(buf_span(&document), &plain, NULL), EHIS_OK);
+    registry_statement(plain, &s);
+    assert_int_equal(registry_from_document(buf_span(&document), &trust, NULL, s.not_before_ms, &whole, NULL), EHIS_OK);
+    assert_int_equal(registry_from_part(buf_span(&part), &trust, NULL, s.not_before_ms, &cut, NULL), EHIS_OK);
+    assert_memory_equal(registry_hash(whole)->b, hash.p, HASH_BYTES);
+    assert_non_null(registry_system(whole, span_str("AZ/GOV/STS/tax")));
+    assert_int_equal(registry_system(cut, span_str("AZ/GOV/STS/tax"))->key_count, 1);
+    assert_true(registry_is_term(cut, true, span_str("tax.assessment")));
+    registry_unref(plain);
+    registry_unref(whole);
+    registry_unref(cut);
+    buf_fini(&document);
+    buf_fini(&part);
+    buf_fini(&proof);
+    vectors_free(key);
+    vectors_free(statement);
+    vectors_free(hash);
+    json_decref(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_document_and_a_part_made_from_spec_by_another_program_are_read),
         cmocka_unit_test(a_document_gives_back_what_was_put_in),
         cmocka_unit_test(a_document_cut_at_any_byte_or_with_any_bit_turned_or_with_a_tail_is_refused),
         cmocka_unit_test(a_changed_dropped_or_swapped_leaf_does_not_lead_to_the_root),
