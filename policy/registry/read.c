@@ -72,9 +72,10 @@ static ehis_err check_signature(const struct envelope_of *e, const struct statem
         crypto_key_id(USE_OPERATOR, ALGORITHM_ED25519, span_of(trust->operator_keys[i], 32), &id);
         if (memcmp(id.b, e->key_id.p, HASH_BYTES) != 0)
             continue;
-        if (sign_verify_bytes(trust->operator_keys[i], REGISTRY_LABEL, span_of(content, sizeof content), e->signature.p) != EHIS_OK)
+        ehis_err err = sign_verify_bytes(trust->operator_keys[i], REGISTRY_LABEL, span_of(content, sizeof content), e->signature.p);
+        if (err == EHIS_E_SIGNATURE_BAD)
             return ehis_fail(why, EHIS_E_REGISTRY_SIGNATURE, "version %llu: the signature does not verify", (unsigned long long)s->version);
-        return EHIS_OK;
+        return err;
     }
     return ehis_fail(why, EHIS_E_REGISTRY_SIGNATURE, "version %llu: signed by a key that is not trusted here",
                      (unsigned long long)s->version);
