@@ -243,7 +243,7 @@ static ehis_err load(struct registry *r, const struct registry_trust *trust, con
     EHIS_TRY(read_chain(r, earlier_field, v[earlier_field].count, &oldest, why));
     if (older)
         EHIS_TRY(check_older(r, older, &oldest, why));
-    ehis_err err = trust ? registry_check_time(r, now_ms) : EHIS_OK;
+    ehis_err err = trust && now_ms != REGISTRY_ANY_TIME ? registry_check_time(r, now_ms) : EHIS_OK;
     if (err != EHIS_OK) {
         char from[TIME_TEXT_LEN], until[TIME_TEXT_LEN];
         time_to_text(r->not_before_ms, from);

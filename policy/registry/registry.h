@@ -39,6 +39,9 @@ struct registry_trust {
     size_t count;
     struct span instance; /* "AZ": a document of another instance is refused */
 };
+/* As now_ms of the two readers: at whatever time, for what was stored here. It may have expired since, but still names the gateways to fetch
+ * a newer one from, and still is the floor below which none is taken. The caller asks registry_check_time before anything else. */
+#define REGISTRY_ANY_TIME INT64_MIN
 
 /* Verifies and compiles a whole document: scan, statement signature, root over the leaves, every leaf canonical, names unique and in
  * their agencies, keys' ids right, validity at now. older (may be NULL): the view held; its version must be lower, or equal with the

@@ -201,6 +201,7 @@ static void an_expired_or_early_document_is_refused_at_the_exact_millisecond(voi
     assert_int_equal(read_at(t, bytes, NULL, NOW), EHIS_OK);
     assert_int_equal(read_at(t, bytes, NULL, NOW + DAY + HOUR), EHIS_OK);
     assert_int_equal(read_at(t, bytes, NULL, NOW + DAY + HOUR + 1), EHIS_E_REGISTRY_EXPIRED);
+    assert_int_equal(read_at(t, bytes, NULL, REGISTRY_ANY_TIME), EHIS_OK);
     assert_int_equal(registry_check_time(r, NOW - 1), EHIS_E_REGISTRY_NOT_YET);
     assert_int_equal(registry_check_time(r, NOW + DAY), EHIS_OK);
     assert_int_equal(registry_check_time(r, NOW + DAY + HOUR + 1), EHIS_E_REGISTRY_EXPIRED);
