@@ -110,7 +110,7 @@ void journal_seal(struct journal *j)
     j->next_entry += g->entry_count;
     j->place_offset = g->offset + journal_frame_padded(g->used + FRAME_TRAILER_BYTES);
     j->sealed = g;
-    j->open = g == &j->groups[0] ? &j->groups[1] : &j->groups[0];
+    j->open = &j->groups[(g - j->groups + 1) % GROUPS];
     j->open->used = 0;
 }
 
@@ -169,17 +169,15 @@ void journal_written(struct journal *j, uint64_t *group)
     *group = j->durable_group = g->number;
     j->durable_segment = g->segment;
     j->durable_entries += g->entry_count;
-    g->used = 0;
     j->sealed = NULL;
     hand_released(j);
 }
 
 static const uint8_t *find_in_memory(const struct journal *j, const struct journal_pos *pos)
 {
-    const struct group *in[] = {j->open, j->sealed};
-    for (size_t i = 0; i < 2; i++) {
-        const struct group *g = in[i];
-        if (g && g->used && pos->segment == g->segment && pos->offset >= g->offset && pos->offset - g->offset < g->used)
+    for (size_t i = 0; i < GROUPS; i++) {
+        const struct group *g = &j->groups[i];
+        if (g->used && pos->segment == g->segment && pos->offset >= g->offset && pos->offset - g->offset < g->used)
             return g->p + (pos->offset - g->offset);
     }
     return NULL;

@@ -63,7 +63,7 @@ ehis_err journal_write(struct journal *j) EHIS_MUST_USE;
 /* The loop's step after it: group = the number now durable. */
 void journal_written(struct journal *j, uint64_t *group);
 
-/* Reads an entry back: from memory while its group is not durable, else from the file (page cache), CRC checked once a read. into is
+/* Reads an entry back: from memory while its group is not durable or one of the last, else from the file (page cache), CRC checked once a read. into is
  * cleared first; it must hold both and 12 bytes more. JOURNAL_CORRUPT; NOT_FOUND for a segment that was released; TOO_LARGE. */
 ehis_err journal_read(struct journal *j, const struct journal_pos *pos, struct buf *into, struct journal_entry *out) EHIS_MUST_USE;
 

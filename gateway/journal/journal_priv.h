@@ -10,6 +10,8 @@ struct segment { /* written before last_segment names it, then read only */
     uint32_t bytes;
 };
 
+#define GROUPS 4
+
 struct group {
     uint8_t *p; /* the frame as it will stand, its header and CRCs filled in by the writer */
     uint32_t used, cap, entry_count, offset;
@@ -31,8 +33,8 @@ struct journal {
     size_t segment_cap;
 
     /* the loop's thread */
-    struct group groups[2];
-    struct group *open, *sealed; /* sealed: NULL or with the writer */
+    struct group groups[GROUPS]; /* in a ring: the open one, the one with the writer, durable ones that are still read from memory */
+    struct group *open, *sealed;  /* sealed: NULL or with the writer */
     uint64_t first_segment;      /* oldest not released */
     uint64_t released, release_group; /* reclaimed when this group is durable: what was carried ahead stands in it; 0: none */
     uint64_t place_segment, place_offset; /* of the next frame */

@@ -205,8 +205,8 @@ void journal_close(struct journal *j)
         if (j->segments[i].file)
             j->disk->ops->close(j->segments[i].file);
     free(j->segments);
-    free(j->groups[0].p);
-    free(j->groups[1].p);
+    for (size_t i = 0; i < GROUPS; i++)
+        free(j->groups[i].p);
     free(j);
 }
 

@@ -130,7 +130,8 @@ static void a_read_finds_a_byte_that_rotted_and_a_place_that_is_none(void **stat
     struct journal_entry e;
     (void)state;
     open_model();
-    ok(model_run(m, 5, 5));
+    for (int i = 0; i < 5; i++) /* the last few groups are read from memory */
+        ok(model_run(m, 5, 5));
     struct disk_file *f = open_file("000000000001.seg");
     buf_init(&b, 1 << 20);
     struct journal_pos pos = m->pos[2], other = pos;
