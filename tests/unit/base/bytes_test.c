@@ -291,9 +291,27 @@ static void the_nearest_name_is_near(void **state)
     assert_null(nearest_name(span_str(text), names, 4));
 }
 
+/* Eight bytes are looked at at once: every place in and across such a word. */
+static void utf8_finds_what_is_wrong_at_every_place_of_a_long_text(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 40; n++)
+        for (size_t at = 0; at < n; at++)
+            for (unsigned c = 0; c < 256; c++) {
+                uint8_t text[40];
+                size_t bad = 99;
+                memset(text, 'a', sizeof text);
+                text[at] = (uint8_t)c;
+                assert_int_equal(utf8_is_valid(span_of(text, n), &bad), c > 0 && c < 0x80);
+                if (c == 0 || c >= 0x80)
+                    assert_int_equal(bad, at);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(utf8_finds_what_is_wrong_at_every_place_of_a_long_text),
         cmocka_unit_test(a_buffer_holds_max_and_not_one_byte_more),
         cmocka_unit_test(sizes_that_overflow_are_too_large),
         cmocka_unit_test(any_mix_of_puts_and_drops_keeps_the_content),
