@@ -14,6 +14,8 @@
 static const char *const level_names[] = {"debug", "info", "notice", "warn", "error"};
 static atomic_int lowest_level = LOG_INFO;
 static atomic_int line_fd = 2;
+static _Thread_local void (*thread_sink)(void *arg, int level, const char *line);
+static _Thread_local void *thread_sink_arg;
 
 struct line {
     char text[LINE_BYTES];
@@ -140,6 +142,12 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     put_string(&l, span_str(event), false);
     for (size_t i = 0; i < count; i++)
         put_field(&l, &fields[i]);
+    if (thread_sink) {
+        memcpy(l.text + l.len, "}", 2);
+        thread_sink(thread_sink_arg, (int)level, l.text);
+        errno = saved;
+        return;
+    }
     memcpy(l.text + l.len, "}\n", 2);
     /* A log that cannot be written is no reason to stop: the audit journal is another thing. */
     ssize_t ignored = write(atomic_load_explicit(&line_fd, memory_order_relaxed), l.text, l.len + 2);
@@ -157,6 +165,12 @@ ehis_err log_level_from_text(struct span text, enum log_level *out)
             return EHIS_OK;
         }
     return EHIS_E_INVALID;
+}
+
+void log_set_thread_sink(void (*sink)(void *arg, int level, const char *line), void *arg)
+{
+    thread_sink = sink;
+    thread_sink_arg = arg;
 }
 
 void log_set_fd(int fd) { atomic_store(&line_fd, fd); }

@@ -28,3 +28,5 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 void log_set_level(enum log_level lowest); /* default LOG_INFO */
 ehis_err log_level_from_text(struct span text, enum log_level *out) EHIS_MUST_USE; /* debug info notice warn error */
 void log_set_fd(int fd); /* default 2; for tests */
+/* What this thread logs from now on goes there instead, a line without its newline; NULL: back to the descriptor. */
+void log_set_thread_sink(void (*sink)(void *arg, int level, const char *line), void *arg);

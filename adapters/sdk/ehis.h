@@ -4,7 +4,7 @@
  * registry, retries and reconnecting are handled inside. C, and nothing in this header needs another header of the project.
  *
  * Threads. A handle has one I/O thread of its own. Every function but ehis_close may be called from any thread. Handlers run one at
- * a time: in the I/O thread's worker, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread. A handler may
+ * a time: in a worker thread of the handle, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread. A handler may
  * call everything but ehis_close and the waiting ehis_call.
  * Errors are the stable EHIS numbers (0 = done); ehis_error_text says them in words. `why` (EHIS_WHY_BYTES, may be NULL) gets a sentence.
  * Memory: everything passed in is copied before a function returns; everything handed to a handler lives until the handler returns
@@ -125,10 +125,11 @@ EHIS_API void ehis_reply_free(ehis_reply *r);
 /* The handler must finish the message: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later from any thread. A message
  * of a stream is handed over only after the one before it is finished. */
 typedef void (*ehis_handler)(void *arg, ehis_incoming *in);
+/* operation NULL: every one of the service that has no handler of its own. A later handler for the same replaces the earlier. */
 EHIS_API int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why);
-/* Responses to asynchronous requests (ehis_incoming_in_reply_to). */
+/* Responses to asynchronous requests. */
 EHIS_API void ehis_on_response(ehis *e, ehis_handler handler, void *arg);
 
 typedef struct ehis_info {
@@ -140,7 +141,8 @@ typedef struct ehis_info {
     uint64_t number;
     int is_repeated;      /* may have been handed over before (a crash while it was handled, a takeover) */
     int is_late;          /* its number had been passed as skipped or lost */
-    int is_fault;         /* a response that is a fault */
+    int is_response, is_fault; /* a fault is a response */
+    uint8_t in_reply_to[32];   /* a response: the digest of the request that it answers. Compare sender and exchange_id with what was asked */
     int64_t created_ms, expires_ms, accepted_ms;
     const char *rule;     /* that this side's own evaluation found */
 } ehis_info;

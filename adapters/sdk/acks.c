@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Acknowledgements go out signed together, one signature a turn; receipts and flows come in and find what they are about. */
+#include "adapters/sdk/ehis_priv.h"
+#include "base/log.h"
+#include "proto/evidence/receipt.h"
+#include <stdlib.h>
+
+/* Of another session: the delivery comes again, and is acknowledged then. */
+void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms)
+{
+    if (session != e->session || !e->is_ready)
+        return;
+    if (e->ack_count == STATEMENT_BATCH_MAX)
+        acks_flush(e);
+    struct ack *a = &e->acks[e->ack_count++];
+    *a = (struct ack){.delivery = delivery, .outcome = outcome, .code = code, .time_ms = (uint64_t)now_ms(e), .retry_ms = retry_ms};
+    memcpy(a->digest, digest, sizeof a->digest);
+    turn_soon(e);
+}
+
+static ehis_err write_acks(struct ehis *e)
+{
+    struct batch_signature s = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
+    struct hash d;
+    for (size_t i = 0; i < e->ack_count; i++) {
+        memcpy(d.b, e->acks[i].digest, HASH_BYTES);
+        leaf_ack(&d, (uint8_t)e->acks[i].outcome, e->acks[i].code, e->acks[i].time_ms, &e->leaves[i]);
+    }
+    EHIS_TRY(sign_batch(e->sign_key, &e->tree, e->leaves, e->ack_count, s.signature));
+    memcpy(s.key_id, sign_key_id(e->sign_key)->b, HASH_BYTES);
+    buf_clear(&e->frame);
+    EHIS_TRY(batch_begin(&s, &e->frame));
+    for (size_t i = 0; i < e->ack_count; i++) {
+        buf_clear(&e->item);
+        EHIS_TRY(ack_write(&e->acks[i], &e->item));
+        EHIS_TRY(batch_put(buf_span(&e->item), &e->frame));
+    }
+    return connection_send(e, FRAME_ACK, buf_span(&e->frame));
+}
+
+void acks_flush(struct ehis *e)
+{
+    if (e->ack_count == 0 || !e->link)
+        return;
+    ehis_err err = write_acks(e);
+    if (err == EHIS_E_LINK_FULL && e->ack_count < STATEMENT_BATCH_MAX)
+        return; /* kept until there is room */
+    e->ack_count = 0;
+    if (err != EHIS_OK && err != EHIS_E_LINK_ENDED)
+        link_fail(e->link, err); /* what is not acknowledged comes again */
+}
+
+ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out)
+{
+    return registry_signing_key(e->registry, span_str(e->peer.leaf.id), s->key_id, at_ms, now_ms(e), out);
+}
+
+static struct leaf_signature leaf_of(const struct batch_signature *b, uint32_t index, struct span path)
+{
+    struct leaf_signature s = {.algorithm = b->algorithm, .size = b->size, .index = index, .path = path, .signature = b->signature};
+    memcpy(s.key_id.b, b->key_id, HASH_BYTES);
+    return s;
+}
+
+/* The recipient's own word beside the gateway's: true where it is there and bears it out. */
+static bool is_borne_out(struct ehis *e, const struct receipt *r, const struct evidence_receipt *said)
+{
+    struct acknowledgement a;
+    struct envelope_signature s;
+    const struct registry_key *key;
+    unsigned parts;
+    if (r->ack.len == 0 || acknowledgement_read(r->ack, &a, NULL) != EHIS_OK || envelope_signature_read(a.signature, &s, NULL) != EHIS_OK)
+        return false;
+    if (identifier_parse(r->recipient, &parts, NULL) != EHIS_OK || parts < IDENTIFIER_SYSTEM)
+        return false;
+    struct evidence_ack word = {.outcome = (uint8_t)a.outcome, .code = a.code, .time_ms = a.time_ms};
+    memcpy(word.digest.b, a.digest, HASH_BYTES);
+    struct leaf_signature leaf = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
+    memcpy(leaf.key_id.b, s.key_id, HASH_BYTES);
+    return registry_signing_key(e->registry, identifier_prefix(r->recipient, IDENTIFIER_SYSTEM), s.key_id, (int64_t)a.time_ms, now_ms(e), &key) == EHIS_OK &&
+           evidence_verify_ack(&word, &leaf, key->public_key.p) == EHIS_OK && evidence_match_ack(said, &word) == EHIS_OK;
+}
+
+/* ---- what the application is told ---- */
+
+struct told {
+    struct job job;
+    struct order order;
+    ehis_receipt receipt;
+    bool is_final;
+    char gateway[IDENTIFIER_MAX_BYTES + 1];
+};
+
+static void on_told(struct ehis *e, struct order *o)
+{
+    struct told *t = OWNER_OF(o, struct told, order);
+    struct out_message *m = e->is_stopped ? NULL : outbox_by_digest(e->outbox, t->receipt.digest);
+    if (m && t->is_final) {
+        ehis_err err = outbox_finish(e->outbox, m);
+        if (err != EHIS_OK)
+            ehis_fatal(e, err);
+    }
+    free(t);
+}
+
+static void drop_told(struct ehis *e, struct job *j)
+{
+    (void)e;
+    free(OWNER_OF(j, struct told, job));
+}
+
+static void run_told(struct ehis *e, struct job *j)
+{
+    struct told *t = OWNER_OF(j, struct told, job);
+    pthread_mutex_lock(&e->lock);
+    void (*fn)(void *, const ehis_receipt *) = e->on_receipt;
+    void *arg = e->on_receipt_arg;
+    pthread_mutex_unlock(&e->lock);
+    if (fn)
+        fn(arg, &t->receipt);
+    t->order.run = on_told;
+    if (!work_post(e, &t->order))
+        free(t);
+}
+
+static ehis_err tell(struct ehis *e, struct out_message *m, const struct receipt *r, bool is_signed)
+{
+    struct told *t = calloc(1, sizeof *t);
+    if (!t)
+        return EHIS_E_NO_MEMORY;
+    t->job = (struct job){NULL, run_told, drop_told};
+    memcpy(t->gateway, e->peer.leaf.id, sizeof t->gateway);
+    t->receipt = (ehis_receipt){.size = sizeof t->receipt, .state = (int)r->state, .code = (int)r->code, .time_ms = (int64_t)r->time_ms, .gateway = t->gateway,
+                                .is_recipient_signed = is_signed};
+    memcpy(t->receipt.exchange_id, m->exchange_id, 16);
+    memcpy(t->receipt.digest, r->digest, 32);
+    t->is_final = m->is_telling;
+    pthread_mutex_lock(&e->lock);
+    bool is_wanted = e->on_receipt != NULL;
+    pthread_mutex_unlock(&e->lock);
+    if (is_wanted) {
+        work_job(e, &t->job);
+    } else {
+        t->order.run = on_told;
+        on_told(e, &t->order);
+    }
+    return EHIS_OK;
+}
+
+/* An application that does not take its receipts: the session ends, and they come again. */
+static bool is_too_slow(struct ehis *e)
+{
+    pthread_mutex_lock(&e->lock);
+    bool is_full = e->job_count >= JOBS_MAX;
+    pthread_mutex_unlock(&e->lock);
+    return is_full;
+}
+
+static ehis_err take_receipt(struct ehis *e, const struct receipt *r, const struct evidence_receipt *said)
+{
+    struct out_message *m = outbox_by_digest(e->outbox, r->digest);
+    struct call *c = m ? NULL : calls_find(e, r->digest);
+    struct served *s = m || c ? NULL : serving_find_response(e, r->digest);
+    if (m) {
+        ehis_err err;
+        bool is_unanswered = m->is_unanswered;
+        if (is_too_slow(e))
+            return EHIS_E_SDK_BUSY;
+        sending_answered(e, &is_unanswered);
+        if (outbox_on_receipt(e->outbox, m, (uint8_t)r->state, &err) && err == EHIS_OK)
+            err = tell(e, m, r, is_borne_out(e, r, said));
+        return err;
+    }
+    if (c) {
+        sending_answered(e, &c->is_unanswered);
+        calls_on_receipt(e, c, (uint8_t)r->state, r->code);
+    }
+    if (s) {
+        sending_answered(e, &s->is_unanswered);
+        s->is_accepted = true;
+        if (r->state == STATE_REFUSED)
+            log_line(LOG_WARN, "sdk.answer.refused", F_U64("peer_code", r->code));
+    }
+    return EHIS_OK;
+}
+
+ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *why)
+{
+    struct batch_signature batch;
+    struct span item;
+    size_t at = 0;
+    EHIS_TRY(batch_read(FRAME_RECEIPTS, payload, &batch, why));
+    while (batch_next(payload, &at, &item)) {
+        struct receipt r;
+        const struct registry_key *key;
+        struct hash leaf;
+        EHIS_TRY(receipt_read(item, &r, why));
+        struct evidence_receipt said = {.sender = span_str(e->system), .recipient = r.recipient, .state = (uint8_t)r.state, .code = r.code,
+                                        .time_ms = r.time_ms, .gateway = span_str(e->peer.leaf.id)};
+        memcpy(said.digest.b, r.digest, HASH_BYTES);
+        leaf_receipt(&said.digest, said.sender, said.recipient, said.state, said.code, said.time_ms, said.gateway, &leaf);
+        struct leaf_signature s = leaf_of(&batch, r.index, r.path);
+        ehis_err err = acks_gateway_key(e, &batch, (int64_t)r.time_ms, &key);
+        if (err == EHIS_OK)
+            err = sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots);
+        if (err != EHIS_OK)
+            return ehis_fail(why, err, "a receipt of %s", e->peer.leaf.id);
+        EHIS_TRY(take_receipt(e, &r, &said));
+    }
+    turn_soon(e);
+    return EHIS_OK;
+}
+
+ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why)
+{
+    struct flow f;
+    EHIS_TRY(flow_read(payload, &f, why));
+    int64_t until = now_ms(e) + (f.retry_ms < 60000 ? f.retry_ms : 60000);
+    struct out_message *m = outbox_by_digest(e->outbox, f.digest);
+    struct call *c = m ? NULL : calls_find(e, f.digest);
+    struct served *s = m || c ? NULL : serving_find_response(e, f.digest);
+    if (m) {
+        bool is_unanswered = m->is_unanswered;
+        sending_answered(e, &is_unanswered);
+        outbox_on_flow(e->outbox, m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
+    }
+    if (c) {
+        sending_answered(e, &c->is_unanswered);
+        calls_repeat(e, c, until);
+    }
+    if (s) {
+        sending_answered(e, &s->is_unanswered);
+        serving_repeat(e, s, until);
+    }
+    if (f.code == EHIS_E_REGISTRY_STALE || f.code == EHIS_E_CRL_STALE)
+        connection_want_registry(e);
+    turn_soon(e);
+    return EHIS_OK;
+}

@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The handle: its making and end, the turn of its I/O thread, and the calls of the public header that only pass something on. */
+#include "adapters/sdk/ehis_priv.h"
+#include "base/log.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TICK_US 100000
+#define END_US 2000000 /* for GOODBYE and close_notify, once the handlers are done */
+#define SEND_LIFETIME_MS (24 * UINT64_C(3600000))
+#define SEND_LIFETIME_MAX_MS (14 * UINT64_C(86400000))
+#define OUTBOX_BYTES (UINT64_C(1) << 30)
+
+static int tell(char *out, ehis_err err, const struct ehis_why *why)
+{
+    if (err != EHIS_OK && out)
+        snprintf(out, EHIS_WHY_BYTES, "%s", why->text[0] ? why->text : ehis_err_row(err)->text);
+    return (int)err;
+}
+
+/* ---- the turn ---- */
+
+static void on_turn_due(void *arg)
+{
+    struct ehis *e = arg;
+    e->is_turn_due = false;
+    client_turn(e);
+}
+
+void turn_soon(struct ehis *e)
+{
+    if (!e->is_turn_due)
+        loop_later(e->loop, on_turn_due, e);
+    e->is_turn_due = true;
+}
+
+void after_commit(struct ehis *e, struct committed *c, void (*run)(struct ehis *e, struct committed *c))
+{
+    c->next = NULL;
+    c->run = run;
+    *e->committed_end = c;
+    e->committed_end = &c->next;
+    turn_soon(e);
+}
+
+/* The disk has failed: what is promised could not be kept, so nothing goes on. */
+void ehis_fatal(struct ehis *e, ehis_err err)
+{
+    if (e->failed != EHIS_OK)
+        return;
+    e->failed = err;
+    connection_note(e, err, "the state folder cannot be written; open it again when the cause is gone");
+    log_line(LOG_ERROR, "sdk.state.failed", F_ERR(err));
+    if (e->link)
+        link_abort(e->link);
+    turn_soon(e);
+}
+
+static void check_flushes(struct ehis *e)
+{
+    bool is_any = false;
+    pthread_mutex_lock(&e->lock);
+    outbox_count(e->outbox, &e->status.outbox_messages, &e->status.outbox_bytes);
+    e->status.calls_waiting = atomic_load(&e->calls_open);
+    e->status.incoming_unfinished = e->incoming_count;
+    for (struct flush_wait **at = &e->flushes; *at;) {
+        struct flush_wait *w = *at;
+        if (e->failed == EHIS_OK && outbox_lowest_ticket(e->outbox, w->is_final) <= w->ticket) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        w->err = e->failed;
+        w->is_done = is_any = true;
+    }
+    if (is_any)
+        pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void end_turn(struct ehis *e)
+{
+    calls_end_all(e, e->failed != EHIS_OK ? e->failed : EHIS_E_SDK_CLOSED);
+    if (e->failed == EHIS_OK && (inbox_close(e->inbox) != EHIS_OK || store_commit(e->store) != EHIS_OK))
+        log_line(LOG_WARN, "sdk.state.unclosed");
+    loop_stop(e->loop);
+}
+
+void client_turn(void *arg)
+{
+    struct ehis *e = arg;
+    calls_make(e);
+    sending_flush(e);
+    if (e->failed == EHIS_OK) {
+        ehis_err err = store_commit(e->store);
+        if (err != EHIS_OK)
+            ehis_fatal(e, err);
+    }
+    struct committed *c = e->committed;
+    e->committed = NULL;
+    e->committed_end = &e->committed;
+    while (c) {
+        struct committed *next = c->next;
+        c->run(e, c);
+        c = next;
+    }
+    if (e->failed == EHIS_OK && !e->is_ending)
+        receiving_streams(e);
+    if (e->failed != EHIS_OK)
+        calls_end_all(e, e->failed);
+    acks_flush(e);
+    serving_run(e);
+    calls_run(e);
+    sending_streams(e);
+    check_flushes(e);
+    if (e->is_ending && !e->link && !e->drafts && !e->committed)
+        end_turn(e);
+}
+
+static void on_tick(void *arg)
+{
+    struct ehis *e = arg;
+    loop_timer_set(e->tick, TICK_US);
+    connection_tick(e);
+    calls_tick(e);
+    serving_tick(e);
+    receiving_again(e);
+    inbox_touch_gaps(e->inbox);
+    if (e->is_ending && e->link && clock_mono_us(e->clock) >= e->end_by_us)
+        link_abort(e->link);
+    client_turn(e);
+}
+
+static void *io_main(void *arg)
+{
+    struct ehis *e = arg;
+    if (e->log)
+        log_set_thread_sink(e->log, e->log_arg);
+    connection_start(e);
+    loop_run(e->loop);
+    return NULL;
+}
+
+/* ---- making ---- */
+
+static ehis_err copy_texts(struct ehis *e, const ehis_config *c, struct ehis_why *why)
+{
+    if (c->size != sizeof *c)
+        return ehis_fail(why, EHIS_E_SDK_CONFIG, "size is not sizeof(ehis_config)");
+    const struct { const char *text, *name; } required[] = {{c->system, "system"}, {c->tls_chain_file, "tls_chain_file"}, {c->tls_key_file, "tls_key_file"},
+        {c->ca_file, "ca_file"}, {c->crl_file, "crl_file"}, {c->sign_key_file, "sign_key_file"}, {c->state_dir, "state_dir"}};
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!required[i].text || !required[i].text[0])
+            return ehis_fail(why, EHIS_E_SDK_CONFIG, "%s is missing", required[i].name);
+    EHIS_TRY(identifier_check(span_str(c->system), IDENTIFIER_SYSTEM, why));
+    if (c->gateway_count == 0 || c->gateway_count > GATEWAYS_MAX || c->seal_key_count == 0 || c->seal_key_count > SEAL_KEYS_MAX ||
+        c->operator_key_count == 0 || c->operator_key_count > OPERATOR_KEYS_MAX)
+        return ehis_fail(why, EHIS_E_SDK_CONFIG, "1 to %d gateways, 1 to %d seal keys, 1 to %d operator keys", GATEWAYS_MAX, SEAL_KEYS_MAX, OPERATOR_KEYS_MAX);
+    memcpy(e->system, c->system, strlen(c->system));
+    struct span instance = identifier_prefix(span_str(e->system), 1);
+    memcpy(e->instance, instance.p, instance.len);
+    e->state_dir = strdup(c->state_dir);
+    e->chain_file = strdup(c->tls_chain_file);
+    e->key_file = strdup(c->tls_key_file);
+    for (; e->gateway_count < c->gateway_count; e->gateway_count++) {
+        const char *g = c->gateways[e->gateway_count], *colon = g ? strrchr(g, ':') : NULL;
+        uint64_t port;
+        if (!colon || colon == g || colon - g > 255 || decimal_from_text(span_str(colon + 1), 65535, &port) != EHIS_OK || port == 0)
+            return ehis_fail(why, EHIS_E_SDK_CONFIG, "%s is not host:port", g ? g : "(null)");
+        e->gateways[e->gateway_count] = strdup(g);
+        if (!e->gateways[e->gateway_count])
+            return EHIS_E_NO_MEMORY;
+    }
+    return e->state_dir && e->chain_file && e->key_file ? EHIS_OK : EHIS_E_NO_MEMORY;
+}
+
+static ehis_err load_keys(struct ehis *e, const ehis_config *c, struct ehis_why *why)
+{
+    for (size_t i = 0; i < c->operator_key_count; i++)
+        if (!c->operator_keys[i] || hex_from_text(span_str(c->operator_keys[i]), e->operator_keys[i], 32) != EHIS_OK)
+            return ehis_fail(why, EHIS_E_SDK_CONFIG, "an operator key is not 64 hexadecimal digits");
+    e->registry_trust = (struct registry_trust){(const uint8_t (*)[32])e->operator_keys, c->operator_key_count, span_str(e->instance)};
+    EHIS_TRY(pki_keyfile_load_sign(c->sign_key_file, USE_SIGN, &e->sign_key, why));
+    for (; e->seal_key_count < c->seal_key_count; e->seal_key_count++)
+        EHIS_TRY(pki_keyfile_load_seal(c->seal_key_files[e->seal_key_count], &e->seal_keys[e->seal_key_count], why));
+    return EHIS_OK;
+}
+
+static ehis_err make_parts(struct ehis *e, const ehis_config *c)
+{
+    struct inbox_events inbox = {.ctx = e, .on_gap = incoming_on_gap, .on_dropped = incoming_on_dropped, .position = c->position,
+                                 .position_arg = c->position_arg};
+    e->acks = calloc(STATEMENT_BATCH_MAX, sizeof *e->acks);
+    e->leaves = calloc(BATCH_MAX_LEAVES, sizeof *e->leaves);
+    if (!e->acks || !e->leaves)
+        return EHIS_E_NO_MEMORY;
+    EHIS_TRY(root_cache_new(4096, &e->roots));
+    EHIS_TRY(seal_cache_new(4096, &e->opening));
+    EHIS_TRY(outbox_new(c->outbox_max_bytes ? c->outbox_max_bytes : OUTBOX_BYTES, c->memory_outbox, e->wait_state, &e->outbox));
+    EHIS_TRY(inbox_new(&inbox, &e->inbox));
+    EHIS_TRY(loop_new(&e->loop));
+    EHIS_TRY(loop_timer_new(e->loop, on_tick, e, &e->tick));
+    loop_timer_set(e->tick, TICK_US);
+    return EHIS_OK;
+}
+
+ehis_err client_new(const ehis_config *c, struct disk *disk, const struct clock *clock, const struct random *random, struct ehis **out, struct ehis_why *why)
+{
+    pthread_condattr_t monotonic;
+    EHIS_TRY(crypto_init(why));
+    EHIS_TRY(pki_init(why));
+    struct ehis *e = calloc(1, sizeof *e);
+    if (!e)
+        return EHIS_E_NO_MEMORY;
+    e->clock = clock;
+    e->random = random;
+    e->disk = disk;
+    e->refs = 1;
+    e->event_fd = -1;
+    e->max_frame_bytes = FRAME_MAX_BYTES_DEFAULT;
+    e->wait_state = c->wait_state == EHIS_REPLICATED ? STATE_REPLICATED : STATE_ACCEPTED;
+    e->call_window = c->call_window ? c->call_window : 64;
+    e->stream_window = c->stream_window ? c->stream_window : 256;
+    e->is_dispatched = c->dispatch;
+    e->log = c->log;
+    e->log_arg = c->log_arg;
+    e->orders_end = &e->orders;
+    e->jobs_end = &e->jobs;
+    e->drafts_end = &e->drafts;
+    e->committed_end = &e->committed;
+    e->calls_due_end = &e->calls_due;
+    e->served_due_end = &e->served_due;
+    buf_init(&e->frame, FRAME_MAX_BYTES_LIMIT);
+    buf_init(&e->scratch, STORE_RECORD_MAX_BYTES);
+    buf_init(&e->item, 64 * 1024);
+    tree_init(&e->tree);
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->changed, &monotonic);
+    pthread_cond_init(&e->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    ehis_err err = copy_texts(e, c, why);
+    if (err == EHIS_OK && (e->call_window > 16384 || e->stream_window > 16384))
+        err = ehis_fail(why, EHIS_E_SDK_CONFIG, "the windows are at most 16384");
+    if (err == EHIS_OK)
+        err = load_keys(e, c, why);
+    if (err == EHIS_OK)
+        err = make_parts(e, c);
+    if (err == EHIS_OK)
+        err = state_open(e, why);
+    if (err == EHIS_OK)
+        err = state_load_trust(e, c->ca_file, c->crl_file, why);
+    if (err != EHIS_OK)
+        client_free(e);
+    else
+        *out = e;
+    return err;
+}
+
+static void free_handlers(struct ehis *e)
+{
+    while (e->handlers) {
+        struct handler *h = e->handlers;
+        e->handlers = h->next;
+        free(h->service);
+        free(h->operation);
+        free(h);
+    }
+}
+
+/* The I/O thread is no more, and no handler runs. */
+void client_free(struct ehis *e)
+{
+    e->is_stopped = true;
+    work_run_orders(e);
+    sending_fini(e);
+    if (e->outbox && e->inbox) {
+        calls_end_all(e, EHIS_E_SDK_CLOSED);
+        inbox_free(e->inbox);
+        receiving_fini(e);
+        serving_fini(e);
+    }
+    events_fini(e);
+    outbox_free(e->outbox);
+    state_close(e);
+    free_handlers(e);
+    loop_timer_free(e->tick);
+    loop_timer_free(e->dial_timer);
+    loop_free(e->loop);
+    root_cache_free(e->roots);
+    seal_cache_free(e->opening);
+    sign_key_free(e->sign_key);
+    for (size_t i = 0; i < e->seal_key_count; i++)
+        seal_key_free(e->seal_keys[i]);
+    for (size_t i = 0; i < e->gateway_count; i++)
+        free(e->gateways[i]);
+    buf_fini(&e->frame);
+    buf_fini(&e->scratch);
+    buf_fini(&e->item);
+    free(e->acks);
+    free(e->state_dir);
+    free(e->chain_file);
+    free(e->key_file);
+    pthread_mutex_lock(&e->lock);
+    ehis_release(e);
+}
+
+/* What a late handler may still touch goes last. */
+void ehis_release(struct ehis *e)
+{
+    bool is_last = --e->refs == 0;
+    pthread_mutex_unlock(&e->lock);
+    if (!is_last)
+        return;
+    if (e->event_fd >= 0)
+        close(e->event_fd);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->changed);
+    pthread_cond_destroy(&e->work);
+    free(e);
+}
+
+int ehis_open(const ehis_config *config, ehis **out, char *why_text)
+{
+    struct ehis_why why = {""};
+    struct ehis *e = NULL;
+    ehis_err err = client_new(config, NULL, &clock_system, &random_system, &e, &why);
+    if (err == EHIS_OK) {
+        err = work_start(e);
+        if (err == EHIS_OK && pthread_create(&e->io_thread, NULL, io_main, e) != 0)
+            err = EHIS_E_NO_MEMORY;
+        if (err != EHIS_OK) {
+            work_finish(e, 0);
+            client_free(e);
+        }
+    }
+    if (err == EHIS_OK)
+        *out = e;
+    return tell(why_text, err, &why);
+}
+
+static void on_stop(struct ehis *e, struct order *o)
+{
+    (void)o;
+    e->is_ending = true;
+    e->end_by_us = clock_mono_us(e->clock) + END_US;
+    connection_stop(e);
+    turn_soon(e);
+}
+
+void ehis_close(ehis *e, uint32_t timeout_ms)
+{
+    if (!e)
+        return;
+    bool is_idle = work_finish(e, clock_mono_us(e->clock) + (int64_t)timeout_ms * 1000);
+    struct order stop = {.run = on_stop};
+    (void)!work_post(e, &stop); /* it is open still */
+    pthread_join(e->io_thread, NULL);
+    pthread_mutex_lock(&e->lock);
+    e->is_stopped = true;
+    pthread_mutex_unlock(&e->lock);
+    if (is_idle)
+        client_free(e);
+    else
+        state_close(e); /* a handler still holds a message: the rest stays for it; the folder is free again */
+}
+
+int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why)
+{
+    int64_t until_us = clock_mono_us(&clock_system) + (int64_t)timeout_ms * 1000;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    int result = EHIS_E_TIMEOUT;
+    pthread_mutex_lock(&e->lock);
+    while (!e->status.is_ready && !e->is_closing && pthread_cond_timedwait(&e->changed, &e->lock, &until) != ETIMEDOUT)
+        ;
+    if (e->status.is_ready)
+        result = EHIS_OK;
+    else if (e->status.last_error)
+        result = e->status.last_error;
+    if (why && result != EHIS_OK)
+        snprintf(why, EHIS_WHY_BYTES, "%s", e->status.last_why[0] ? e->status.last_why : ehis_err_row((ehis_err)result)->text);
+    pthread_mutex_unlock(&e->lock);
+    return result;
+}
+
+void work_wake_status(struct ehis *e) { pthread_cond_broadcast(&e->changed); }
+int ehis_fd(const ehis *e) { return e->event_fd; }
+int ehis_dispatch(ehis *e, int max) { return work_dispatch(e, max); }
+
+static bool is_closing(ehis *e)
+{
+    pthread_mutex_lock(&e->lock);
+    bool is = e->is_closing;
+    pthread_mutex_unlock(&e->lock);
+    return is;
+}
+
+/* ---- calls ---- */
+
+struct call_order { struct order order; struct call *call; };
+
+static void on_call_order(struct ehis *e, struct order *o)
+{
+    struct call_order *c = (struct call_order *)(void *)o;
+    calls_add(e, c->call);
+    if (e->is_stopped || e->failed != EHIS_OK)
+        calls_end_all(e, e->failed != EHIS_OK ? e->failed : EHIS_E_SDK_CLOSED);
+    free(c);
+}
+
+static ehis_err start_call(ehis *e, const ehis_message *m, ehis_reply **reply_to, void (*done)(void *, int, const ehis_reply *, const char *), void *arg,
+                           uint8_t exchange_id[16], struct ehis_why *why)
+{
+    struct call *c;
+    struct call_order *o = calloc(1, sizeof *o);
+    if (!o)
+        return EHIS_E_NO_MEMORY;
+    ehis_err err = is_closing(e) ? EHIS_E_SDK_CLOSED : call_new(e, m, &c, why);
+    if (err != EHIS_OK) {
+        free(o);
+        return err;
+    }
+    c->done = done;
+    c->arg = arg;
+    c->reply_to = reply_to;
+    if (exchange_id)
+        memcpy(exchange_id, c->exchange_id, 16);
+    *o = (struct call_order){{NULL, on_call_order}, c};
+    if (work_post(e, &o->order))
+        return EHIS_OK;
+    atomic_fetch_sub(&e->calls_open, 1);
+    call_free(c);
+    free(o);
+    return EHIS_E_SDK_CLOSED;
+}
+
+int ehis_call_start(ehis *e, const ehis_message *m, void (*done)(void *arg, int err, const ehis_reply *reply, const char *why), void *arg,
+                    uint8_t exchange_id[16], char *why_text)
+{
+    struct ehis_why why = {""};
+    return tell(why_text, start_call(e, m, NULL, done, arg, exchange_id, &why), &why);
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool is_done;
+    ehis_err err;
+    struct ehis_reply *reply;
+    struct ehis_why why;
+};
+
+static void waiter_init(struct waiter *w)
+{
+    *w = (struct waiter){0};
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->done, NULL);
+}
+
+static ehis_err waiter_wait(struct waiter *w)
+{
+    pthread_mutex_lock(&w->lock);
+    while (!w->is_done) /* what it waits for has its own deadline, and ends with the handle */
+        pthread_cond_wait(&w->done, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->done);
+    return w->err;
+}
+
+static void waiter_wake(struct waiter *w, ehis_err err, const struct ehis_why *why)
+{
+    pthread_mutex_lock(&w->lock);
+    w->err = err;
+    if (why)
+        w->why = *why;
+    w->is_done = true;
+    pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void on_call_done(void *arg, int err, const ehis_reply *reply, const char *why)
+{
+    struct waiter *w = arg;
+    struct ehis_why text;
+    (void)reply; /* w->reply has it already */
+    ehis_fail(&text, EHIS_OK, "%s", why);
+    waiter_wake(w, (ehis_err)err, &text);
+}
+
+int ehis_call(ehis *e, const ehis_message *m, ehis_reply **out, char *why_text)
+{
+    struct ehis_why why = {""};
+    struct waiter w;
+    waiter_init(&w);
+    ehis_err err = start_call(e, m, &w.reply, on_call_done, &w, NULL, &why);
+    if (err != EHIS_OK)
+        waiter_wake(&w, err, &why);
+    err = waiter_wait(&w);
+    if (err == EHIS_OK)
+        *out = w.reply;
+    return tell(why_text, err, &w.why);
+}
+
+/* ---- streams ---- */
+
+struct send_order {
+    struct order order;
+    struct committed committed;
+    struct draft *draft;
+    struct waiter waiter;
+};
+
+static void on_send_committed(struct ehis *e, struct committed *c)
+{
+    struct send_order *s = OWNER_OF(c, struct send_order, committed);
+    waiter_wake(&s->waiter, e->failed, NULL);
+}
+
+static void on_send_made(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
+{
+    struct send_order *s = d->owner;
+    struct out_message *m;
+    if (err == EHIS_OK) {
+        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, envelope, &m);
+        if (err != EHIS_OK)
+            ehis_fatal(e, err); /* a number is missing in its stream */
+    }
+    draft_free(d);
+    if (err == EHIS_OK)
+        after_commit(e, &s->committed, on_send_committed);
+    else
+        waiter_wake(&s->waiter, err, why);
+}
+
+static void on_send_order(struct ehis *e, struct order *o)
+{
+    struct send_order *s = (struct send_order *)(void *)o;
+    s->draft->owner = s;
+    s->draft->on_made = on_send_made;
+    if (e->is_stopped || e->draft_count >= DRAFTS_MAX) {
+        draft_free(s->draft);
+        waiter_wake(&s->waiter, e->is_stopped ? EHIS_E_SDK_CLOSED : EHIS_E_SDK_BUSY, NULL);
+    } else {
+        sending_add(e, s->draft);
+    }
+}
+
+static int send_in_stream(ehis *e, const ehis_message *m, enum envelope_kind kind, uint8_t exchange_id[16], char *why_text)
+{
+    struct ehis_why why = {""};
+    struct send_order s = {.order.run = on_send_order};
+    uint64_t lifetime = m->lifetime_ms ? m->lifetime_ms : SEND_LIFETIME_MS;
+    ehis_err err = is_closing(e) ? EHIS_E_SDK_CLOSED : EHIS_OK;
+    if (err == EHIS_OK && lifetime > SEND_LIFETIME_MAX_MS)
+        err = ehis_fail(&why, EHIS_E_SDK_MESSAGE, "a message lives for at most 14 days");
+    if (err == EHIS_OK)
+        err = message_draft(e, m, kind, lifetime, &s.draft, &why);
+    if (err != EHIS_OK)
+        return tell(why_text, err, &why);
+    s.draft->class_ = kind == KIND_EVENT ? OUT_EVENTS : OUT_REQUESTS;
+    if (exchange_id)
+        memcpy(exchange_id, s.draft->exchange_id, 16);
+    waiter_init(&s.waiter);
+    if (!work_post(e, &s.order)) {
+        draft_free(s.draft);
+        waiter_wake(&s.waiter, EHIS_E_SDK_CLOSED, NULL);
+    }
+    err = waiter_wait(&s.waiter);
+    return tell(why_text, err, &s.waiter.why);
+}
+
+int ehis_send(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why) { return send_in_stream(e, m, KIND_REQUEST, exchange_id, why); }
+int ehis_publish(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why) { return send_in_stream(e, m, KIND_EVENT, exchange_id, why); }
+
+static void on_flush_order(struct ehis *e, struct order *o)
+{
+    struct flush_wait *w = (struct flush_wait *)(void *)o;
+    pthread_mutex_lock(&e->lock);
+    if (!e->is_stopped) {
+        w->ticket = outbox_ticket(e->outbox);
+        w->next = e->flushes;
+        e->flushes = w;
+    } else {
+        w->is_done = true;
+        w->err = EHIS_E_SDK_CLOSED;
+        pthread_cond_broadcast(&e->changed);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void on_flush_end(struct ehis *e, struct order *o)
+{
+    struct flush_wait *w = OWNER_OF(o, struct flush_wait, end);
+    pthread_mutex_lock(&e->lock);
+    struct flush_wait **at = &e->flushes;
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (*at)
+        *at = w->next;
+    pthread_mutex_unlock(&e->lock);
+    free(w);
+}
+
+int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why_text)
+{
+    int64_t until_us = clock_mono_us(&clock_system) + (int64_t)timeout_ms * 1000;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    struct ehis_why why = {""};
+    struct flush_wait *w = calloc(1, sizeof *w);
+    if (!w)
+        return tell(why_text, EHIS_E_NO_MEMORY, &why);
+    w->order.run = on_flush_order;
+    w->end.run = on_flush_end;
+    w->is_final = until_final;
+    if (!work_post(e, &w->order)) {
+        free(w);
+        return tell(why_text, EHIS_E_SDK_CLOSED, &why);
+    }
+    pthread_mutex_lock(&e->lock);
+    while (!w->is_done && !e->is_closing && pthread_cond_timedwait(&e->changed, &e->lock, &until) != ETIMEDOUT)
+        ;
+    ehis_err err = w->is_done ? w->err : e->is_closing ? EHIS_E_SDK_CLOSED : EHIS_E_TIMEOUT;
+    pthread_mutex_unlock(&e->lock);
+    if (!work_post(e, &w->end)) { /* no I/O thread: nobody else knows it */
+        e->flushes = NULL;
+        free(w);
+    }
+    return tell(why_text, err, &why);
+}
+
+/* ---- handlers ---- */
+
+struct handler_order { struct order order; struct handler *handler; };
+
+static void on_handler_order(struct ehis *e, struct order *o)
+{
+    struct handler_order *ho = (struct handler_order *)(void *)o;
+    struct handler *h = ho->handler, *old = e->handlers;
+    free(ho);
+    while (old && (old->kind != h->kind || (h->service && strcmp(h->service, old->service) != 0) ||
+                   (h->operation && old->operation ? strcmp(h->operation, old->operation) != 0 : h->operation != old->operation)))
+        old = old->next;
+    if (old) {
+        old->fn = h->fn;
+        old->arg = h->arg;
+        old->is_told = false;
+        free(h->service);
+        free(h->operation);
+        free(h);
+    } else {
+        struct handler **at = &e->handlers; /* those that name an operation stand before those that do not */
+        while (*at && (!h->operation || (*at)->operation))
+            at = &(*at)->next;
+        h->next = *at;
+        *at = h;
+    }
+    if (e->is_stopped)
+        return;
+    connection_say_ready(e);
+    events_subscribe(e);
+}
+
+static ehis_err add_handler(ehis *e, int kind, const char *service, const char *operation, ehis_handler fn, void *arg, struct ehis_why *why)
+{
+    if (kind != HANDLER_RESPONSE) {
+        if (!service || (kind == HANDLER_SUBSCRIBE && !operation))
+            return ehis_fail(why, EHIS_E_SDK_MESSAGE, "a service%s is required", kind == HANDLER_SUBSCRIBE ? " and an event" : "");
+        EHIS_TRY(identifier_check(span_str(service), IDENTIFIER_SERVICE, why));
+    }
+    if (operation)
+        EHIS_TRY(identifier_part_check(span_str(operation), why));
+    if (kind == HANDLER_SERVE && !span_eq(identifier_prefix(span_str(service), IDENTIFIER_SYSTEM), span_str(e->system)))
+        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "%s is not a service of %s", service, e->system);
+    struct handler *h = calloc(1, sizeof *h);
+    struct handler_order *o = calloc(1, sizeof *o);
+    if (h && o) {
+        h->kind = kind;
+        h->service = service ? strdup(service) : NULL;
+        h->operation = operation ? strdup(operation) : NULL;
+        h->fn = fn;
+        h->arg = arg;
+        *o = (struct handler_order){{NULL, on_handler_order}, h};
+        if ((h->service || !service) && (h->operation || !operation) && work_post(e, &o->order))
+            return EHIS_OK;
+        free(h->service);
+        free(h->operation);
+    }
+    free(h);
+    free(o);
+    return is_closing(e) ? EHIS_E_SDK_CLOSED : EHIS_E_NO_MEMORY;
+}
+
+int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why_text)
+{
+    struct ehis_why why = {""};
+    return tell(why_text, add_handler(e, HANDLER_SERVE, service, operation, handler, arg, &why), &why);
+}
+
+int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why_text)
+{
+    struct ehis_why why = {""};
+    return tell(why_text, add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, &why), &why);
+}
+
+int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why) { return ehis_subscribe(e, service, event, NULL, NULL, why); }
+
+void ehis_on_response(ehis *e, ehis_handler handler, void *arg)
+{
+    if (add_handler(e, HANDLER_RESPONSE, NULL, NULL, handler, arg, NULL) != EHIS_OK)
+        log_line(LOG_WARN, "sdk.handler.unset");
+}
+
+void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_receipt *r), void *arg)
+{
+    pthread_mutex_lock(&e->lock);
+    e->on_receipt = handler;
+    e->on_receipt_arg = arg;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ehis_on_passed(ehis *e, void (*handler)(void *arg, const ehis_passed *p), void *arg)
+{
+    pthread_mutex_lock(&e->lock);
+    e->on_passed = handler;
+    e->on_passed_arg = arg;
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- looking ---- */
+
+void ehis_get_status(ehis *e, ehis_status *out)
+{
+    size_t size = out->size < sizeof *out ? out->size : sizeof *out;
+    pthread_mutex_lock(&e->lock);
+    e->status.size = size;
+    memcpy(out, &e->status, size);
+    pthread_mutex_unlock(&e->lock);
+}
+
+const char *ehis_error_name(int err) { return ehis_err_row((ehis_err)err)->name; }
+const char *ehis_error_text(int err) { return ehis_err_row((ehis_err)err)->text; }
+const char *ehis_error_hint(int err) { return ehis_err_row((ehis_err)err)->hint; }
+const char *ehis_version(void) { return SOFTWARE; }

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What the files of libehis share. Everything below is the I/O thread's but what is marked [lock] or [any].
+ *
+ *   order    a public call on its way to the I/O thread            job       a callback on its way to the application
+ *   draft    an envelope to be made at the end of this turn        call      a request whose answer somebody waits for
+ *   served   a waiting request that came, run once                 incoming  a message with the application
+ *
+ * A turn: drafts are sealed and signed in one tree; the store's group becomes durable; what waited for that happens (senders return,
+ * acknowledgements, the next of each stream); then frames go out. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "adapters/sdk/ehis.h"
+#include "adapters/sdk/inbox.h"
+#include "adapters/sdk/outbox.h"
+#include "base/loop.h"
+#include "pki/keyfile.h"
+#include "pki/tls.h"
+#include "policy/decide/decide.h"
+#include "proto/crypto/recent.h"
+#include "proto/link/link.h"
+#include "proto/wire/session_frames.h"
+#include "proto/wire/statement.h"
+
+#define SOFTWARE "libehis/0.1.0"
+#define CALLS_MAX 4096
+#define JOBS_MAX 65536
+#define DRAFTS_MAX 16384
+#define DRAFT_TURN_BYTES (16u * 1024 * 1024)
+#define SERVED_MAX 262144
+#define SERVED_MAX_BYTES (256u * 1024 * 1024)
+#define CLOCK_SKEW_MS 60000
+#define HELD_MS 20000       /* a delivery waits so long for a registry or a topic key */
+#define SEAL_KEYS_MAX 8
+#define OPERATOR_KEYS_MAX 8
+#define GATEWAYS_MAX 16
+#define BODY_MAX_BYTES (15u * 1024 * 1024)
+
+struct order {
+    struct order *next;
+    void (*run)(struct ehis *e, struct order *o); /* frees it or hands it on; e->is_stopped: the I/O thread is no more */
+};
+struct job {
+    struct job *next;
+    void (*run)(struct ehis *e, struct job *j); /* in a handler's thread; frees it */
+    void (*drop)(struct ehis *e, struct job *j); /* instead, when closing */
+};
+struct draft {
+    struct draft *next;
+    struct envelope_header header; /* its spans point into text */
+    struct span body;
+    enum out_class class_; /* 0: no stream */
+    struct out_stream *stream;
+    uint64_t number;
+    void *owner;
+    /* err: why it was not made; digest and envelope are of this call only. */
+    void (*on_made)(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope);
+    uint8_t exchange_id[16];
+    struct hash digest;
+    struct seal_message_key key;
+    uint8_t commitment[32], ephemeral[32], recipient_key_id[32], epoch[16];
+    struct buf header_bytes, sealed;
+    uint8_t text[];
+};
+struct handler {
+    struct handler *next;
+    enum { HANDLER_SERVE, HANDLER_SUBSCRIBE, HANDLER_RESPONSE } kind;
+    char *service, *operation; /* operation NULL: every one of the service */
+    ehis_handler fn;
+    void *arg;
+    bool is_told; /* SUBSCRIBE went out on this session */
+};
+struct call {
+    struct entry by_digest;
+    struct call *next, *prev, *next_due;
+    struct job job;
+    struct ehis *e;
+    struct draft *draft; /* not made yet */
+    bool is_made, is_to_send /* among the due */, is_unanswered;
+    struct ehis_reply **reply_to; /* ehis_call: takes the reply, and done is quick: no handler's thread */
+    uint8_t *bytes;
+    size_t len;
+    char service[IDENTIFIER_MAX_BYTES + 1];
+    uint8_t exchange_id[16];
+    int64_t expires_ms, deadline_us, send_at_ms;
+    void (*done)(void *arg, int err, const ehis_reply *reply, const char *why);
+    void *arg;
+    ehis_err err;
+    struct ehis_reply *reply;
+    struct ehis_why why;
+};
+struct served {
+    struct entry by_request, by_response; /* by_response: once made */
+    struct served *next, *prev, *next_due;
+    struct hash digest;
+    uint8_t *response; /* NULL: runs */
+    size_t len;
+    int64_t expires_ms, send_at_ms;
+    ehis_err rejected;
+    bool is_made, is_to_send /* among the due */, is_unanswered, is_accepted /* by a gateway */;
+    uint64_t delivery, session;
+};
+struct committed { /* what waits for the group to be durable */
+    struct committed *next;
+    void (*run)(struct ehis *e, struct committed *c);
+};
+struct ehis_incoming {
+    struct job job;
+    struct committed committed;
+    struct in_item item; /* in a stream */
+    struct served *served;
+    struct ehis *e;
+    struct ehis_incoming *next, *prev; /* of all that are with the application, or held */
+    struct envelope_header header; /* its spans point into `envelope` */
+    struct envelope parts;
+    struct hash digest;
+    uint64_t delivery, session, named_version;
+    int64_t accepted_ms;
+    uint32_t attempt;
+    bool is_skip, is_held, is_with_application;
+    atomic_bool is_finished; /* [any] */
+    int64_t held_until_ms;
+    ehis_info info;
+    struct buf body, texts, rule;
+    uint8_t *envelope;
+    size_t envelope_bytes;
+    ehis_handler fn;
+    void *arg;
+    /* The end, from whatever thread. */
+    struct order end;
+    uint32_t outcome, code, retry_ms;
+    ehis_err refused; /* by us, before any handler */
+    struct draft *answer;
+};
+struct ehis_reply {
+    bool is_fault;
+    uint8_t exchange_id[16];
+    char content_type[65], schema[129];
+    struct buf body;
+};
+struct sealing { /* a seal context to one key */
+    struct hash key_id;
+    struct seal_context *context;
+    uint64_t used;
+};
+struct topic { /* that we publish */
+    struct topic *next;
+    char *service, *event;
+    uint8_t epoch[16], *key; /* key: a secret slot; NULL: no epoch yet */
+    struct hash receivers;
+    int64_t since_ms, checked_ms;
+    uint64_t checked_version;
+};
+struct flush_wait {
+    struct order order, end;
+    struct flush_wait *next;
+    uint64_t ticket;
+    bool is_final, is_done;
+    ehis_err err;
+};
+
+struct ehis {
+    /* Fixed at opening. [any] */
+    char system[IDENTIFIER_MAX_BYTES + 1], instance[IDENTIFIER_PART_MAX_BYTES + 1], *state_dir;
+    char *gateways[GATEWAYS_MAX], *chain_file, *key_file;
+    size_t gateway_count;
+    uint8_t operator_keys[OPERATOR_KEYS_MAX][32];
+    struct registry_trust registry_trust;
+    struct sign_key *sign_key;
+    struct seal_key *seal_keys[SEAL_KEYS_MAX];
+    size_t seal_key_count;
+    bool is_dispatched, is_position_kept;
+    uint8_t wait_state;
+    uint32_t call_window, stream_window;
+    uint64_t (*position)(void *arg, const char *sender, const uint8_t stream[16]);
+    void *position_arg;
+    void (*log)(void *arg, int level, const char *line);
+    void *log_arg;
+    const struct clock *clock;
+    const struct random *random;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;             /* status, finished waits, handlers' end */
+    struct order *orders, **orders_end; /* [lock] */
+    struct job *jobs, **jobs_end;       /* [lock] */
+    size_t job_count;                   /* [lock] */
+    bool is_posted, is_closing, is_stopped, is_worker_done; /* [lock] */
+    unsigned running;                   /* [lock] handlers */
+    ehis_status status;                 /* [lock] */
+    unsigned refs;                      /* [lock] owner and worker */
+    int event_fd;
+    pthread_t io_thread, worker;
+    bool has_io_thread, has_worker;
+    pthread_cond_t work;                /* jobs for the worker */
+    atomic_uint calls_open;
+    unsigned calls_unmade;              /* the I/O thread's: drafts that wait for a session */
+
+    void (*on_receipt)(void *arg, const ehis_receipt *r); /* [lock] */
+    void *on_receipt_arg;
+    void (*on_passed)(void *arg, const ehis_passed *p);   /* [lock] */
+    void *on_passed_arg;
+
+    /* The I/O thread's. */
+    struct loop *loop;
+    struct loop_timer *tick, *dial_timer;
+    bool is_turn_due, is_ending;
+    int64_t end_by_us;
+    ehis_err failed; /* the disk: for ever */
+    struct disk *disk;
+    struct store *store;
+    uint8_t state_id[16];
+    uint64_t highest_version;
+    uint8_t highest_hash[32];
+    bool has_identity;
+    struct registry *registry;
+    struct buf ca; /* the authorities' file */
+    struct pki_trust *trust;
+    SSL_CTX *tls;
+    struct root_cache *roots;
+    struct handler *handlers;
+
+    /* connection.c */
+    struct link *link;
+    struct resolving *resolving;
+    enum frame_state state;
+    bool is_hello, is_ready, is_ready_sent, has_streams, wants_registry, wants_crl, is_fetching_registry, is_fetching_crl, is_leaving;
+    struct pki_peer peer;
+    uint64_t session, gateway_version; /* session: counts from 1 */
+    uint32_t window_messages, unanswered, incoming_count;
+    uint64_t incoming_bytes;
+    size_t max_frame_bytes;
+    uint32_t gateway_at, failures, retry_ms;
+    struct { struct sockaddr_storage a[4]; socklen_t len[4]; size_t count, at; } addresses;
+    int64_t registry_asked_ms, ready_at_ms;
+
+    /* sending.c, calls.c, serving.c, events.c, acks.c */
+    struct draft *drafts, **drafts_end;
+    size_t draft_count;
+    struct sealing sealings[64];
+    uint64_t sealing_uses;
+    struct tree tree;
+    struct hash *leaves;
+    struct buf frame, scratch, item;
+    struct call *calls, *calls_due, **calls_due_end;
+    struct table calls_by_digest;
+    struct table served_by_request, served_by_response;
+    struct served *served, *served_last, *served_due, **served_due_end;
+    size_t served_count, served_bytes;
+    struct seal_cache *opening;
+    struct ehis_incoming *incoming;
+    struct outbox *outbox;
+    struct inbox *inbox;
+    struct topic *topics;
+    struct recent *topic_keys;
+    struct ack *acks;
+    size_t ack_count;
+    struct committed *committed, **committed_end;
+    struct flush_wait *flushes;
+};
+
+/* work.c: orders and jobs. */
+bool work_post(struct ehis *e, struct order *o); /* [any] false: closed; o is the caller's */
+void work_run_orders(struct ehis *e);
+void work_job(struct ehis *e, struct job *j);   /* [any] */
+ehis_err work_start(struct ehis *e) EHIS_MUST_USE;
+bool work_finish(struct ehis *e, int64_t deadline_us); /* no handler runs any more; false: one still does */
+int work_dispatch(struct ehis *e, int max);
+void work_wake_status(struct ehis *e); /* with the lock: what waits in changed looks again */
+
+/* client.c. Everything but the threads, which ehis_open starts; config must be whole. disk NULL: the state folder. */
+ehis_err client_new(const ehis_config *config, struct disk *disk, const struct clock *clock, const struct random *random, struct ehis **out,
+                    struct ehis_why *why) EHIS_MUST_USE;
+void client_free(struct ehis *e);
+void client_turn(void *e);
+void turn_soon(struct ehis *e);
+void ehis_release(struct ehis *e); /* one reference, with the lock held; it is given back */
+void ehis_fatal(struct ehis *e, ehis_err err); /* the disk has failed */
+/* Runs when the group that is being collected is durable; c is then its own. */
+void after_commit(struct ehis *e, struct committed *c, void (*run)(struct ehis *e, struct committed *c));
+static inline int64_t now_ms(const struct ehis *e) { return clock_wall_ms(e->clock); }
+
+/* state.c */
+ehis_err state_open(struct ehis *e, struct ehis_why *why) EHIS_MUST_USE; /* e->disk may be set before: a test's */
+ehis_err state_load_trust(struct ehis *e, const char *ca_file, const char *crl_file, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err state_take_registry(struct ehis *e, struct span part, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err state_take_crl(struct ehis *e, struct span der, struct ehis_why *why) EHIS_MUST_USE;
+void state_close(struct ehis *e);
+
+/* connection.c */
+void connection_start(struct ehis *e);
+void connection_tick(struct ehis *e);
+void connection_stop(struct ehis *e); /* GOODBYE, then closes */
+void connection_say_ready(struct ehis *e); /* windows have changed */
+void connection_want_registry(struct ehis *e);
+ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload) EHIS_MUST_USE;
+ehis_err connection_frame(struct ehis *e, uint8_t type, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* what the gateway sent */
+void connection_ended(struct ehis *e); /* state of the session, whatever ended it */
+void connection_note(struct ehis *e, ehis_err err, const char *why);
+
+/* sending.c */
+ehis_err draft_new(const struct envelope_header *h, struct span body, struct draft **out) EHIS_MUST_USE;
+void draft_free(struct draft *d);
+void sending_add(struct ehis *e, struct draft *d);
+void sending_flush(struct ehis *e);
+ehis_err sending_context(struct ehis *e, struct span system, struct seal_context **context, const struct registry_key **key) EHIS_MUST_USE;
+void sending_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
+/* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
+ehis_err sending_submit(struct ehis *e, struct span envelope) EHIS_MUST_USE;
+void sending_answered(struct ehis *e, bool *is_unanswered);
+void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
+ehis_err sending_on_stream_state(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void sending_fini(struct ehis *e);
+
+/* calls.c */
+ehis_err call_new(struct ehis *e, const ehis_message *m, struct call **out, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
+void call_free(struct call *c);
+void calls_make(struct ehis *e); /* drafts of those that wait for a session */
+void calls_run(struct ehis *e);  /* sends what is due */
+void calls_tick(struct ehis *e); /* deadlines */
+void calls_repeat(struct ehis *e, struct call *c, int64_t at_ms);
+void calls_session_ended(struct ehis *e);
+struct call *calls_find(struct ehis *e, const uint8_t digest[32]);
+void calls_on_receipt(struct ehis *e, struct call *c, uint8_t state, uint32_t code);
+void calls_on_response(struct ehis *e, struct ehis_incoming *in);
+void calls_end_all(struct ehis *e, ehis_err err);
+void calls_add(struct ehis *e, struct call *c);
+ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_event, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
+ehis_err message_draft(struct ehis *e, const ehis_message *m, enum envelope_kind kind, uint64_t lifetime_ms, struct draft **out, struct ehis_why *why) EHIS_MUST_USE;
+
+/* receiving.c: DELIVER and SKIPS up to the handler; its end. */
+ehis_err receiving_on_deliver(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err receiving_on_skips(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void receiving_again(struct ehis *e); /* held deliveries: a registry or a key has come, or time has passed */
+void receiving_streams(struct ehis *e); /* the next of each stream */
+void receiving_session_ended(struct ehis *e);
+void receiving_free(struct ehis_incoming *in);
+void receiving_fini(struct ehis *e);
+void incoming_hand_over(struct ehis *e, struct ehis_incoming *in); /* to its handler */
+void incoming_end(struct ehis *e, struct ehis_incoming *in);       /* by its outcome, code and retry_ms; in is gone */
+ehis_err incoming_vet(struct ehis *e, struct ehis_incoming *in, struct ehis_why *why) EHIS_MUST_USE; /* vetting.c: verified, permitted, opened */
+void incoming_on_gap(void *e, const struct in_stream *s, uint64_t number);
+void incoming_on_dropped(void *e, struct in_item *item);
+const struct handler *handler_find(const struct ehis *e, int kind, struct span service, struct span operation);
+
+/* serving.c: waiting requests, run once. */
+void serving_take(struct ehis *e, struct ehis_incoming *in);
+void serving_made(struct ehis *e, struct served *s, ehis_err err, const struct hash *digest, struct span envelope);
+void serving_end(struct ehis *e, struct served *s, ehis_err code); /* rejected (code), or to come again (EHIS_OK) */
+void serving_run(struct ehis *e);  /* sends what is due */
+void serving_tick(struct ehis *e); /* forgets what has expired */
+void serving_repeat(struct ehis *e, struct served *s, int64_t at_ms);
+void serving_session_ended(struct ehis *e);
+struct served *serving_find_response(struct ehis *e, const uint8_t digest[32]);
+void serving_fini(struct ehis *e);
+
+/* events.c */
+/* Epoch and topic key (in d->key.key) of an event; KEY envelopes that must go before it. */
+ehis_err events_prepare(struct ehis *e, struct draft *d, struct draft **keys) EHIS_MUST_USE;
+void events_forget(struct ehis *e, const uint8_t epoch[16]); /* its KEY envelopes did not become durable: a new one is made */
+const uint8_t *events_key(struct ehis *e, struct span service, struct span epoch);
+void events_want_key(struct ehis *e, const struct envelope_header *h);
+ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void events_subscribe(struct ehis *e); /* SUBSCRIBE for handlers that were not told */
+void events_fini(struct ehis *e);
+
+/* acks.c: acknowledgements out, receipts and flows in. */
+void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms);
+void acks_flush(struct ehis *e);
+ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out) EHIS_MUST_USE;

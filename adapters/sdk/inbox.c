@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "adapters/sdk/inbox.h"
+#include "proto/crypto/hash.h"
+#include <stdlib.h>
+
+#define STREAMS_MAX 65536
+#define FORGOTTEN_MS (15 * INT64_C(86400000)) /* a day after the longest life of a message */
+
+enum { RECORD_STREAM = 16, RECORD_CLOSED = 17 };
+
+struct inbox {
+    struct inbox_events events;
+    struct store *store;
+    struct table by_key;
+    struct in_stream *streams, *touched;
+    bool is_closed; /* in order, the last time: while replaying */
+    int64_t now_ms;
+};
+
+static void set_bit(uint64_t *bits, uint64_t n, bool is_set)
+{
+    uint64_t mask = UINT64_C(1) << (n % 64), *word = &bits[n % INBOX_WINDOW / 64];
+    *word = is_set ? *word | mask : *word & ~mask;
+}
+
+static bool get_bit(const struct in_stream *s, const uint64_t *bits, uint64_t n)
+{
+    return n < s->expected && s->expected - n <= INBOX_WINDOW && (bits[n % INBOX_WINDOW / 64] >> (n % 64) & 1);
+}
+
+ehis_err inbox_new(const struct inbox_events *events, struct inbox **out)
+{
+    struct inbox *b = calloc(1, sizeof *b);
+    if (!b)
+        return EHIS_E_NO_MEMORY;
+    b->events = *events;
+    b->is_closed = true;
+    *out = b;
+    return EHIS_OK;
+}
+
+static void drop_waiting(struct inbox *b, struct in_stream *s)
+{
+    while (s->waiting) {
+        struct in_item *item = s->waiting;
+        s->waiting = item->next;
+        b->events.on_dropped(b->events.ctx, item);
+    }
+    s->gap_since_ms = 0;
+}
+
+static void free_stream(struct inbox *b, struct in_stream *s)
+{
+    drop_waiting(b, s);
+    free(s->sender);
+    free(s);
+}
+
+void inbox_free(struct inbox *b)
+{
+    if (!b)
+        return;
+    for (struct in_stream *s = b->streams, *next; s; s = next) {
+        next = s->next;
+        free_stream(b, s);
+    }
+    table_fini(&b->by_key);
+    free(b);
+}
+
+static void key_of(struct span sender, const uint8_t stream[16], uint8_t out[32])
+{
+    struct span parts[] = {span_of(stream, 16), sender};
+    struct hash h;
+    hash_spans(parts, 2, &h);
+    memcpy(out, h.b, 32);
+}
+
+static struct in_stream *find(const struct inbox *b, struct span sender, const uint8_t stream[16])
+{
+    uint8_t key[32];
+    key_of(sender, stream, key);
+    struct entry *e = table_find(&b->by_key, key);
+    return e ? OWNER_OF(e, struct in_stream, by_key) : NULL;
+}
+
+static struct in_stream *add(struct inbox *b, struct span sender, const uint8_t stream[16])
+{
+    struct in_stream *s = b->by_key.count < STREAMS_MAX ? calloc(1, sizeof *s) : NULL;
+    if (s)
+        s->sender = malloc(sender.len + 1);
+    if (s && s->sender) {
+        memcpy(s->sender, sender.p, sender.len);
+        s->sender[sender.len] = 0;
+        memcpy(s->id, stream, 16);
+        key_of(sender, stream, s->by_key.key);
+    }
+    if (!s || !s->sender || table_add(&b->by_key, &s->by_key) != EHIS_OK) {
+        if (s)
+            free(s->sender);
+        free(s);
+        return NULL;
+    }
+    s->next = b->streams;
+    b->streams = s;
+    return s;
+}
+
+static void touch(struct inbox *b, struct in_stream *s)
+{
+    if (s->is_touched)
+        return;
+    s->is_touched = true;
+    s->next_touched = b->touched;
+    b->touched = s;
+}
+
+struct in_stream *inbox_touched(struct inbox *b)
+{
+    struct in_stream *s = b->touched;
+    if (s) {
+        b->touched = s->next_touched;
+        s->is_touched = false;
+    }
+    return s;
+}
+
+void inbox_touch_gaps(struct inbox *b)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next)
+        if (s->gap_since_ms)
+            touch(b, s);
+}
+
+/* ---- the store ---- */
+
+#define FIXED_BYTES 33 /* stream, expected, used, flags */
+enum { FLAG_BEGUN = 1, FLAG_BITS = 2 };
+
+static ehis_err append(struct inbox *b, const struct in_stream *s)
+{
+    uint8_t fixed[FIXED_BYTES], bits[2 * INBOX_WINDOW / 8];
+    bool has_bits = false;
+    if (b->events.position)
+        return EHIS_OK;
+    memcpy(fixed, s->id, 16);
+    be_put(fixed + 16, s->expected, 8);
+    be_put(fixed + 24, (uint64_t)s->used_ms, 8);
+    for (size_t i = 0; i < INBOX_WINDOW / 64; i++) {
+        be_put(bits + i * 8, s->passed[i], 8);
+        be_put(bits + sizeof bits / 2 + i * 8, s->rejected[i], 8);
+        has_bits |= (s->passed[i] | s->rejected[i]) != 0;
+    }
+    fixed[32] = (uint8_t)((s->is_begun ? FLAG_BEGUN : 0) | (has_bits ? FLAG_BITS : 0));
+    struct span parts[] = {span_of(fixed, sizeof fixed), span_of(bits, has_bits ? sizeof bits : 0), span_str(s->sender)};
+    return store_append(b->store, RECORD_STREAM, parts, 3, NULL);
+}
+
+bool inbox_owns_record(uint8_t type) { return type == RECORD_STREAM || type == RECORD_CLOSED; }
+
+ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
+{
+    b->is_closed = type == RECORD_CLOSED;
+    if (type == RECORD_CLOSED)
+        return EHIS_OK;
+    size_t bits = p.len > FIXED_BYTES && (p.p[32] & FLAG_BITS) ? 2 * INBOX_WINDOW / 8 : 0;
+    if (p.len <= FIXED_BYTES + bits)
+        return EHIS_E_STATE_CORRUPT;
+    struct span sender = span_of(p.p + FIXED_BYTES + bits, p.len - FIXED_BYTES - bits);
+    struct in_stream *s = find(b, sender, p.p);
+    if (!s)
+        s = add(b, sender, p.p);
+    if (!s)
+        return EHIS_E_NO_MEMORY;
+    s->expected = be_get(p.p + 16, 8);
+    s->used_ms = (int64_t)be_get(p.p + 24, 8);
+    s->is_begun = p.p[32] & FLAG_BEGUN;
+    for (size_t i = 0; i < INBOX_WINDOW / 64; i++) {
+        s->passed[i] = bits ? be_get(p.p + FIXED_BYTES + i * 8, 8) : 0;
+        s->rejected[i] = bits ? be_get(p.p + FIXED_BYTES + bits / 2 + i * 8, 8) : 0;
+    }
+    return EHIS_OK;
+}
+
+/* After a crash the number that was next may have been with the application. */
+void inbox_set_store(struct inbox *b, struct store *s, int64_t now_ms)
+{
+    b->store = s;
+    b->now_ms = now_ms;
+    for (struct in_stream *in = b->streams; in && !b->is_closed; in = in->next)
+        in->is_begun = true;
+}
+
+ehis_err inbox_snapshot(struct inbox *b)
+{
+    for (struct in_stream **at = &b->streams; *at;) {
+        struct in_stream *s = *at;
+        if (s->used_ms < b->now_ms - FORGOTTEN_MS && !s->running && !s->waiting && !s->is_touched) {
+            *at = s->next;
+            table_remove(&b->by_key, &s->by_key);
+            free_stream(b, s);
+            continue;
+        }
+        EHIS_TRY(append(b, s));
+        at = &s->next;
+    }
+    return EHIS_OK;
+}
+
+ehis_err inbox_close(struct inbox *b)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next)
+        if (s->running && !s->is_begun) {
+            s->is_begun = true;
+            EHIS_TRY(append(b, s));
+        }
+    return b->events.position ? EHIS_OK : store_append(b->store, RECORD_CLOSED, NULL, 0, NULL);
+}
+
+/* ---- deliveries ---- */
+
+static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item)
+{
+    struct in_stream *s = find(b, sender, stream);
+    if (s && !s->is_adopting)
+        return s;
+    if (s) {
+        s->is_adopting = false;
+        if (item->number > s->expected && !s->running && !s->waiting) {
+            s->expected = item->number;
+            s->is_begun = true;
+        }
+        return s;
+    }
+    s = add(b, sender, stream);
+    if (!s)
+        return NULL;
+    s->expected = item->number;
+    s->is_begun = item->number > 1;
+    if (b->events.position) {
+        s->expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
+        s->is_begun = true;
+    }
+    return s;
+}
+
+enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
+{
+    struct in_stream *s = meet(b, sender, stream, item);
+    if (!s)
+        return INBOX_AHEAD;
+    b->now_ms = s->used_ms = now_ms;
+    struct in_item **at = &s->waiting;
+    while (*at && (*at)->number < item->number)
+        at = &(*at)->next;
+    struct in_item *here = s->running && s->running->number == item->number ? s->running : *at && (*at)->number == item->number ? *at : NULL;
+    if (here) {
+        if (memcmp(here->digest, item->digest, sizeof here->digest) != 0 || here->skip_state != item->skip_state)
+            return INBOX_CONFLICT;
+        here->delivery = item->delivery;
+        here->session = item->session;
+        return INBOX_ATTACHED;
+    }
+    if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
+        return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
+    if (item->number >= s->expected + INBOX_WINDOW)
+        return INBOX_AHEAD;
+    item->is_late = item->number < s->expected;
+    if (item->number == s->expected)
+        s->is_retrying = false;
+    item->stream = s;
+    item->next = *at;
+    *at = item;
+    touch(b, s);
+    return INBOX_TAKEN;
+}
+
+static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
+{
+    while (s->expected < until) {
+        uint64_t n = s->expected++;
+        set_bit(s->passed, n, true);
+        set_bit(s->rejected, n, false);
+        b->events.on_gap(b->events.ctx, s, n);
+    }
+    s->is_begun = false;
+    s->gap_since_ms = 0;
+}
+
+struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
+{
+    struct in_item *item = s->waiting;
+    if (s->running || !item) {
+        s->gap_since_ms = 0;
+        return NULL;
+    }
+    if (item->number > s->expected) {
+        if (s->gap_since_ms == 0 || s->is_retrying)
+            s->gap_since_ms = now_ms;
+        if (now_ms - s->gap_since_ms < INBOX_GAP_MS)
+            return NULL;
+        pass_gap(b, s, item->number);
+    }
+    s->gap_since_ms = 0;
+    s->waiting = item->next;
+    item->next = NULL;
+    item->is_repeated = item->number == s->expected && s->is_begun;
+    s->running = item;
+    return item;
+}
+
+ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms)
+{
+    struct in_stream *s = item->stream;
+    EHIS_ASSERT(s->running == item);
+    b->now_ms = s->used_ms = now_ms;
+    if (item->number == s->expected) {
+        s->expected++;
+        s->is_begun = false;
+    }
+    set_bit(s->passed, item->number, item->skip_state != 0);
+    set_bit(s->rejected, item->number, is_rejected);
+    s->running = NULL;
+    touch(b, s);
+    return append(b, s);
+}
+
+void inbox_give_back(struct in_item *item)
+{
+    struct in_stream *s = item->stream;
+    EHIS_ASSERT(s->running == item);
+    s->running = NULL;
+    /* It may have had its effect in part: the next time it is marked. */
+    s->is_begun |= item->number == s->expected;
+    s->is_retrying = true;
+}
+
+void inbox_session_ended(struct inbox *b)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next) {
+        if (s->running)
+            s->running->session = 0;
+        s->is_retrying = false;
+        drop_waiting(b, s);
+    }
+}
+
+void inbox_takeover(struct inbox *b)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next)
+        s->is_adopting = true;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What comes to this system in streams (SPEC 5): each number handed over once and in order; what is finished is recorded before it is
+ * acknowledged, and only then the next is handed over. Numbers that were passed over are remembered for a window. One thread. */
+#pragma once
+#include "adapters/sdk/store.h"
+#include "adapters/sdk/table.h"
+
+#define INBOX_WINDOW 1024
+#define INBOX_GAP_MS 30000
+
+struct in_stream;
+/* Stands inside what the caller keeps for a message or a skip. */
+struct in_item {
+    struct in_item *next;
+    struct in_stream *stream;
+    uint64_t number, delivery, session; /* session: whose delivery number it is; 0: none, it is to come again */
+    uint8_t digest[32];
+    uint8_t skip_state; /* 0: a message */
+    bool is_late, is_repeated;
+};
+struct in_stream {
+    struct entry by_key;
+    struct in_stream *next, *next_touched;
+    char *sender;
+    uint8_t id[16];
+    uint64_t expected;
+    uint64_t passed[INBOX_WINDOW / 64], rejected[INBOX_WINDOW / 64];
+    int64_t used_ms, gap_since_ms;
+    struct in_item *waiting; /* ascending */
+    struct in_item *running;
+    bool is_begun;   /* the expected number may have been handed over before */
+    bool is_adopting; /* begins at the next number that comes */
+    bool is_touched, is_retrying; /* retrying: the expected number was given back */
+};
+
+struct inbox;
+struct inbox_events {
+    void *ctx;
+    /* NULL: the inbox keeps positions. */
+    uint64_t (*position)(void *position_arg, const char *sender, const uint8_t stream[16]);
+    void *position_arg;
+    /* A number that nothing explained. */
+    void (*on_gap)(void *ctx, const struct in_stream *s, uint64_t number);
+    /* The item goes back to its owner: its delivery is void (the session has ended before it was handed over). */
+    void (*on_dropped)(void *ctx, struct in_item *item);
+};
+ehis_err inbox_new(const struct inbox_events *events, struct inbox **out) EHIS_MUST_USE;
+void inbox_free(struct inbox *b); /* items that wait are dropped */
+void inbox_set_store(struct inbox *b, struct store *s, int64_t now_ms); /* after the replay */
+
+bool inbox_owns_record(uint8_t type);
+ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span payload) EHIS_MUST_USE;
+ehis_err inbox_snapshot(struct inbox *b) EHIS_MUST_USE;
+ehis_err inbox_close(struct inbox *b) EHIS_MUST_USE; /* in order: what is being handled now, and that alone, may have been handed over */
+
+enum inbox_verdict {
+    INBOX_TAKEN,    /* the item waits for its turn */
+    INBOX_ATTACHED, /* it is here already: the new delivery takes the old one's place; the item is the caller's */
+    INBOX_DONE, INBOX_REJECTED, /* finished before: acknowledge so, again */
+    INBOX_CONFLICT, /* another message under this number */
+    INBOX_AHEAD,    /* beyond the window, or over 65,536 streams: later */
+};
+/* item: number, digest, delivery, session, skip_state filled in. */
+enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms);
+/* The next item of a stream to hand over (or to pass: a skip); it runs until inbox_finish or inbox_give_back. NULL: none now. */
+struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
+/* Done, rejected or passed: recorded, effective at the commit; acknowledge then and ask inbox_next again. */
+ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
+void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */
+/* Streams where something may be due since the last call: one after another, NULL at the end. */
+struct in_stream *inbox_touched(struct inbox *b);
+void inbox_touch_gaps(struct inbox *b); /* time has passed */
+void inbox_session_ended(struct inbox *b);
+void inbox_takeover(struct inbox *b); /* another state folder has received the streams until now */

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "adapters/sdk/outbox.h"
+#include <stdlib.h>
+
+#define STREAMS_MAX 256
+#define CACHE_MAX_BYTES (16u * 1024 * 1024) /* of bytes in memory that stand on the disk too */
+#define REOPEN_MS 1000
+#define IS_FINAL(state) ((state) >= 3)      /* delivered, failed, refused, expired */
+
+enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4 };
+
+struct outbox {
+    struct store *store;
+    uint64_t max_bytes, message_count, bytes, cached_bytes, ticket;
+    bool is_memory;
+    uint8_t wait_state;
+    struct out_stream *streams;
+    size_t stream_count;
+    struct table by_digest;
+    struct out_message *earliest, *latest;
+};
+
+ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, struct outbox **out)
+{
+    struct outbox *o = calloc(1, sizeof *o);
+    if (!o)
+        return EHIS_E_NO_MEMORY;
+    o->max_bytes = max_bytes;
+    o->is_memory = is_memory;
+    o->wait_state = wait_state;
+    *out = o;
+    return EHIS_OK;
+}
+
+void outbox_set_store(struct outbox *o, struct store *s)
+{
+    o->store = s;
+    for (const struct out_message *m = o->earliest; m; m = m->later)
+        if (m->is_held)
+            store_hold(s, &m->place);
+}
+
+void outbox_free(struct outbox *o)
+{
+    if (!o)
+        return;
+    for (struct out_message *m = o->earliest, *next; m; m = next) {
+        next = m->later;
+        free(m->bytes);
+        free(m);
+    }
+    for (struct out_stream *s = o->streams, *next; s; s = next) {
+        next = s->next;
+        free(s->recipient);
+        free(s->event);
+        free(s);
+    }
+    table_fini(&o->by_digest);
+    free(o);
+}
+
+static char *text_of(struct span s)
+{
+    char *t = malloc(s.len + 1);
+    if (t) {
+        if (s.len)
+            memcpy(t, s.p, s.len);
+        t[s.len] = 0;
+    }
+    return t;
+}
+
+static ehis_err add_stream(struct outbox *o, const uint8_t id[16], enum out_class c, struct span recipient, struct span event, uint64_t next_number,
+                           struct out_stream **out)
+{
+    struct out_stream *s = calloc(1, sizeof *s);
+    if (s) {
+        s->recipient = text_of(recipient);
+        s->event = text_of(event);
+    }
+    if (!s || !s->recipient || !s->event) {
+        if (s) {
+            free(s->recipient);
+            free(s->event);
+        }
+        free(s);
+        return EHIS_E_NO_MEMORY;
+    }
+    memcpy(s->id, id, 16);
+    s->class_ = c;
+    s->next_number = next_number;
+    s->next = o->streams;
+    o->streams = s;
+    o->stream_count++;
+    *out = s;
+    return EHIS_OK;
+}
+
+static ehis_err append_stream(struct outbox *o, const struct out_stream *s)
+{
+    uint8_t fixed[27];
+    memcpy(fixed, s->id, 16);
+    fixed[16] = (uint8_t)s->class_;
+    be_put(fixed + 17, s->next_number, 8);
+    be_put(fixed + 25, strlen(s->recipient), 2);
+    struct span parts[] = {span_of(fixed, sizeof fixed), span_str(s->recipient), span_str(s->event)};
+    return o->store && !o->is_memory ? store_append(o->store, RECORD_STREAM, parts, 3, NULL) : EHIS_OK;
+}
+
+struct out_stream *outbox_find(const struct outbox *o, const uint8_t id[16])
+{
+    for (struct out_stream *s = o->streams; s; s = s->next)
+        if (memcmp(s->id, id, 16) == 0)
+            return s;
+    return NULL;
+}
+
+struct out_stream *outbox_streams(const struct outbox *o) { return o->streams; }
+
+ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient, struct span event, const struct random *r, struct out_stream **out)
+{
+    uint8_t id[16];
+    for (struct out_stream *s = o->streams; s; s = s->next)
+        if (s->class_ == c && !s->is_broken && span_eq(span_str(s->recipient), recipient) && span_eq(span_str(s->event), event)) {
+            *out = s;
+            return EHIS_OK;
+        }
+    if (o->stream_count >= STREAMS_MAX)
+        return EHIS_E_SDK_BUSY;
+    random_fill(r, id, sizeof id);
+    EHIS_TRY(add_stream(o, id, c, recipient, event, 1, out));
+    return append_stream(o, *out);
+}
+
+ehis_err outbox_check_room(const struct outbox *o, size_t bytes) { return o->bytes + bytes > o->max_bytes ? EHIS_E_SDK_BUSY : EHIS_OK; }
+
+static void link_message(struct outbox *o, struct out_message *m)
+{
+    struct out_stream *s = m->stream;
+    m->prev = s->last;
+    *(s->last ? &s->last->next : &s->first) = m;
+    s->last = m;
+    m->earlier = o->latest;
+    *(o->latest ? &o->latest->later : &o->earliest) = m;
+    o->latest = m;
+    o->message_count++;
+    if (!s->cursor && m->is_held)
+        s->cursor = m;
+}
+
+static void drop_bytes(struct outbox *o, struct out_message *m)
+{
+    if (!m->is_held)
+        return;
+    m->is_held = false;
+    o->bytes -= m->len;
+    if (m->bytes && m->place.bytes)
+        o->cached_bytes -= m->len;
+    free(m->bytes);
+    m->bytes = NULL;
+    if (m->place.bytes && o->store)
+        store_let_go(o->store, &m->place);
+    m->place = (struct store_place){0};
+}
+
+static void unlink_message(struct outbox *o, struct out_message *m)
+{
+    struct out_stream *s = m->stream;
+    if (m->is_unanswered)
+        s->unanswered--;
+    if (s->cursor == m)
+        s->cursor = m->next;
+    *(m->prev ? &m->prev->next : &s->first) = m->next;
+    *(m->next ? &m->next->prev : &s->last) = m->prev;
+    *(m->earlier ? &m->earlier->later : &o->earliest) = m->later;
+    *(m->later ? &m->later->earlier : &o->latest) = m->earlier;
+    table_remove(&o->by_digest, &m->by_digest);
+    drop_bytes(o, m);
+    o->message_count--;
+    free(m);
+}
+
+static ehis_err add_message(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32],
+                            struct out_message **out)
+{
+    struct out_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return EHIS_E_NO_MEMORY;
+    memcpy(m->by_digest.key, digest, 32);
+    memcpy(m->exchange_id, exchange_id, 16);
+    m->stream = s;
+    m->number = number;
+    m->ticket = ++o->ticket;
+    ehis_err err = table_add(&o->by_digest, &m->by_digest);
+    if (err != EHIS_OK)
+        free(m);
+    else
+        *out = m;
+    return err;
+}
+
+#define FIXED_BYTES 73 /* stream, number, exchange id, digest, state */
+static void put_fixed(const struct out_message *m, uint8_t out[FIXED_BYTES])
+{
+    memcpy(out, m->stream->id, 16);
+    be_put(out + 16, m->number, 8);
+    memcpy(out + 24, m->exchange_id, 16);
+    memcpy(out + 40, m->by_digest.key, 32);
+    out[72] = m->state;
+}
+
+static ehis_err append_body(struct outbox *o, struct out_message *m, struct span envelope)
+{
+    uint8_t fixed[FIXED_BYTES];
+    struct store_place place;
+    put_fixed(m, fixed);
+    struct span parts[] = {span_of(fixed, sizeof fixed), envelope};
+    EHIS_TRY(store_append(o->store, RECORD_MESSAGE, parts, 2, &place));
+    if (m->place.bytes)
+        store_let_go(o->store, &m->place);
+    place.offset += FIXED_BYTES;
+    place.bytes -= FIXED_BYTES;
+    m->place = place;
+    store_hold(o->store, &m->place);
+    return EHIS_OK;
+}
+
+ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], struct span envelope,
+                    struct out_message **out)
+{
+    struct out_message *m;
+    EHIS_TRY(add_message(o, s, number, exchange_id, digest, &m));
+    ehis_err err = EHIS_OK;
+    if (o->store && !o->is_memory)
+        err = append_body(o, m, envelope);
+    /* Until the commit the disk cannot be read: so the bytes are kept until then at least (outbox_bytes frees what is over the bound). */
+    m->bytes = err == EHIS_OK ? malloc(envelope.len) : NULL;
+    if (!m->bytes) {
+        table_remove(&o->by_digest, &m->by_digest);
+        if (m->place.bytes)
+            store_let_go(o->store, &m->place);
+        free(m);
+        return err == EHIS_OK ? EHIS_E_NO_MEMORY : err;
+    }
+    memcpy(m->bytes, envelope.p, envelope.len);
+    m->len = (uint32_t)envelope.len;
+    m->is_held = true;
+    o->bytes += m->len;
+    if (m->place.bytes)
+        o->cached_bytes += m->len;
+    link_message(o, m);
+    *out = m;
+    return EHIS_OK;
+}
+
+struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t digest[32])
+{
+    struct entry *e = table_find(&o->by_digest, digest);
+    return e ? OWNER_OF(e, struct out_message, by_digest) : NULL;
+}
+
+/* ---- the store ---- */
+
+bool outbox_owns_record(uint8_t type) { return type >= RECORD_STREAM && type <= RECORD_REMEMBERED; }
+
+static ehis_err replay_stream(struct outbox *o, struct span p)
+{
+    if (p.len < 27 || 27 + be_get(p.p + 25, 2) > p.len)
+        return EHIS_E_STATE_CORRUPT;
+    struct out_stream *s = outbox_find(o, p.p);
+    size_t recipient = (size_t)be_get(p.p + 25, 2);
+    if (!s)
+        EHIS_TRY(add_stream(o, p.p, p.p[16], span_of(p.p + 27, recipient), span_of(p.p + 27 + recipient, p.len - 27 - recipient), 1, &s));
+    uint64_t next = be_get(p.p + 17, 8);
+    if (next == 0)
+        s->is_broken = true;
+    else if (next > s->next_number)
+        s->next_number = next;
+    return EHIS_OK;
+}
+
+static ehis_err replay_message(struct outbox *o, struct span p, const struct store_place *at)
+{
+    struct out_stream *s = p.len >= FIXED_BYTES ? outbox_find(o, p.p) : NULL;
+    if (!s)
+        return EHIS_E_STATE_CORRUPT;
+    uint64_t number = be_get(p.p + 16, 8);
+    struct out_message *m = outbox_by_digest(o, p.p + 40);
+    if (number >= s->next_number)
+        s->next_number = number + 1;
+    bool is_new = !m;
+    if (is_new)
+        EHIS_TRY(add_message(o, s, number, p.p + 24, p.p + 40, &m));
+    m->state = p.p[72];
+    m->place = (struct store_place){at->segment, at->offset + FIXED_BYTES, at->bytes - FIXED_BYTES}; /* a later copy replaces: held at the end */
+    if (is_new) {
+        m->is_held = p.len > FIXED_BYTES;
+        m->len = m->place.bytes;
+        o->bytes += m->is_held ? m->len : 0;
+        link_message(o, m);
+    }
+    return EHIS_OK;
+}
+
+ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const struct store_place *at)
+{
+    if (type == RECORD_STREAM)
+        return replay_stream(o, p);
+    if (type == RECORD_MESSAGE)
+        return replay_message(o, p, at);
+    if (type == RECORD_REMEMBERED) {
+        struct store_place none = {at->segment, at->offset, FIXED_BYTES};
+        return p.len == FIXED_BYTES && !outbox_by_digest(o, p.p + 40) ? replay_message(o, p, &none) : EHIS_OK;
+    }
+    struct out_message *m = p.len == 33 ? outbox_by_digest(o, p.p) : NULL;
+    if (!m)
+        return p.len == 33 ? EHIS_OK : EHIS_E_STATE_CORRUPT; /* of a message that has gone */
+    m->state = p.p[32];
+    if (m->state >= o->wait_state)
+        drop_bytes(o, m); /* the store is not set while it replays */
+    if (IS_FINAL(m->state) || (m->number == 0 && m->state))
+        unlink_message(o, m);
+    return EHIS_OK;
+}
+
+ehis_err outbox_snapshot(struct outbox *o)
+{
+    uint8_t fixed[FIXED_BYTES];
+    for (struct out_stream *s = o->streams; s; s = s->next)
+        EHIS_TRY(append_stream(o, s));
+    for (struct out_message *m = o->earliest; m && !o->is_memory; m = m->later) {
+        put_fixed(m, fixed);
+        struct span whole = span_of(fixed, sizeof fixed);
+        if (!m->is_held)
+            EHIS_TRY(store_append(o->store, RECORD_REMEMBERED, &whole, 1, NULL));
+    }
+    return EHIS_OK;
+}
+
+ehis_err outbox_carry(struct outbox *o, uint64_t segment)
+{
+    struct buf room;
+    struct span envelope;
+    ehis_err err = EHIS_OK;
+    buf_init(&room, STORE_RECORD_MAX_BYTES);
+    for (struct out_message *m = o->earliest; m && err == EHIS_OK; m = m->later) {
+        if (!m->is_held || m->place.bytes == 0 || m->place.segment != segment)
+            continue;
+        err = outbox_bytes(o, m, &room, &envelope);
+        if (err == EHIS_OK)
+            err = append_body(o, m, envelope);
+        /* Not readable before the next commit: kept in memory. */
+        if (err == EHIS_OK && !m->bytes) {
+            m->bytes = malloc(envelope.len);
+            if (!m->bytes)
+                err = EHIS_E_NO_MEMORY;
+            else {
+                memcpy(m->bytes, envelope.p, envelope.len);
+                o->cached_bytes += m->len;
+            }
+        }
+    }
+    buf_fini(&room);
+    return err;
+}
+
+static ehis_err append_state(struct outbox *o, const struct out_message *m)
+{
+    struct span parts[] = {span_of(m->by_digest.key, 32), span_of(&m->state, 1)};
+    return o->store && !o->is_memory ? store_append(o->store, RECORD_STATE, parts, 2, NULL) : EHIS_OK;
+}
+
+/* ---- the session ---- */
+
+static struct out_message *first_held(const struct out_stream *s, uint64_t from)
+{
+    struct out_message *m = s->first;
+    while (m && (!m->is_held || m->is_telling || (m->number != 0 && m->number < from)))
+        m = m->next;
+    return m;
+}
+
+void outbox_session_ended(struct outbox *o)
+{
+    for (struct out_message *m = o->earliest; m; m = m->later)
+        m->is_unanswered = false;
+    for (struct out_stream *s = o->streams; s; s = s->next) {
+        s->is_open = s->is_opening = s->is_short = false;
+        s->unanswered = s->keys_unanswered = 0;
+        s->rewind_to = s->settled = 0;
+        s->paused_until_ms = 0;
+        s->cursor = first_held(s, 0);
+    }
+}
+
+uint64_t outbox_lowest(const struct out_stream *s)
+{
+    const struct out_message *m = s->is_short ? first_held(s, 1) : s->first;
+    while (m && m->number == 0)
+        m = m->next;
+    return m ? m->number : s->next_number;
+}
+
+/* The gateway expects a number whose bytes were let go, since another gateway has taken it: the stream is opened again from what is held. */
+static bool is_short_of(const struct out_stream *s, uint64_t expected)
+{
+    const struct out_message *m = s->first;
+    while (m && (m->number == 0 || !m->is_held || m->is_telling))
+        m = m->next;
+    return expected < (m ? m->number : s->next_number);
+}
+
+ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected)
+{
+    s->is_opening = false;
+    s->is_open = !is_short_of(s, expected) || s->is_short;
+    if (expected <= s->next_number) {
+        s->is_short |= !s->is_open;
+        return EHIS_OK;
+    }
+    s->is_broken = true;
+    uint64_t next = s->next_number;
+    s->next_number = 0; /* marks it in the record */
+    ehis_err err = append_stream(o, s);
+    s->next_number = next;
+    return err == EHIS_OK ? EHIS_E_STATE_BEHIND : err;
+}
+
+static void rewind_due(struct out_stream *s)
+{
+    if (s->rewind_to == 0 || s->unanswered > 0)
+        return;
+    s->cursor = first_held(s, 0);
+    /* What is held below the number that the gateway expects has been taken by it: its bytes come again as duplicates, in order. */
+    s->rewind_to = 0;
+}
+
+struct out_message *outbox_next(struct out_stream *s, int64_t now_ms)
+{
+    rewind_due(s);
+    if (!s->is_open || s->is_broken || s->rewind_to != 0 || now_ms < s->paused_until_ms)
+        return NULL;
+    while (s->cursor && (!s->cursor->is_held || s->cursor->is_telling || s->cursor->is_unanswered))
+        s->cursor = s->cursor->next;
+    return s->cursor && (s->cursor->number == 0 || s->keys_unanswered == 0) ? s->cursor : NULL;
+}
+
+void outbox_submitted(struct out_message *m)
+{
+    m->is_unanswered = true;
+    m->stream->unanswered++;
+    m->stream->keys_unanswered += m->number == 0;
+    m->stream->cursor = m->next;
+}
+
+ehis_err outbox_bytes(struct outbox *o, const struct out_message *m, struct buf *room, struct span *out)
+{
+    struct out_message *w = OWNER_OF(&m->by_digest, struct out_message, by_digest);
+    if (!m->bytes) {
+        buf_clear(room);
+        EHIS_TRY(store_read(o->store, &m->place, room));
+        *out = buf_span(room);
+        return EHIS_OK;
+    }
+    *out = span_of(m->bytes, m->len);
+    if (m->place.bytes && o->cached_bytes > CACHE_MAX_BYTES && !store_is_dirty(o->store)) {
+        buf_clear(room);
+        EHIS_TRY(buf_put_span(room, *out));
+        *out = buf_span(room);
+        free(w->bytes);
+        w->bytes = NULL;
+        o->cached_bytes -= m->len;
+    }
+    return EHIS_OK;
+}
+
+static void answered(struct out_message *m)
+{
+    if (!m->is_unanswered)
+        return;
+    m->is_unanswered = false;
+    m->stream->unanswered--;
+    m->stream->keys_unanswered -= m->number == 0 && m->stream->keys_unanswered > 0;
+}
+
+void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, int64_t until_ms)
+{
+    struct out_stream *s = m->stream;
+    (void)o;
+    answered(m);
+    s->rewind_to = 1;
+    if (until_ms > s->paused_until_ms)
+        s->paused_until_ms = until_ms;
+    if (expected && is_short_of(s, expected)) {
+        s->is_open = false;
+        s->is_short = true;
+        if (s->paused_until_ms < until_ms + REOPEN_MS)
+            s->paused_until_ms = until_ms + REOPEN_MS;
+    }
+}
+
+bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, ehis_err *err)
+{
+    bool is_key = m->number == 0;
+    *err = EHIS_OK;
+    answered(m);
+    if (state <= m->state || IS_FINAL(m->state))
+        return false;
+    m->state = state;
+    if (is_key) {
+        *err = append_state(o, m);
+        unlink_message(o, m);
+        return false;
+    }
+    /* A final state is recorded when the application has been told (outbox_finish). */
+    if (state >= o->wait_state && m->is_held) {
+        if (!IS_FINAL(state))
+            *err = append_state(o, m);
+        if (!IS_FINAL(state))
+            drop_bytes(o, m);
+    }
+    if (IS_FINAL(state))
+        m->is_telling = true;
+    return true;
+}
+
+ehis_err outbox_finish(struct outbox *o, struct out_message *m)
+{
+    ehis_err err = append_state(o, m);
+    unlink_message(o, m);
+    return err;
+}
+
+uint64_t outbox_ticket(const struct outbox *o) { return o->ticket; }
+
+uint64_t outbox_lowest_ticket(const struct outbox *o, bool is_final)
+{
+    const struct out_message *m = o->earliest;
+    while (m && !is_final && (!m->is_held || m->is_telling))
+        m = m->later;
+    return m ? m->ticket : UINT64_MAX;
+}
+
+void outbox_count(const struct outbox *o, uint64_t *messages, uint64_t *bytes)
+{
+    *messages = o->message_count;
+    *bytes = o->bytes;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What this system sends in streams (SPEC 5): kept, with the same bytes, until the state that is waited for has come, and remembered
+ * until its final receipt. Decides what to submit next; sends nothing itself. One thread. */
+#pragma once
+#include "adapters/sdk/store.h"
+#include "adapters/sdk/table.h"
+#include "base/clock.h"
+
+struct outbox;
+enum out_class { OUT_REQUESTS = 1, OUT_RESPONSES = 2, OUT_EVENTS = 3 };
+
+struct out_message {
+    struct entry by_digest;
+    struct out_message *next, *prev;             /* of its stream by number; a key stands before the events that need it */
+    struct out_message *later, *earlier;         /* of all, in the order of sending */
+    struct out_stream *stream;
+    uint64_t number;                             /* 0: a KEY envelope */
+    uint64_t ticket;                             /* rising over all */
+    uint8_t exchange_id[16];
+    struct store_place place;                    /* bytes 0: not on the disk */
+    uint8_t *bytes;                              /* NULL: on the disk alone */
+    uint32_t len;
+    uint8_t state;                               /* of the newest receipt; 0: none */
+    bool is_held;                                /* its bytes are kept */
+    bool is_unanswered;                          /* submitted on this session, no receipt or flow yet */
+    bool is_telling;                             /* its final receipt is with the application */
+};
+struct out_stream {
+    struct out_stream *next;
+    uint8_t id[16];
+    enum out_class class_;
+    char *recipient, *event; /* event: "" unless OUT_EVENTS */
+    uint64_t next_number;
+    struct out_message *first, *last, *cursor; /* cursor: the next to submit */
+    uint32_t unanswered, keys_unanswered;
+    uint64_t rewind_to;      /* 0: none; waits until everything submitted has its answer */
+    uint64_t settled;        /* that the gateway has been told on this session */
+    int64_t paused_until_ms;
+    bool is_opening, is_open, is_short /* opened from what is held */, is_broken;
+};
+
+/* is_memory: nothing goes to the store, nothing survives a restart. wait_state: when bytes are let go (accepted or replicated). */
+ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, struct outbox **out) EHIS_MUST_USE;
+void outbox_free(struct outbox *o);
+void outbox_set_store(struct outbox *o, struct store *s); /* after the replay, before anything else */
+
+/* For store_events. */
+bool outbox_owns_record(uint8_t type);
+ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span payload, const struct store_place *at) EHIS_MUST_USE;
+ehis_err outbox_snapshot(struct outbox *o) EHIS_MUST_USE;
+ehis_err outbox_carry(struct outbox *o, uint64_t segment) EHIS_MUST_USE;
+
+/* The stream to this recipient, made where there is none. SDK_BUSY: over 256. */
+ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient, struct span event, const struct random *r, struct out_stream **out) EHIS_MUST_USE;
+struct out_stream *outbox_find(const struct outbox *o, const uint8_t id[16]);
+struct out_stream *outbox_streams(const struct outbox *o); /* the first */
+/* Room for one more of this size? SDK_BUSY. */
+ehis_err outbox_check_room(const struct outbox *o, size_t bytes) EHIS_MUST_USE;
+/* Takes an envelope that was made with this number (next_number - 1 or, of a key, 0). Durable at the store's commit. */
+ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], struct span envelope,
+                    struct out_message **out) EHIS_MUST_USE;
+struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t digest[32]);
+
+/* The session. */
+void outbox_session_ended(struct outbox *o);
+uint64_t outbox_lowest(const struct out_stream *s); /* for STREAM_OPEN; all below have final receipts that are kept (STREAM_SETTLED) */
+/* The gateway expects this number. STATE_BEHIND: it knows numbers that we do not; the stream is given up. */
+ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected) EHIS_MUST_USE;
+/* What to submit next; NULL: nothing now. Then outbox_submitted. */
+struct out_message *outbox_next(struct out_stream *s, int64_t now_ms);
+void outbox_submitted(struct out_message *m);
+ehis_err outbox_bytes(struct outbox *o, const struct out_message *m, struct buf *room, struct span *out) EHIS_MUST_USE;
+/* Not taken: repeat from `expected` (0: from m itself) when all that is under way is answered and the time has come. */
+void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, int64_t until_ms);
+/* A receipt. False: nothing new. A final one: the caller tells the application, then outbox_finish. Keys end by themselves: m may be gone. */
+bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, ehis_err *err);
+ehis_err outbox_finish(struct outbox *o, struct out_message *m) EHIS_MUST_USE; /* m is gone */
+
+/* Tickets: of the newest message, and the lowest of those that are held, or not final; UINT64_MAX: none. */
+uint64_t outbox_ticket(const struct outbox *o);
+uint64_t outbox_lowest_ticket(const struct outbox *o, bool is_final);
+void outbox_count(const struct outbox *o, uint64_t *messages, uint64_t *bytes);
