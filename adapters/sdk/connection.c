@@ -169,6 +169,8 @@ static void dial(struct ehis *e)
         dial_later(e, 1000);
 }
 
+static void on_dial_again(void *arg) { dial(arg); }
+
 static void on_dial_timer(void *arg)
 {
     struct ehis *e = arg;
@@ -483,9 +485,9 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
     if (end == LINK_END_HANDSHAKE && pki_handshake_error(link_ssl(l), &why) != EHIS_OK)
         err = pki_handshake_error(link_ssl(l), &why);
     if (err != EHIS_OK && end != LINK_END_PROTOCOL && end != LINK_END_PEER_REFUSED) {
-        char text[EHIS_WHY_BYTES];
-        snprintf(text, sizeof text, "%s: %s %s", e->gateways[e->gateway_at], link_end_name(end), why.text[0] ? why.text : detail);
-        connection_note(e, err, text);
+        struct ehis_why text;
+        ehis_fail(&text, err, "%s: %s %s", e->gateways[e->gateway_at], link_end_name(end), why.text[0] ? why.text : detail);
+        connection_note(e, err, text.text);
     }
     log_line(LOG_INFO, "sdk.session.end", F_STR("gateway", e->gateways[e->gateway_at]), F_STR("end", link_end_name(end)), F_ERR(err));
     connection_ended(e);
@@ -501,12 +503,12 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         e->gateway_at = (e->gateway_at + 1) % (uint32_t)e->gateway_count;
         dial_later(e, e->gateway_count > 1 ? 0 : e->retry_ms);
     } else if (e->addresses.at < e->addresses.count && end == LINK_END_CONNECT) {
-        loop_later(e->loop, (void (*)(void *))dial, e);
+        loop_later(e->loop, on_dial_again, e);
     } else {
         e->addresses.at = e->addresses.count;
         if (e->addresses.count == 0)
             e->addresses.count = e->addresses.at = 1;
-        loop_later(e->loop, (void (*)(void *))dial, e);
+        loop_later(e->loop, on_dial_again, e);
     }
 }
 

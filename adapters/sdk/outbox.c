@@ -454,9 +454,8 @@ void outbox_submitted(struct out_message *m)
     m->stream->cursor = m->next;
 }
 
-ehis_err outbox_bytes(struct outbox *o, const struct out_message *m, struct buf *room, struct span *out)
+ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room, struct span *out)
 {
-    struct out_message *w = OWNER_OF(&m->by_digest, struct out_message, by_digest);
     if (!m->bytes) {
         buf_clear(room);
         EHIS_TRY(store_read(o->store, &m->place, room));
@@ -468,8 +467,8 @@ ehis_err outbox_bytes(struct outbox *o, const struct out_message *m, struct buf 
         buf_clear(room);
         EHIS_TRY(buf_put_span(room, *out));
         *out = buf_span(room);
-        free(w->bytes);
-        w->bytes = NULL;
+        free(m->bytes);
+        m->bytes = NULL;
         o->cached_bytes -= m->len;
     }
     return EHIS_OK;

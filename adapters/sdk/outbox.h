@@ -70,7 +70,7 @@ ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected
 /* What to submit next; NULL: nothing now. Then outbox_submitted. */
 struct out_message *outbox_next(struct out_stream *s, int64_t now_ms);
 void outbox_submitted(struct out_message *m);
-ehis_err outbox_bytes(struct outbox *o, const struct out_message *m, struct buf *room, struct span *out) EHIS_MUST_USE;
+ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room, struct span *out) EHIS_MUST_USE;
 /* Not taken: repeat from `expected` (0: from m itself) when all that is under way is answered and the time has come. */
 void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, int64_t until_ms);
 /* A receipt. False: nothing new. A final one: the caller tells the application, then outbox_finish. Keys end by themselves: m may be gone. */
