@@ -133,10 +133,12 @@ static bool has_room(struct exchange *x, const struct submission *u)
         return true;
     if (from->stored_messages >= b->stored_messages_max || from->stored_bytes + sealed > b->stored_bytes_max)
         return false;
-    if (!h->stream.len && from->known_calls >= b->known_calls_max)
+    uint32_t largest = exchange_largest_response(x, h, &needs_reply);
+    bool is_known_long = !h->stream.len || (h->kind == KIND_REQUEST && needs_reply);
+    if (is_known_long && from->known_calls >= b->known_calls_max)
         return false;
     if (is_waiting) {
-        needed += exchange_largest_response(x, h, &needs_reply) + ENVELOPE_HEADER_MAX_BYTES;
+        needed += largest + ENVELOPE_HEADER_MAX_BYTES;
         if (from->calls_open >= b->calls_max || (to && to->calls_waiting >= CALLERS_PER_PROVIDER * b->calls_max))
             return false;
     } else if (to && (to->waiting >= b->stored_messages_max || to->waiting_bytes + sealed > b->stored_bytes_max))
@@ -172,9 +174,8 @@ void exchange_admitted(struct exchange *x, struct message *m, struct message *re
     if (request)
         exchange_message_answer(x, request, m);
     if (m->kind == KIND_EVENT) {
-        exchange_fan_out(x, m, group);
-        if (!m->deliveries)
-            exchange_message_close(x, m);
+        if (!x->is_replaying) /* its record names who gets it */
+            exchange_fan_out(x, m, group);
     } else if (m->kind != KIND_KEY && !is_answer) {
         l = message_is_numbered(m) ? exchange_lane(x, m->stream, m->to) : NULL;
         struct delivery *d = message_is_numbered(m) && !l ? NULL : exchange_delivery_new(x, m, m->to, l);
@@ -208,7 +209,9 @@ static ehis_err accept(struct exchange *x, struct submission *u)
     if (!m)
         return EHIS_E_NO_MEMORY;
     exchange_submission_record(x, u, &r);
-    ehis_err err = exchange_append(x, &r, &u->envelope.sealed, 1, false, &pos);
+    ehis_err err = m->kind == KIND_EVENT ? exchange_subscribers(x, m->topic, &r.pending) : EHIS_OK;
+    if (err == EHIS_OK)
+        err = exchange_append(x, &r, &u->envelope.sealed, 1, false, &pos);
     if (err != EHIS_OK) {
         struct stream *st = u->stream;
         exchange_message_drop(x, m);
@@ -217,8 +220,6 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS) : err;
     }
     exchange_message_stand(x, m, &pos);
-    if (u->stream)
-        exchange_stream_stand(x, u->stream, pos.segment);
     exchange_pend(x, m, STATE_ACCEPTED);
     exchange_admitted(x, m, u->request, x->ports.open_group(x->ports.ctx));
     x->status.accepted++;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define KEYS_A_FRAME 64
+#define SUBSCRIBERS_MAX 4096 /* of one event: what a record can name */
 
 struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made)
 {
@@ -41,6 +42,14 @@ struct subscriber *exchange_subscriber(const struct topic *t, const struct syste
     return NULL;
 }
 
+static size_t subscriber_count(const struct topic *t)
+{
+    size_t count = 0;
+    for (const struct node *n = t->subscriptions.next; n != &t->subscriptions; n = n->next)
+        count++;
+    return count;
+}
+
 struct delivery *exchange_delivery_of(const struct message *m, const struct system *to)
 {
     for (struct delivery *d = m->deliveries; d; d = d->next)
@@ -49,22 +58,36 @@ struct delivery *exchange_delivery_of(const struct message *m, const struct syst
     return NULL;
 }
 
-/* Who is subscribed in the journal's order gets it; rights are asked at delivery. */
+/* Encoded for the record of an event: so a replay does not depend on where the subscriptions stand. */
+ehis_err exchange_subscribers(struct exchange *x, const struct topic *t, struct span *out)
+{
+    buf_clear(&x->text_buf);
+    for (struct node *n = t->subscriptions.next; n != &t->subscriptions; n = n->next)
+        EHIS_TRY(record_pending_put(name_span(container_of(n, struct subscriber, in_topic)->system->name), &x->text_buf));
+    *out = buf_span(&x->text_buf);
+    return EHIS_OK;
+}
+
+/* Who is subscribed when it is accepted gets it; rights are asked at delivery. */
 void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group)
 {
     for (struct node *n = m->topic->subscriptions.next; n != &m->topic->subscriptions; n = n->next) {
         struct system *to = container_of(n, struct subscriber, in_topic)->system;
-        bool is_full = to->waiting >= x->bounds.stored_messages_max / 2 || to->waiting_bytes + m->sealed_bytes > x->bounds.stored_bytes_max / 2;
         struct lane *l = exchange_lane(x, m->stream, to);
         struct delivery *d = l ? exchange_delivery_new(x, m, to, l) : NULL;
-        if (!d)
-            continue; /* no memory: this subscriber finds a gap */
-        d->group = group;
-        ehis_err err = EHIS_OK;
-        if (is_full && !x->is_replaying)
-            err = exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_INBOX_FULL, span_of(NULL, 0), NULL);
-        (void)err; /* kept then, over the bound by the group that the journal still takes */
+        if (d) /* without memory this subscriber finds a gap */
+            d->group = group;
     }
+    for (struct delivery *d = m->deliveries, *next; d; d = next) {
+        bool is_crowded = d->to->waiting > x->bounds.stored_messages_max / 2 || d->to->waiting_bytes > x->bounds.stored_bytes_max / 2;
+        next = d->next;
+        ehis_err err = EHIS_OK;
+        if (is_crowded)
+            err = exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_INBOX_FULL, span_of(NULL, 0), NULL);
+        (void)err; /* kept then, over the bound by what the journal still takes */
+    }
+    if (!m->deliveries)
+        exchange_message_close(x, m);
 }
 
 /* ---- subscriptions ---- */
@@ -169,7 +192,7 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     }
     if (!t)
         return EHIS_E_NO_MEMORY;
-    if (!q.is_end && s->system->subscription_count >= x->bounds.subscriptions_max)
+    if (!q.is_end && (s->system->subscription_count >= x->bounds.subscriptions_max || subscriber_count(t) >= SUBSCRIBERS_MAX))
         return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
     r.kind = q.is_end ? RECORD_UNSUBSCRIBED : RECORD_SUBSCRIBED;
     if (!q.is_end)

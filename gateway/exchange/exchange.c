@@ -162,6 +162,7 @@ ehis_err exchange_append(struct exchange *x, struct record *r, const struct span
     r->time_ms = (uint64_t)x->now_ms;
     EHIS_TRY(x->ports.append(x->ports.ctx, r, attachment, parts, is_lazy, pos ? pos : &unused));
     x->next_sequence++;
+    x->append_group = x->ports.open_group(x->ports.ctx);
     return EHIS_OK;
 }
 

@@ -29,7 +29,7 @@
 #define REFUSALS_A_SECOND 20                    /* of one peer and code with a record each; then one aggregate a second */
 #define REFUSED_NUMBERS_A_SECOND 200            /* these cannot be aggregated: beyond, BUSY */
 #define REFUSALS_HELD_MAX 4096                  /* receipts waiting for their aggregate, of all peers */
-#define REFUSAL_SLOTS 4
+#define REFUSAL_SLOTS 16                         /* codes of one peer in one second; one more is BUSY */
 #define FRAMES_HELD_MAX_BYTES (1024 * 1024)     /* small frames kept for a session whose output is full */
 #define FINAL_BYTES 1536                        /* in the journal for the end of a message: a record with an acknowledgement */
 #define KEYS_FRAME_BYTES (256 * 1024)
@@ -53,7 +53,7 @@ struct system {
     struct session *stream_session;
     struct refusals refusals[REFUSAL_SLOTS];
     uint32_t stream_count, subscription_count;
-    uint32_t stored_messages, known_calls, calls_open; /* as sender: in memory; without a stream; waiting and unfinished */
+    uint32_t stored_messages, known_calls, calls_open; /* as sender: in memory; of these only to be known again; waiting and unfinished */
     uint64_t stored_bytes;                             /* as sender: of unfinished messages */
     uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
     uint64_t waiting, waiting_bytes, in_flight;        /* as recipient: deliveries unfinished, those in flight included */
@@ -77,7 +77,8 @@ struct session {
 enum { IS_WAITING = 1, /* a call, or its response */
        IS_ARRIVED = 2, IS_REPLIED = 4, NEEDS_REPLY = 8, IS_FORGOTTEN = 16, IS_TRANSIENT = 32, /* a refusal that is not remembered */
        HAS_ACK = 64, IS_OVER = 128, /* an event that expired */
-       IS_OPEN = 256 /* accepted, its body still needed: counted against the bounds */ };
+       IS_OPEN = 256, /* accepted, its body still needed: counted against the bounds */
+       IS_PARKED = 512 /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */ };
 
 struct message {
     struct table_node by_digest, by_key;
@@ -123,7 +124,7 @@ struct delivery {
 
 struct stream {
     struct table_node by_id;
-    struct node in_system, in_segment, messages, lanes;
+    struct node in_system, in_segment /* of its newest STREAM record: what was accepted later stands in later ones */, messages, lanes;
     struct message *hint;
     struct system *sender, *to; /* both NULL until the registry knows the recipient: what a peer names costs no memory elsewhere */
     struct topic *topic;
@@ -180,7 +181,7 @@ struct exchange {
     struct registry *registry;
     struct root_cache *roots;
     struct exchange_status status;
-    uint64_t next_sequence, durable_group, carry_group, reserved_bytes;
+    uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes;
     int64_t now_ms; /* of the verb that runs */
     bool is_draining, is_replaying, has_replayed;
     uint32_t refusals_held;
@@ -271,6 +272,7 @@ void exchange_call_again(struct exchange *x, struct message *request);
 
 /* events.c */
 struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made);
+ehis_err exchange_subscribers(struct exchange *x, const struct topic *t, struct span *out) EHIS_MUST_USE; /* into text_buf */
 void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group);
 struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s);
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;

@@ -88,11 +88,10 @@ void exchange_delivery_queue(struct exchange *x, struct delivery *d)
     exchange_pump_later(x, d->to);
 }
 
-/* Skips are owed to who has had something of the stream, or will; a subscriber with a long queue finds the gap itself. */
+/* Skips are owed to who has had something of the stream, or will. */
 void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t state, uint64_t group)
 {
-    bool is_kept = d->lane && (!d->lane->stream->topic || d->to->waiting < x->bounds.stored_messages_max / 2);
-    if (!is_kept) {
+    if (!d->lane) {
         exchange_delivery_drop(x, d);
         return;
     }

@@ -69,6 +69,16 @@ static bool name_ends(struct exchange *x, struct message *m, const struct envelo
     return m->sender && m->recipient && (m->to || m->topic);
 }
 
+/* A response to a waiting caller counts against nobody: its request does, at the caller. */
+static void count(struct message *m, int by)
+{
+    bool is_answer = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
+    if (!is_answer && !message_is(m, IS_PARKED))
+        m->sender->stored_messages += (uint32_t)by;
+    if (!is_answer && (message_is(m, IS_PARKED) || !message_is_numbered(m)))
+        m->sender->known_calls += (uint32_t)by;
+}
+
 struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused)
 {
     struct message *m = pool_take(&x->messages);
@@ -104,9 +114,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     }
     if (message_is_numbered(m))
         exchange_stream_add(m->stream, m);
-    else
-        m->sender->known_calls++;
-    m->sender->stored_messages++;
+    count(m, 1);
     return m;
 out:
     pool_give(&x->messages, m);
@@ -131,10 +139,8 @@ void exchange_message_drop(struct exchange *x, struct message *m)
     table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (message_is_numbered(m) && m->stream->hint == m)
         m->stream->hint = NULL;
-    if (!message_is_numbered(m))
-        m->sender->known_calls--;
     node_remove(&m->in_stream);
-    m->sender->stored_messages--;
+    count(m, -1);
     if ((m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE) && m->peer)
         m->peer->peer = NULL;
     pool_give(&x->messages, m);
@@ -155,8 +161,12 @@ void exchange_message_settle(struct exchange *x, struct message *m)
     if (!message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
         if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(m))
             return;
-        if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED) && m->state == STATE_DELIVERED)
-            return; /* its answer must find it */
+        if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED) && m->state == STATE_DELIVERED) {
+            count(m, -1); /* its answer must find it */
+            m->flags |= IS_PARKED;
+            count(m, 1);
+            return;
+        }
     }
     exchange_message_drop(x, m);
 }
@@ -205,7 +215,11 @@ void exchange_message_answer(struct exchange *x, struct message *request, struct
     request->flags |= IS_REPLIED;
     request->peer = response;
     response->peer = request;
-    if (!message_is(request, IS_WAITING) || request->state != STATE_ACCEPTED)
+    if (!message_is(request, IS_WAITING)) {
+        exchange_message_settle(x, request); /* it may have waited for this alone */
+        return;
+    }
+    if (request->state != STATE_ACCEPTED)
         return;
     while (request->deliveries)
         exchange_delivery_drop(x, request->deliveries);

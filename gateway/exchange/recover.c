@@ -30,8 +30,8 @@ static void link_answer(struct exchange *x, struct message *m, const struct enve
         memcpy(asked.b, h->in_reply_to.p, HASH_BYTES);
         struct message *q = exchange_message_by_digest(x, &asked);
         if (q && q->kind == KIND_REQUEST && !q->peer) {
-            exchange_message_answer(x, q, m);
-            q->durable = q->state;
+            q->durable = message_is(q, IS_WAITING) && q->state == STATE_ACCEPTED ? STATE_DELIVERED : q->durable;
+            exchange_message_answer(x, q, m); /* may drop it */
         }
     }
 }
@@ -54,21 +54,9 @@ static struct message *remember(struct exchange *x, const struct journal_entry *
         m->largest_bytes = exchange_largest_response(x, h, &needs_reply);
         m->flags |= needs_reply && !message_is(m, IS_WAITING) ? NEEDS_REPLY : 0;
     }
-    if (message_is_numbered(m))
+    if (message_is_numbered(m) && !node_is_linked(&m->stream->in_segment))
         exchange_stream_stand(x, m->stream, e->pos.segment);
     return m;
-}
-
-static ehis_err replay_accepted(struct exchange *x, const struct journal_entry *e, const struct record *r, struct ehis_why *why)
-{
-    struct envelope_header h;
-    EHIS_TRY(envelope_header_read(r->header, &h, why));
-    struct message *m = remember(x, e, r, &h, false);
-    if (!m)
-        return EHIS_E_NO_MEMORY;
-    exchange_admitted(x, m, NULL, 0);
-    link_answer(x, m, &h);
-    return EHIS_OK;
 }
 
 static ehis_err replay_refused(struct exchange *x, const struct journal_entry *e, const struct record *r, struct ehis_why *why)
@@ -103,6 +91,23 @@ static ehis_err replay_pending(struct exchange *x, struct message *m, const stru
     return EHIS_OK;
 }
 
+static ehis_err replay_accepted(struct exchange *x, const struct journal_entry *e, const struct record *r, struct ehis_why *why)
+{
+    struct envelope_header h;
+    EHIS_TRY(envelope_header_read(r->header, &h, why));
+    struct message *m = remember(x, e, r, &h, false);
+    if (!m)
+        return EHIS_E_NO_MEMORY;
+    exchange_admitted(x, m, NULL, 0);
+    link_answer(x, m, &h);
+    if (m->kind != KIND_EVENT)
+        return EHIS_OK;
+    EHIS_TRY(replay_pending(x, m, r));
+    if (!m->deliveries)
+        exchange_message_close(x, m);
+    return EHIS_OK;
+}
+
 static ehis_err replay_carried(struct exchange *x, const struct journal_entry *e, const struct record *r, struct ehis_why *why)
 {
     struct envelope_header h;
@@ -132,6 +137,7 @@ static ehis_err replay_carried(struct exchange *x, const struct journal_entry *e
     EHIS_TRY(replay_pending(x, m, r));
     link_answer(x, m, &h);
     exchange_message_schedule(x, m);
+    exchange_message_settle(x, m);
     return EHIS_OK;
 }
 
@@ -321,7 +327,6 @@ static ehis_err carry_subscriber(struct exchange *x, struct subscriber *sub)
 
 static ehis_err carry_next(struct exchange *x, struct segment *s)
 {
-    x->carry_group = x->ports.open_group(x->ports.ctx);
     if (!list_is_empty(&s->subscriptions))
         return carry_subscriber(x, container_of(s->subscriptions.next, struct subscriber, in_segment));
     if (!list_is_empty(&s->streams))
@@ -337,11 +342,10 @@ bool exchange_carry(struct exchange *x, uint64_t segment, size_t budget, int64_t
         at++;
     if (at < x->segment_count) {
         struct segment *s = x->segments[at];
-        while (!list_is_empty(&s->subscriptions) || !list_is_empty(&s->streams) || !list_is_empty(&s->messages)) {
+        while (!list_is_empty(&s->subscriptions) || !list_is_empty(&s->streams) || !list_is_empty(&s->messages))
             if (budget-- == 0 || carry_next(x, s) != EHIS_OK)
                 return false;
-            x->carry_group = x->ports.open_group(x->ports.ctx);
-        }
+        x->carry_group = x->append_group; /* what moved, and what let go of the rest */
         free(s);
         memmove(x->segments + at, x->segments + at + 1, (x->segment_count - at - 1) * sizeof *x->segments);
         x->segment_count--;

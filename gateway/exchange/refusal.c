@@ -102,7 +102,8 @@ static void skip_refused(struct exchange *x, struct message *m, uint64_t group)
     for (struct node *n = st->lanes.next, *next; n != &st->lanes; n = next) {
         struct lane *l = container_of(n, struct lane, in_stream);
         next = n->next;
-        struct delivery *d = l->has_relation ? exchange_delivery_new(x, m, l->to, l) : NULL;
+        bool is_crowded = l->to->waiting > x->bounds.stored_messages_max / 2; /* it finds a gap */
+        struct delivery *d = l->has_relation && !is_crowded ? exchange_delivery_new(x, m, l->to, l) : NULL;
         if (d)
             exchange_delivery_skip(x, d, STATE_REFUSED, group);
     }
@@ -154,8 +155,6 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
         exchange_refused(x, m, code, x->now_ms, x->ports.open_group(x->ports.ctx));
     }
     m->home = exchange_place(&pos);
-    if (u->stream)
-        exchange_stream_stand(x, u->stream, pos.segment);
     exchange_pend(x, m, STATE_REFUSED);
     x->status.refused++;
     x->status.conflicts += code == EHIS_E_EXCHANGE_CONFLICT;

@@ -332,8 +332,10 @@ static void draft_service(struct registry_draft *d, const struct one_service *s)
     struct registry_service service = {
         .id = span_str(s->id), .operations = operations, .operation_count = split(s->operations, names, LIST_MAX)};
     for (size_t i = 0; i < service.operation_count; i++) {
-        bool is_event = names[i].p[0] == '!';
-        operations[i] = (struct registry_operation){.name = {names[i].p + is_event, names[i].len - is_event}, .is_event = is_event};
+        bool is_event = names[i].p[0] == '!', is_answered = names[i].p[0] == '?', is_marked = is_event || is_answered;
+        operations[i] = (struct registry_operation){.name = {names[i].p + is_marked, names[i].len - is_marked}, .is_event = is_event};
+        if (is_answered)
+            operations[i].response_schema = span_str("test.Answer");
     }
     MUST(registry_draft_service(d, &service));
     size_t count = 0;

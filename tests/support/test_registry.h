@@ -28,7 +28,7 @@ void test_registry_free(struct test_registry *t);
 const struct test_owner *test_registry_system(struct test_registry *t, const char *id, struct span tls_spki);
 const struct test_owner *test_registry_gateway(struct test_registry *t, const char *id, struct span tls_spki);
 const struct test_owner *test_registry_owner(struct test_registry *t, const char *id); /* aborts where unknown */
-/* Operations joined by '|'; events begin with '!': "GetPerson|FindPersons|!PersonChanged". */
+/* Operations joined by '|'; events begin with '!', requests that have a response schema with '?': "GetPerson|?FindPersons|!PersonChanged". */
 void test_registry_service(struct test_registry *t, const char *id, const char *operations);
 /* Adds a rule; its purposes and legal bases become terms. */
 void test_registry_rule(struct test_registry *t, const char *service, const struct test_rule *rule);

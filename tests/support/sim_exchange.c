@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "tests/support/sim_exchange.h"
+
+#include <stdlib.h>
+
+#define MUST(expr) EHIS_ASSERT((expr) == EHIS_OK)
+
+/* ---- the journal ---- */
+
+static ehis_err on_append(void *ctx, const struct record *r, const struct span *attachment, size_t parts, bool is_lazy, struct journal_pos *pos)
+{
+    struct sim_house *h = ctx;
+    if (h->is_journal_full)
+        return EHIS_E_JOURNAL_FULL;
+    if (h->count == h->cap) {
+        h->cap = h->cap ? 2 * h->cap : 1024;
+        h->entries = realloc(h->entries, h->cap * sizeof *h->entries);
+        EHIS_ASSERT(h->entries);
+    }
+    if (++h->in_segment > h->segment_entries) {
+        h->in_segment = 1;
+        h->segment++;
+    }
+    struct sim_entry *e = &h->entries[h->count];
+    *e = (struct sim_entry){.group = h->open_group, .segment = h->segment, .is_lazy = is_lazy};
+    buf_init(&e->record, 1 << 20);
+    buf_init(&e->attachment, 17 << 20);
+    MUST(record_write(r, &e->record));
+    for (size_t i = 0; i < parts; i++)
+        MUST(buf_put_span(&e->attachment, attachment[i]));
+    *pos = (struct journal_pos){h->segment, (uint32_t)h->count, (uint32_t)e->record.len, (uint32_t)e->attachment.len};
+    h->count++;
+    return EHIS_OK;
+}
+
+static uint64_t on_open_group(void *ctx) { return ((struct sim_house *)ctx)->open_group; }
+static uint64_t on_room(void *ctx) { return ((struct sim_house *)ctx)->room_bytes; }
+
+static ehis_err on_read(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
+{
+    struct sim_house *h = ctx;
+    if (pos->offset < h->first || pos->offset >= h->count || h->entries[pos->offset].segment != pos->segment)
+        return EHIS_E_JOURNAL_CORRUPT; /* a place that was freed */
+    const struct sim_entry *e = &h->entries[pos->offset];
+    buf_clear(into);
+    EHIS_TRY(buf_put_span(into, buf_span(&e->record)));
+    EHIS_TRY(buf_put_span(into, buf_span(&e->attachment)));
+    struct span all = buf_span(into);
+    *out = (struct journal_entry){*pos, span_of(all.p, e->record.len), span_of(all.p + e->record.len, e->attachment.len)};
+    return EHIS_OK;
+}
+
+/* ---- outputs ---- */
+
+static ehis_err new_out(struct sim_house *h, enum sim_what what, session_id s, struct sim_out **out)
+{
+    if (h->is_full && h->is_full(h->is_full_ctx, s))
+        return EHIS_E_LINK_FULL;
+    struct sim_out *o = calloc(1, sizeof *o);
+    EHIS_ASSERT(o);
+    o->what = what;
+    o->session = s;
+    buf_init(&o->bytes, 17 << 20);
+    if (h->last)
+        h->last->next = o;
+    else
+        h->outs = o;
+    h->last = o;
+    *out = o;
+    return EHIS_OK;
+}
+
+static void name_to(char out[201], struct span s)
+{
+    EHIS_ASSERT(s.len <= 200);
+    if (s.len)
+        memcpy(out, s.p, s.len);
+    out[s.len] = 0;
+}
+
+static ehis_err on_receipt(void *ctx, session_id s, const struct exchange_receipt *r)
+{
+    struct sim_house *h = ctx;
+    struct sim_out *o;
+    h->receipts++;
+    if (h->is_quiet)
+        return EHIS_OK;
+    EHIS_TRY(new_out(h, SIM_RECEIPT, s, &o));
+    o->digest = r->digest;
+    name_to(o->recipient, r->recipient);
+    o->state = r->state;
+    o->code = r->code;
+    o->time_ms = r->time_ms;
+    MUST(buf_put_span(&o->bytes, r->ack));
+    return EHIS_OK;
+}
+
+static ehis_err on_flow(void *ctx, session_id s, const struct exchange_flow *f)
+{
+    struct sim_out *o;
+    EHIS_TRY(new_out(ctx, SIM_FLOW, s, &o));
+    o->digest = f->digest;
+    o->code = (uint32_t)f->code;
+    o->retry_ms = f->retry_ms;
+    o->expected = f->expected;
+    if (f->stream)
+        memcpy(o->stream, f->stream, 16);
+    return EHIS_OK;
+}
+
+static ehis_err on_delivery(void *ctx, session_id s, const struct exchange_delivery *d)
+{
+    struct sim_house *h = ctx;
+    struct sim_out *o;
+    h->deliveries++;
+    h->last_delivery = d->delivery;
+    if (h->is_quiet)
+        return EHIS_OK;
+    EHIS_TRY(new_out(ctx, SIM_DELIVERY, s, &o));
+    o->delivery = d->delivery;
+    o->attempt = d->attempt;
+    o->time_ms = d->accepted_ms;
+    for (size_t i = 0; i < d->part_count; i++)
+        MUST(buf_put_span(&o->bytes, d->envelope_parts[i]));
+    struct envelope e;
+    struct envelope_header header;
+    struct hash sealed;
+    MUST(envelope_read(buf_span(&o->bytes), &e, NULL));
+    MUST(envelope_header_read(e.header, &header, NULL));
+    hash_span(e.sealed, &sealed);
+    hash_envelope(e.header, e.sealed.len, &sealed, &o->digest);
+    name_to(o->sender, header.sender);
+    name_to(o->recipient, header.recipient);
+    o->number = header.number;
+    if (header.stream.len)
+        memcpy(o->stream, header.stream.p, 16);
+    return EHIS_OK;
+}
+
+static ehis_err on_skip(void *ctx, session_id s, const struct exchange_skip *k)
+{
+    struct sim_out *o;
+    EHIS_TRY(new_out(ctx, SIM_SKIP, s, &o));
+    o->delivery = k->delivery;
+    o->digest = k->digest;
+    o->number = k->number;
+    o->state = k->state;
+    memcpy(o->stream, k->stream, 16);
+    name_to(o->sender, k->sender);
+    name_to(o->recipient, k->recipient);
+    return EHIS_OK;
+}
+
+static ehis_err on_frame(void *ctx, session_id s, uint8_t type, struct span payload)
+{
+    struct sim_out *o;
+    EHIS_TRY(new_out(ctx, SIM_FRAME, s, &o));
+    o->type = type;
+    MUST(buf_put_span(&o->bytes, payload));
+    return EHIS_OK;
+}
+
+static void on_end(void *ctx, session_id s, ehis_err code)
+{
+    struct sim_house *h = ctx;
+    struct sim_out *o;
+    bool (*is_full)(void *, session_id) = h->is_full;
+    h->is_full = NULL;
+    MUST(new_out(h, SIM_END, s, &o));
+    h->is_full = is_full;
+    o->code = (uint32_t)code;
+}
+
+static ehis_err on_bus(void *ctx, const struct exchange_item *item, bool *is_here)
+{
+    struct sim_house *h = ctx;
+    if (h->is_bus_down)
+        return EHIS_E_LINK_FULL;
+    if (h->is_carrying_bus)
+        return EHIS_OK;
+    return bus_send(h->bus, item, is_here);
+}
+
+/* ---- the house ---- */
+
+static struct exchange *core_new(struct sim_house *h)
+{
+    struct exchange_ports ports = {.ctx = h, .append = on_append, .open_group = on_open_group, .room_bytes = on_room, .read = on_read,
+                                   .send_receipt = on_receipt, .send_flow = on_flow, .send_delivery = on_delivery, .send_skip = on_skip,
+                                   .send_frame = on_frame, .end_session = on_end, .to_bus = on_bus};
+    struct exchange *x;
+    random_fill(&h->clock.random, ports.seed, sizeof ports.seed);
+    MUST(exchange_new(span_str(SIM_GATEWAY), &h->bounds, &ports, &x));
+    exchange_set_registry(x, h->registry, h->clock.wall_ms);
+    return x;
+}
+
+struct sim_house *sim_house_new(uint64_t seed)
+{
+    static const char *const systems[] = {"AZ/GOV/a/one", "AZ/GOV/b/two", "AZ/GOV/c/three", "AZ/GOV/d/four"};
+    struct sim_house *h = calloc(1, sizeof *h);
+    EHIS_ASSERT(h);
+    MUST(crypto_init(NULL));
+    sim_clock_init(&h->clock, seed);
+    h->random = seed;
+    h->author = test_registry_new(seed, h->clock.wall_ms);
+    test_registry_gateway(h->author, SIM_GATEWAY, span_of(NULL, 0));
+    for (size_t i = 0; i < sizeof systems / sizeof *systems; i++)
+        test_registry_system(h->author, systems[i], span_of(NULL, 0));
+    test_registry_service(h->author, "AZ/GOV/b/two/svc", "?Get|Put|!Changed");
+    test_registry_rule(h->author, "AZ/GOV/b/two/svc", &(struct test_rule){.id = "B-1", .consumers = "AZ/GOV/a/one|AZ/GOV/c/three",
+                       .operations = "Get|Put|Changed", .purposes = "tax", .legal_bases = "Law 1"});
+    test_registry_service(h->author, "AZ/GOV/a/one/svc", "?Get");
+    test_registry_rule(h->author, "AZ/GOV/a/one/svc", &(struct test_rule){.id = "A-1", .consumers = "AZ/GOV/b/two", .operations = "Get",
+                       .purposes = "tax", .legal_bases = "Law 1"});
+    h->registry = test_registry_publish(h->author);
+    h->bounds = (struct exchange_bounds){.stored_messages_max = 100000, .stored_bytes_max = 256 << 20, .streams_max = 256, .calls_max = 1024,
+                                         .known_calls_max = 100000, .subscriptions_max = 256, .attempts_max = 5};
+    h->room_bytes = UINT64_C(1) << 40;
+    h->open_group = 1;
+    h->segment = h->first_segment = 1;
+    h->segment_entries = UINT64_MAX;
+    h->next_session = 1;
+    MUST(bus_local_new(&h->bus));
+    h->x = core_new(h);
+    exchange_recovered(h->x, h->clock.wall_ms);
+    return h;
+}
+
+static void drop_entry(struct sim_entry *e)
+{
+    buf_fini(&e->record);
+    buf_fini(&e->attachment);
+}
+
+void sim_house_free(struct sim_house *h)
+{
+    exchange_free(h->x);
+    sim_forget(h);
+    for (size_t i = h->first; i < h->count; i++)
+        drop_entry(&h->entries[i]);
+    free(h->entries);
+    bus_free(h->bus);
+    registry_unref(h->registry);
+    test_registry_free(h->author);
+    free(h);
+}
+
+void sim_house_publish(struct sim_house *h)
+{
+    registry_unref(h->registry);
+    h->registry = test_registry_publish(h->author);
+    exchange_set_registry(h->x, h->registry, h->clock.wall_ms);
+}
+
+session_id sim_open_state(struct sim_house *h, const char *system, const uint8_t state[16])
+{
+    struct exchange_peer p = {.id = h->next_session++, .system = span_str(system), .address = span_str("127.0.0.1:9")};
+    memcpy(p.state_id, state, 16);
+    MUST(exchange_session_open(h->x, &p, h->clock.wall_ms));
+    return p.id;
+}
+
+session_id sim_open(struct sim_house *h, const char *system)
+{
+    uint8_t state[16];
+    random_fill(&h->clock.random, state, sizeof state);
+    return sim_open_state(h, system, state);
+}
+
+ehis_err sim_set_ready(struct sim_house *h, session_id s, uint32_t calls, uint32_t messages, uint32_t bytes)
+{
+    struct ready r = {calls, messages, bytes};
+    struct buf b;
+    buf_init(&b, 4096);
+    MUST(ready_write(&r, &b));
+    ehis_err err = exchange_on_ready(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
+    buf_fini(&b);
+    return err;
+}
+
+session_id sim_ready(struct sim_house *h, const char *system, uint32_t calls, uint32_t messages, uint32_t bytes)
+{
+    session_id s = sim_open(h, system);
+    MUST(sim_set_ready(h, s, calls, messages, bytes));
+    return s;
+}
+
+void sim_end(struct sim_house *h, session_id s) { exchange_session_ended(h->x, s, EHIS_E_LINK_RESET, span_str("test"), h->clock.wall_ms); }
+
+void sim_envelope(struct sim_house *h, const struct sim_message *m, struct buf *out, struct hash *digest, uint8_t exchange_id[16])
+{
+    static const uint8_t some[32] = {1, 2, 3};
+    uint8_t *sealed = malloc(m->body_bytes ? m->body_bytes : 64);
+    struct envelope_header header = {.kind = m->kind, .sender = span_str(m->sender), .recipient = span_str(m->recipient), .operation = span_str(m->operation)};
+    struct buf header_bytes;
+    struct envelope e = {0};
+    struct hash sealed_hash, leaf;
+    struct tree tree;
+    bool is_waiting = !m->stream && (m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE);
+    EHIS_ASSERT(sealed);
+    memset(sealed, m->fill, m->body_bytes ? m->body_bytes : 64);
+    if (m->exchange_id)
+        memcpy(header.exchange_id, m->exchange_id, 16);
+    else
+        uuid7_make(header.exchange_id, h->clock.wall_ms, &h->clock.random);
+    header.status = m->kind == KIND_RESPONSE ? STATUS_OK : 0;
+    if (m->in_reply_to)
+        header.in_reply_to = span_of(m->in_reply_to->b, 32);
+    if (m->stream)
+        header.stream = span_of(m->stream, 16);
+    header.number = m->number;
+    header.created_ms = (uint64_t)(m->created_ms ? m->created_ms : h->clock.wall_ms);
+    header.expires_ms = header.created_ms + (uint64_t)(m->lifetime_ms ? m->lifetime_ms : is_waiting ? 30000 : 3600000);
+    header.max_response_bytes = m->max_response_bytes;
+    if (m->kind == KIND_REQUEST) {
+        header.purpose = span_str(m->purpose ? m->purpose : "tax");
+        header.legal_basis = span_str("Law 1");
+    }
+    header.schema = span_str("test.Body");
+    header.content_type = span_str("application/x-protobuf");
+    if (m->kind == KIND_EVENT || m->kind == KIND_KEY)
+        header.seal.epoch = span_of(m->epoch ? m->epoch : some, 16);
+    if (m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE)
+        header.seal.recipient_key_id = header.seal.ephemeral = span_of(some, 32);
+    if (m->kind != KIND_KEY)
+        header.seal.commitment = span_of(some, 32);
+    header.registry_version = registry_version(h->registry);
+    header.registry_hash = span_of(registry_hash(h->registry)->b, 32);
+    buf_init(&header_bytes, ENVELOPE_HEADER_MAX_BYTES);
+    MUST(envelope_header_write(&header, &header_bytes));
+    e.header = buf_span(&header_bytes);
+    e.sealed = span_of(sealed, m->body_bytes ? m->body_bytes : 64);
+    hash_span(e.sealed, &sealed_hash);
+    hash_envelope(e.header, e.sealed.len, &sealed_hash, digest);
+    leaf_envelope(digest, &leaf);
+    tree_init(&tree);
+    const struct test_owner *signer = test_registry_owner(h->author, m->signer ? m->signer : m->sender);
+    MUST(sign_batch(signer->sign, &tree, &leaf, 1, e.signature.signature));
+    tree_fini(&tree);
+    e.signature.algorithm = 1;
+    e.signature.size = 1;
+    memcpy(e.signature.key_id, sign_key_id(signer->sign)->b, 32);
+    MUST(envelope_write(&e, out));
+    if (exchange_id)
+        memcpy(exchange_id, header.exchange_id, 16);
+    buf_fini(&header_bytes);
+    free(sealed);
+}
+
+ehis_err sim_submit_bytes(struct sim_house *h, session_id s, struct span bytes)
+{
+    return exchange_on_submit(h->x, s, bytes, h->clock.wall_ms, NULL);
+}
+
+ehis_err sim_submit(struct sim_house *h, session_id s, const struct sim_message *m, struct hash *digest)
+{
+    struct buf b;
+    struct hash d;
+    buf_init(&b, 17 << 20);
+    sim_envelope(h, m, &b, digest ? digest : &d, NULL);
+    ehis_err err = sim_submit_bytes(h, s, buf_span(&b));
+    buf_fini(&b);
+    return err;
+}
+
+ehis_err sim_stream_open(struct sim_house *h, session_id s, const uint8_t stream[16], const char *recipient, const char *event, uint64_t lowest)
+{
+    struct stream_open o = {.recipient = span_str(recipient), .event = span_str(event ? event : ""), .lowest = lowest};
+    struct buf b;
+    memcpy(o.stream, stream, 16);
+    buf_init(&b, 4096);
+    MUST(stream_open_write(&o, &b));
+    ehis_err err = exchange_on_stream_open(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
+    buf_fini(&b);
+    return err;
+}
+
+ehis_err sim_settled(struct sim_house *h, session_id s, const uint8_t stream[16], uint64_t lowest)
+{
+    struct stream_settled o = {.lowest = lowest};
+    struct buf b;
+    memcpy(o.stream, stream, 16);
+    buf_init(&b, 4096);
+    MUST(stream_settled_write(&o, &b));
+    ehis_err err = exchange_on_stream_settled(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
+    buf_fini(&b);
+    return err;
+}
+
+ehis_err sim_subscribe(struct sim_house *h, session_id s, const char *service, const char *event, bool is_end)
+{
+    struct subscribe o = {span_str(service), span_str(event), is_end};
+    struct buf b;
+    buf_init(&b, 4096);
+    MUST(subscribe_write(&o, &b));
+    ehis_err err = exchange_on_subscribe(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
+    buf_fini(&b);
+    return err;
+}
+
+ehis_err sim_keys_get(struct sim_house *h, session_id s, const char *service, const char *event, const uint8_t epoch[16])
+{
+    struct keys_get o = {.service = span_str(service), .event = span_str(event)};
+    struct buf b;
+    memcpy(o.epoch, epoch, 16);
+    buf_init(&b, 4096);
+    MUST(keys_get_write(&o, &b));
+    ehis_err err = exchange_on_keys_get(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
+    buf_fini(&b);
+    return err;
+}
+
+ehis_err sim_ack(struct sim_house *h, session_id s, const char *signer, const struct sim_ack *acks, size_t count)
+{
+    const struct test_owner *owner = test_registry_owner(h->author, signer);
+    struct batch_signature sig = {.algorithm = 1, .size = (uint32_t)count};
+    struct hash *leaves = calloc(count, sizeof *leaves);
+    struct tree tree;
+    struct buf frame, item;
+    EHIS_ASSERT(leaves);
+    buf_init(&frame, 1 << 20);
+    buf_init(&item, 4096);
+    for (size_t i = 0; i < count; i++)
+        leaf_ack(&acks[i].digest, (uint8_t)acks[i].outcome, acks[i].code, (uint64_t)h->clock.wall_ms, &leaves[i]);
+    tree_init(&tree);
+    MUST(sign_batch(owner->sign, &tree, leaves, count, sig.signature));
+    memcpy(sig.key_id, sign_key_id(owner->sign)->b, 32);
+    MUST(batch_begin(&sig, &frame));
+    for (size_t i = 0; i < count; i++) {
+        struct ack a = {.delivery = acks[i].delivery, .outcome = acks[i].outcome, .code = acks[i].code, .time_ms = (uint64_t)h->clock.wall_ms, .retry_ms = acks[i].retry_ms};
+        memcpy(a.digest, acks[i].digest.b, 32);
+        buf_clear(&item);
+        MUST(ack_write(&a, &item));
+        MUST(batch_put(buf_span(&item), &frame));
+    }
+    ehis_err err = exchange_on_acks(h->x, s, buf_span(&frame), h->clock.wall_ms, NULL);
+    tree_fini(&tree);
+    buf_fini(&frame);
+    buf_fini(&item);
+    free(leaves);
+    return err;
+}
+
+void sim_durable(struct sim_house *h)
+{
+    uint64_t group = h->open_group++;
+    exchange_on_durable(h->x, group, h->clock.wall_ms);
+}
+
+void sim_pass(struct sim_house *h, int64_t ms)
+{
+    for (int64_t step; ms > 0; ms -= step) {
+        step = ms > 60000 ? 30000 : ms > 1000 ? 1000 : ms;
+        sim_clock_advance_ms(&h->clock, step);
+        for (int i = 0; i < 1000 && exchange_tick(h->x, h->clock.wall_ms) <= 1; i++)
+            ;
+    }
+}
+
+static struct exchange *replayed(struct sim_house *h, ehis_err *err)
+{
+    struct exchange *x = core_new(h);
+    struct ehis_why why = {""};
+    *err = EHIS_OK;
+    for (size_t i = h->first; i < h->count && *err == EHIS_OK; i++) {
+        struct sim_entry *e = &h->entries[i];
+        struct journal_entry j = {{e->segment, (uint32_t)i, (uint32_t)e->record.len, (uint32_t)e->attachment.len}, buf_span(&e->record), buf_span(&e->attachment)};
+        *err = exchange_replay(x, &j, &why);
+    }
+    return x;
+}
+
+ehis_err sim_replay_into(struct sim_house *h, struct exchange **out)
+{
+    ehis_err err;
+    *out = replayed(h, &err);
+    return err;
+}
+
+void sim_restart(struct sim_house *h, bool keeps_open_group)
+{
+    ehis_err err;
+    exchange_free(h->x);
+    while (!keeps_open_group && h->count > h->first && h->entries[h->count - 1].group == h->open_group) {
+        drop_entry(&h->entries[--h->count]);
+        if (h->in_segment > 1)
+            h->in_segment--;
+    }
+    if (h->count > h->first)
+        h->segment = h->entries[h->count - 1].segment;
+    h->open_group++;
+    h->x = replayed(h, &err);
+    MUST(err);
+    exchange_recovered(h->x, h->clock.wall_ms);
+}
+
+void sim_release(struct sim_house *h)
+{
+    uint64_t segment = h->entries[h->first].segment;
+    if (segment == h->segment)
+        return;
+    while (!exchange_carry(h->x, segment, 16, h->clock.wall_ms))
+        sim_durable(h);
+    while (h->first < h->count && h->entries[h->first].segment == segment)
+        drop_entry(&h->entries[h->first++]);
+    h->first_segment = segment + 1;
+}
+
+/* ---- looking ---- */
+
+static _Thread_local struct sim_out *taken;
+
+static void drop_out(struct sim_out *o)
+{
+    if (!o)
+        return;
+    buf_fini(&o->bytes);
+    free(o);
+}
+
+struct sim_out *sim_take(struct sim_house *h, enum sim_what what, session_id s)
+{
+    struct sim_out *before = NULL;
+    drop_out(taken);
+    taken = NULL;
+    for (struct sim_out *o = h->outs; o; before = o, o = o->next) {
+        if ((what && o->what != what) || (s && o->session != s))
+            continue;
+        if (before)
+            before->next = o->next;
+        else
+            h->outs = o->next;
+        if (h->last == o)
+            h->last = before;
+        return taken = o;
+    }
+    return NULL;
+}
+
+size_t sim_count(const struct sim_house *h, enum sim_what what, session_id s)
+{
+    size_t n = 0;
+    for (const struct sim_out *o = h->outs; o; o = o->next)
+        n += o->what == what && (!s || o->session == s);
+    return n;
+}
+
+void sim_forget(struct sim_house *h)
+{
+    while (sim_take(h, 0, 0))
+        ;
+}
+
+bool sim_record(struct sim_house *h, uint32_t kind, const struct hash *digest, struct record *out)
+{
+    for (size_t i = h->count; i-- > h->first;) {
+        MUST(record_read(buf_span(&h->entries[i].record), out, NULL));
+        if (out->kind == kind && (!digest || memcmp(out->digest, digest->b, 32) == 0))
+            return true;
+    }
+    return false;
+}
+
+size_t sim_record_count(const struct sim_house *h, uint32_t kind)
+{
+    size_t n = 0;
+    struct record r;
+    for (size_t i = h->first; i < h->count; i++) {
+        MUST(record_read(buf_span(&h->entries[i].record), &r, NULL));
+        n += r.kind == kind;
+    }
+    return n;
+}
+
+void sim_skip_leaf(const struct sim_out *k, struct hash *leaf)
+{
+    leaf_skip(span_str(k->sender), span_str(k->recipient), k->stream, k->number, &k->digest, k->state, span_str(SIM_GATEWAY), leaf);
+}
