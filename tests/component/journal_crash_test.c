@@ -120,7 +120,7 @@ static void live_and_die(uint64_t seed)
 
 static void whenever_the_power_fails_every_durable_group_is_there_and_nothing_else(void **state)
 {
-    uint64_t first = setting("EHIS_SEED", 1), count = setting("EHIS_SEEDS", 600);
+    uint64_t first = setting("EHIS_SEED", 1), count = setting("EHIS_SEEDS", 500);
     (void)state;
     for (uint64_t seed = first; seed < first + count; seed++) {
         if (count <= 10)
