@@ -72,10 +72,7 @@ void segment_list_fini(struct segment_list *l)
     *l = (struct segment_list){0};
 }
 
-void scan_init(struct scan *s, struct disk *disk)
-{
-    *s = (struct scan){.disk = disk, .first_group = 1, .next_group = 1};
-}
+void scan_init(struct scan *s, struct disk *disk) { *s = (struct scan){.disk = disk, .first_group = 1, .next_group = 1}; }
 
 static void close_file(struct scan *s)
 {
@@ -168,10 +165,7 @@ static bool goes_on(const struct scan *s, const struct frame *f)
     return f->h.group == s->next_group && f->h.first_entry == s->next_entry && memcmp(&f->h.previous, &s->chain, sizeof s->chain) == 0;
 }
 
-static uint32_t room_of(const struct frame *f)
-{
-    return f->is_archived ? f->stored_bytes : journal_frame_padded(f->stored_bytes);
-}
+static uint32_t room_of(const struct frame *f) { return f->is_archived ? f->stored_bytes : journal_frame_padded(f->stored_bytes); }
 
 ehis_err scan_take(struct scan *s, struct frame *f, bool *is_taken)
 {

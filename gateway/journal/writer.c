@@ -28,10 +28,10 @@ struct journal_writer {
 
     /* both, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t wake;     /* for the thread */
-    pthread_cond_t answered; /* for a stop that waits */
+    pthread_cond_t wake;      /* for the thread */
+    pthread_cond_t answered;  /* for a stop that waits */
     bool has_group, is_answered, is_stopping;
-    ehis_err err; /* of the write, or of a reclaim; stays */
+    ehis_err err;             /* of the write, or of a reclaim; stays */
 };
 
 static void answer(struct journal_writer *w, ehis_err err, bool is_group)

@@ -3,8 +3,11 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """Turns protoc's descriptor set into the scanner's tables, and writes a set without the bounds for protoc-c (1.4.1 would want code for them).
 
-scan_table.py DESCRIPTOR_SET OUT_H OUT_C OUT_STRIPPED_SET
+scan_table.py DESCRIPTOR_SET OUT_H OUT_C OUT_STRIPPED_SET [PACKAGE]
+
+PACKAGE is ehis.v1 unless given; a register's published package gets tables of its own in the same way.
 """
+import os
 import re
 import sys
 
@@ -97,11 +100,11 @@ def check_acyclic(messages):
         sys.exit("messages nest deeper than 8")
 
 
-def main(set_path, out_h, out_c, out_set):
+def main(set_path, out_h, out_c, out_set, package="ehis.v1"):
     files = pb.FileDescriptorSet()
     with open(set_path, "rb") as f:
         files.ParseFromString(f.read())
-    ours = [f for f in files.file if f.package == "ehis.v1" and not f.extension]
+    ours = [f for f in files.file if f.package == package and not f.extension]
     messages, enums = {}, {}
     for file in ours:
         for message in file.message_type:
@@ -109,10 +112,10 @@ def main(set_path, out_h, out_c, out_set):
         for enum in file.enum_type:
             enums[f".{file.package}.{enum.name}"] = [v.number for v in enum.value if v.number]
     check_acyclic(messages)
-    head = "/* Made by scan_table.py from proto/ehis/v1. */\n"
+    head = f"/* Made by scan_table.py from {package}. */\n"
     with open(out_h, "w") as h, open(out_c, "w") as c:
         h.write(head + "#pragma once\n#include \"proto/wire/scan.h\"\n")
-        c.write(head + "#include \"ehis_scan.h\"\n#include \"proto/wire/scan_priv.h\"\n")
+        c.write(head + f"#include \"{os.path.basename(out_h)}\"\n#include \"proto/wire/scan_priv.h\"\n")
         for full in messages:
             h.write(f"extern const struct scan_message {symbol(full)};\n")
         for full, message in messages.items():
