@@ -167,20 +167,20 @@ static ehis_err take_receipt(struct ehis *e, const struct receipt *r, const stru
         bool is_unanswered = m->is_unanswered;
         if (is_too_slow(e))
             return EHIS_E_SDK_BUSY;
-        sending_answered(e, &is_unanswered);
+        sending_answered(e, &is_unanswered, m->len);
         if (outbox_on_receipt(e->outbox, m, (uint8_t)r->state, &err) && err == EHIS_OK)
             err = tell(e, m, r, is_borne_out(e, r, said));
         return err;
     }
     if (c) {
-        sending_answered(e, &c->is_unanswered);
+        sending_answered(e, &c->is_unanswered, c->len);
         calls_on_receipt(e, c, (uint8_t)r->state, r->code);
     }
     if (s) {
-        sending_answered(e, &s->is_unanswered);
+        sending_answered(e, &s->is_unanswered, s->len);
         s->is_accepted = true;
         if (r->state == STATE_REFUSED)
-            log_line(LOG_WARN, "sdk.answer.refused", F_U64("peer_code", r->code));
+            serving_refused(e, s, r->code);
     }
     return EHIS_OK;
 }
@@ -222,15 +222,15 @@ ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why)
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);
     if (m) {
         bool is_unanswered = m->is_unanswered;
-        sending_answered(e, &is_unanswered);
+        sending_answered(e, &is_unanswered, m->len);
         outbox_on_flow(e->outbox, m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
     }
     if (c) {
-        sending_answered(e, &c->is_unanswered);
+        sending_answered(e, &c->is_unanswered, c->len);
         calls_repeat(e, c, until);
     }
     if (s) {
-        sending_answered(e, &s->is_unanswered);
+        sending_answered(e, &s->is_unanswered, s->len);
         serving_repeat(e, s, until);
     }
     if (f.code == EHIS_E_REGISTRY_STALE || f.code == EHIS_E_CRL_STALE)

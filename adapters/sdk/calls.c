@@ -162,7 +162,7 @@ static void finish(struct ehis *e, struct call *c, ehis_err err, const char *why
         undue(e, c);
     e->calls_unmade -= c->draft != NULL;
     bool is_unanswered = c->is_unanswered;
-    sending_answered(e, &is_unanswered);
+    sending_answered(e, &is_unanswered, c->len);
     c->err = err;
     if (err != EHIS_OK)
         ehis_fail(&c->why, err, "%s", why && why[0] ? why : ehis_err_row(err)->text);

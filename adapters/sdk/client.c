@@ -127,6 +127,7 @@ static void on_tick(void *arg)
     connection_tick(e);
     calls_tick(e);
     serving_tick(e);
+    outbox_forget_asked(e->outbox, now_ms(e));
     receiving_again(e);
     inbox_touch_gaps(e->inbox);
     if (e->is_ending && e->link && clock_mono_us(e->clock) >= e->end_by_us)
@@ -526,7 +527,7 @@ static void on_send_made(struct ehis *e, struct draft *d, ehis_err err, const st
     struct send_order *s = d->owner;
     struct out_message *m;
     if (err == EHIS_OK) {
-        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, envelope, &m);
+        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
         if (err != EHIS_OK)
             ehis_fatal(e, err); /* a number is missing in its stream */
     }

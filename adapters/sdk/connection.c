@@ -284,6 +284,7 @@ static ehis_err on_hello(struct ehis *e, struct span payload, struct ehis_why *w
     e->state = FRAME_STATE_FETCH;
     e->session++;
     e->window_messages = h.window_messages < 65536 ? h.window_messages : 65536;
+    e->window_bytes = h.window_bytes;
     e->max_frame_bytes = h.max_frame_bytes < FRAME_MAX_BYTES_LIMIT ? h.max_frame_bytes : FRAME_MAX_BYTES_LIMIT;
     e->gateway_version = h.registry_version;
     link_set_trusted(e->link, FRAME_MAX_BYTES_LIMIT);
@@ -466,6 +467,7 @@ void connection_ended(struct ehis *e)
     e->is_hello = e->is_ready_sent = e->is_fetching_registry = e->is_fetching_crl = e->is_leaving = e->has_streams = false;
     e->state = FRAME_STATE_HELLO;
     e->unanswered = 0;
+    e->unanswered_bytes = 0;
     e->ack_count = 0;
     e->ready_at_ms = 0;
     set_ready(e, false);

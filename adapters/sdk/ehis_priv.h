@@ -118,7 +118,7 @@ struct ehis_incoming {
     struct hash digest;
     uint64_t delivery, session, named_version;
     int64_t accepted_ms;
-    uint32_t attempt;
+    uint32_t max_response_bytes;
     bool is_skip, is_held, is_with_application;
     atomic_bool is_finished; /* [any] */
     int64_t held_until_ms;
@@ -228,8 +228,8 @@ struct ehis {
     bool is_hello, is_ready, is_ready_sent, has_streams, wants_registry, wants_crl, is_fetching_registry, is_fetching_crl, is_leaving;
     struct pki_peer peer;
     uint64_t session, gateway_version; /* session: counts from 1 */
-    uint32_t window_messages, unanswered, incoming_count;
-    uint64_t incoming_bytes;
+    uint32_t window_messages, window_bytes, unanswered, incoming_count;
+    uint64_t unanswered_bytes, incoming_bytes;
     size_t max_frame_bytes;
     uint32_t gateway_at, failures, retry_ms;
     struct { struct sockaddr_storage a[4]; socklen_t len[4]; size_t count, at; } addresses;
@@ -308,7 +308,7 @@ ehis_err sending_context(struct ehis *e, struct span system, struct seal_context
 void sending_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
 ehis_err sending_submit(struct ehis *e, struct span envelope) EHIS_MUST_USE;
-void sending_answered(struct ehis *e, bool *is_unanswered);
+void sending_answered(struct ehis *e, bool *is_unanswered, size_t envelope_bytes);
 void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
 ehis_err sending_on_stream_state(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void sending_fini(struct ehis *e);
@@ -348,6 +348,7 @@ const struct handler *handler_find(const struct ehis *e, int kind, struct span s
 void serving_take(struct ehis *e, struct ehis_incoming *in);
 void serving_made(struct ehis *e, struct served *s, ehis_err err, const struct hash *digest, struct span envelope);
 void serving_end(struct ehis *e, struct served *s, ehis_err code); /* rejected (code), or to come again (EHIS_OK) */
+void serving_refused(struct ehis *e, struct served *s, uint32_t code); /* the gateway does not take the answer */
 void serving_run(struct ehis *e);  /* sends what is due */
 void serving_tick(struct ehis *e); /* forgets what has expired */
 void serving_repeat(struct ehis *e, struct served *s, int64_t at_ms);

@@ -6,9 +6,17 @@
 #define STREAMS_MAX 256
 #define CACHE_MAX_BYTES (16u * 1024 * 1024) /* of bytes in memory that stand on the disk too */
 #define REOPEN_MS 1000
-#define IS_FINAL(state) ((state) >= 3)      /* delivered, failed, refused, expired */
+#define ASKED_MAX 262144
 
-enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4 };
+enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4, RECORD_ASKED = 5 };
+enum { ACCEPTED = 1, DELIVERED = 3 }; /* states; what is above is final too */
+
+/* A request that is final: its response may come until it expires. */
+struct asked {
+    struct entry by_digest;
+    struct asked *next;
+    int64_t expires_ms;
+};
 
 struct outbox {
     struct store *store;
@@ -19,6 +27,8 @@ struct outbox {
     size_t stream_count;
     struct table by_digest;
     struct out_message *earliest, *latest;
+    struct table asked_by_digest;
+    struct asked *asked, **asked_end;
 };
 
 ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, struct outbox **out)
@@ -29,6 +39,7 @@ ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, stru
     o->max_bytes = max_bytes;
     o->is_memory = is_memory;
     o->wait_state = wait_state;
+    o->asked_end = &o->asked;
     *out = o;
     return EHIS_OK;
 }
@@ -39,6 +50,16 @@ void outbox_set_store(struct outbox *o, struct store *s)
     for (const struct out_message *m = o->earliest; m; m = m->later)
         if (m->is_held)
             store_hold(s, &m->place);
+}
+
+static void drop_asked(struct outbox *o)
+{
+    struct asked *a = o->asked;
+    table_remove(&o->asked_by_digest, &a->by_digest);
+    o->asked = a->next;
+    if (!o->asked)
+        o->asked_end = &o->asked;
+    free(a);
 }
 
 void outbox_free(struct outbox *o)
@@ -56,8 +77,51 @@ void outbox_free(struct outbox *o)
         free(s->event);
         free(s);
     }
+    while (o->asked)
+        drop_asked(o);
+    table_fini(&o->asked_by_digest);
     table_fini(&o->by_digest);
     free(o);
+}
+
+bool outbox_is_final(const struct out_message *m) { return m->state >= DELIVERED || (m->state >= ACCEPTED && m->stream->class_ == OUT_EVENTS); }
+
+bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32])
+{
+    return outbox_by_digest(o, digest) || table_find(&o->asked_by_digest, digest);
+}
+
+void outbox_forget_asked(struct outbox *o, int64_t now_ms)
+{
+    while (o->asked && o->asked->expires_ms <= now_ms) /* in the order of their ends, which is nearly that of their expiry */
+        drop_asked(o);
+}
+
+static ehis_err remember_asked(struct outbox *o, const uint8_t digest[32], int64_t expires_ms)
+{
+    struct asked *a = calloc(1, sizeof *a);
+    if (!a)
+        return EHIS_E_NO_MEMORY;
+    memcpy(a->by_digest.key, digest, 32);
+    a->expires_ms = expires_ms;
+    if (table_add(&o->asked_by_digest, &a->by_digest) != EHIS_OK) {
+        free(a);
+        return EHIS_OK;
+    }
+    *o->asked_end = a;
+    o->asked_end = &a->next;
+    if (o->asked_by_digest.count > ASKED_MAX)
+        drop_asked(o);
+    return EHIS_OK;
+}
+
+static ehis_err append_asked(struct outbox *o, const uint8_t digest[32], int64_t expires_ms)
+{
+    uint8_t fixed[40];
+    memcpy(fixed, digest, 32);
+    be_put(fixed + 32, (uint64_t)expires_ms, 8);
+    struct span whole = span_of(fixed, sizeof fixed);
+    return o->store && !o->is_memory ? store_append(o->store, RECORD_ASKED, &whole, 1, NULL) : EHIS_OK;
 }
 
 static char *text_of(struct span s)
@@ -200,7 +264,7 @@ static ehis_err add_message(struct outbox *o, struct out_stream *s, uint64_t num
     return err;
 }
 
-#define FIXED_BYTES 73 /* stream, number, exchange id, digest, state */
+#define FIXED_BYTES 81 /* stream, number, exchange id, digest, state, expires */
 static void put_fixed(const struct out_message *m, uint8_t out[FIXED_BYTES])
 {
     memcpy(out, m->stream->id, 16);
@@ -208,6 +272,7 @@ static void put_fixed(const struct out_message *m, uint8_t out[FIXED_BYTES])
     memcpy(out + 24, m->exchange_id, 16);
     memcpy(out + 40, m->by_digest.key, 32);
     out[72] = m->state;
+    be_put(out + 73, (uint64_t)m->expires_ms, 8);
 }
 
 static ehis_err append_body(struct outbox *o, struct out_message *m, struct span envelope)
@@ -226,11 +291,12 @@ static ehis_err append_body(struct outbox *o, struct out_message *m, struct span
     return EHIS_OK;
 }
 
-ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], struct span envelope,
+ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], int64_t expires_ms, struct span envelope,
                     struct out_message **out)
 {
     struct out_message *m;
     EHIS_TRY(add_message(o, s, number, exchange_id, digest, &m));
+    m->expires_ms = expires_ms;
     ehis_err err = EHIS_OK;
     if (o->store && !o->is_memory)
         err = append_body(o, m, envelope);
@@ -262,7 +328,7 @@ struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t diges
 
 /* ---- the store ---- */
 
-bool outbox_owns_record(uint8_t type) { return type >= RECORD_STREAM && type <= RECORD_REMEMBERED; }
+bool outbox_owns_record(uint8_t type) { return type >= RECORD_STREAM && type <= RECORD_ASKED; }
 
 static ehis_err replay_stream(struct outbox *o, struct span p)
 {
@@ -293,6 +359,7 @@ static ehis_err replay_message(struct outbox *o, struct span p, const struct sto
     if (is_new)
         EHIS_TRY(add_message(o, s, number, p.p + 24, p.p + 40, &m));
     m->state = p.p[72];
+    m->expires_ms = (int64_t)be_get(p.p + 73, 8);
     m->place = (struct store_place){at->segment, at->offset + FIXED_BYTES, at->bytes - FIXED_BYTES}; /* a later copy replaces: held at the end */
     if (is_new) {
         m->is_held = p.len > FIXED_BYTES;
@@ -313,13 +380,15 @@ ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const stru
         struct store_place none = {at->segment, at->offset, FIXED_BYTES};
         return p.len == FIXED_BYTES && !outbox_by_digest(o, p.p + 40) ? replay_message(o, p, &none) : EHIS_OK;
     }
+    if (type == RECORD_ASKED)
+        return p.len == 40 ? remember_asked(o, p.p, (int64_t)be_get(p.p + 32, 8)) : EHIS_E_STATE_CORRUPT;
     struct out_message *m = p.len == 33 ? outbox_by_digest(o, p.p) : NULL;
     if (!m)
         return p.len == 33 ? EHIS_OK : EHIS_E_STATE_CORRUPT; /* of a message that has gone */
     m->state = p.p[32];
     if (m->state >= o->wait_state)
         drop_bytes(o, m); /* the store is not set while it replays */
-    if (IS_FINAL(m->state) || (m->number == 0 && m->state))
+    if (outbox_is_final(m) || m->number == 0)
         unlink_message(o, m);
     return EHIS_OK;
 }
@@ -335,6 +404,8 @@ ehis_err outbox_snapshot(struct outbox *o)
         if (!m->is_held)
             EHIS_TRY(store_append(o->store, RECORD_REMEMBERED, &whole, 1, NULL));
     }
+    for (const struct asked *a = o->asked; a; a = a->next)
+        EHIS_TRY(append_asked(o, a->by_digest.key, a->expires_ms));
     return EHIS_OK;
 }
 
@@ -504,7 +575,7 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, e
     bool is_key = m->number == 0;
     *err = EHIS_OK;
     answered(m);
-    if (state <= m->state || IS_FINAL(m->state))
+    if (state <= m->state || outbox_is_final(m))
         return false;
     m->state = state;
     if (is_key) {
@@ -512,21 +583,23 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, e
         unlink_message(o, m);
         return false;
     }
-    /* A final state is recorded when the application has been told (outbox_finish). */
-    if (state >= o->wait_state && m->is_held) {
-        if (!IS_FINAL(state))
-            *err = append_state(o, m);
-        if (!IS_FINAL(state))
-            drop_bytes(o, m);
+    if (outbox_is_final(m)) {
+        m->is_telling = true; /* recorded when the application has been told: outbox_finish */
+    } else if (state >= o->wait_state && m->is_held) {
+        *err = append_state(o, m);
+        drop_bytes(o, m);
     }
-    if (IS_FINAL(state))
-        m->is_telling = true;
     return true;
 }
 
 ehis_err outbox_finish(struct outbox *o, struct out_message *m)
 {
     ehis_err err = append_state(o, m);
+    if (err == EHIS_OK && m->stream->class_ == OUT_REQUESTS && m->state == DELIVERED) {
+        err = append_asked(o, m->by_digest.key, m->expires_ms);
+        if (err == EHIS_OK)
+            err = remember_asked(o, m->by_digest.key, m->expires_ms);
+    }
     unlink_message(o, m);
     return err;
 }

@@ -18,10 +18,11 @@ struct out_message {
     uint64_t number;                             /* 0: a KEY envelope */
     uint64_t ticket;                             /* rising over all */
     uint8_t exchange_id[16];
+    int64_t expires_ms;
     struct store_place place;                    /* bytes 0: not on the disk */
     uint8_t *bytes;                              /* NULL: on the disk alone */
     uint32_t len;
-    uint8_t state;                               /* of the newest receipt; 0: none */
+    uint8_t state;                               /* STATE_* of the newest receipt; 0: none */
     bool is_held;                                /* its bytes are kept */
     bool is_unanswered;                          /* submitted on this session, no receipt or flow yet */
     bool is_telling;                             /* its final receipt is with the application */
@@ -58,8 +59,13 @@ struct out_stream *outbox_streams(const struct outbox *o); /* the first */
 /* Room for one more of this size? SDK_BUSY. */
 ehis_err outbox_check_room(const struct outbox *o, size_t bytes) EHIS_MUST_USE;
 /* Takes an envelope that was made with this number (next_number - 1 or, of a key, 0). Durable at the store's commit. */
-ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], struct span envelope,
+ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], int64_t expires_ms, struct span envelope,
                     struct out_message **out) EHIS_MUST_USE;
+/* Was this request sent in a stream, and has it not expired? */
+bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32]);
+void outbox_forget_asked(struct outbox *o, int64_t now_ms);
+/* Final for the application: of an event the acceptance is. */
+bool outbox_is_final(const struct out_message *m);
 struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t digest[32]);
 
 /* The session. */

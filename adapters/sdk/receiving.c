@@ -174,7 +174,7 @@ static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const 
         return;
     }
     if (err == EHIS_OK)
-        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, envelope, &m);
+        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
     in->answer = NULL;
     draft_free(d);
     if (err == EHIS_OK) {
@@ -281,9 +281,7 @@ static void take(struct ehis *e, struct ehis_incoming *in)
     } else if (h->kind == KIND_REQUEST) {
         serving_take(e, in);
     } else {
-        calls_on_response(e, in);
-        in->outcome = OUTCOME_DONE;
-        acknowledge(e, in);
+        calls_on_response(e, in); /* needs no acknowledgement (SPEC 8.6.4) */
         receiving_free(in);
     }
 }
@@ -522,8 +520,8 @@ static ehis_err answer_check(const struct ehis_incoming *in, const char *content
     for (size_t i = 0; i < field_count; i++)
         if (fields[i][0] == 0 || strlen(fields[i]) > 128 || !utf8_is_valid(span_str(fields[i]), NULL))
             return ehis_fail(why, EHIS_E_SDK_MESSAGE, "a field's name must be UTF-8 of 1 to 128 bytes");
-    if (bytes > BODY_MAX_BYTES || (in->header.max_response_bytes && seal_sealed_bytes(bytes) > in->header.max_response_bytes))
-        return ehis_fail(why, EHIS_E_SDK_RESPONSE_TOO_LARGE, "%zu bytes sealed, the request allows %u", seal_sealed_bytes(bytes), in->header.max_response_bytes);
+    if (bytes > BODY_MAX_BYTES || (in->max_response_bytes && seal_sealed_bytes(bytes) > in->max_response_bytes))
+        return ehis_fail(why, EHIS_E_SDK_RESPONSE_TOO_LARGE, "%zu bytes sealed, the request allows %u", seal_sealed_bytes(bytes), in->max_response_bytes);
     return EHIS_OK;
 }
 

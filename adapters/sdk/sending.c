@@ -231,7 +231,7 @@ static void digest_of(struct draft *d, struct hash *leaf)
 static void store_key(struct ehis *e, struct draft *d, struct out_stream *stream, struct span envelope)
 {
     struct out_message *m;
-    ehis_err err = outbox_put(e->outbox, stream, 0, d->exchange_id, d->digest.b, envelope, &m);
+    ehis_err err = outbox_put(e->outbox, stream, 0, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
     if (err != EHIS_OK)
         ehis_fatal(e, err);
     draft_free(d);
@@ -314,17 +314,21 @@ void sending_flush(struct ehis *e)
 
 ehis_err sending_submit(struct ehis *e, struct span envelope)
 {
-    if (!e->is_ready || e->is_leaving || e->unanswered >= e->window_messages)
+    if (!e->is_ready || e->is_leaving || e->unanswered >= e->window_messages ||
+        (e->unanswered > 0 && e->unanswered_bytes + envelope.len > e->window_bytes))
         return EHIS_E_SDK_BUSY;
-    ehis_err err = link_send(e->link, FRAME_SUBMIT, &envelope, 1);
-    e->unanswered += err == EHIS_OK;
-    return err;
+    EHIS_TRY(link_send(e->link, FRAME_SUBMIT, &envelope, 1));
+    e->unanswered++;
+    e->unanswered_bytes += envelope.len;
+    return EHIS_OK;
 }
 
-void sending_answered(struct ehis *e, bool *is_unanswered)
+void sending_answered(struct ehis *e, bool *is_unanswered, size_t envelope_bytes)
 {
-    if (*is_unanswered && e->unanswered > 0)
+    if (*is_unanswered) {
         e->unanswered--;
+        e->unanswered_bytes -= envelope_bytes;
+    }
     *is_unanswered = false;
 }
 

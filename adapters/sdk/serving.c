@@ -46,7 +46,7 @@ static void forget(struct ehis *e, struct served *s)
     table_remove(&e->served_by_request, &s->by_request);
     if (s->is_made)
         table_remove(&e->served_by_response, &s->by_response);
-    sending_answered(e, &s->is_unanswered);
+    sending_answered(e, &s->is_unanswered, s->len);
     e->served_count--;
     e->served_bytes -= s->len;
     free(s->response);
@@ -116,7 +116,7 @@ void serving_take(struct ehis *e, struct ehis_incoming *in)
         return;
     }
     if (s->is_made) { /* else it runs: its answer is on the way */
-        sending_answered(e, &s->is_unanswered);
+        sending_answered(e, &s->is_unanswered, s->len);
         serving_repeat(e, s, 0);
         turn_soon(e);
     }
@@ -149,6 +149,17 @@ void serving_end(struct ehis *e, struct served *s, ehis_err code)
         forget(e, s);
     else
         s->rejected = code;
+}
+
+/* The caller is told at once, instead of waiting for nothing. */
+void serving_refused(struct ehis *e, struct served *s, uint32_t code)
+{
+    ehis_err err;
+    if (!ehis_err_from_number(code, &err) || err == EHIS_OK)
+        err = EHIS_E_SDK_REJECTED;
+    log_line(LOG_WARN, "sdk.answer.refused", F_ERR(err));
+    s->rejected = err;
+    acks_add(e, s->session, s->delivery, s->digest.b, OUTCOME_REJECTED, code, 0);
 }
 
 void serving_run(struct ehis *e)

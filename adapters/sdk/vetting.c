@@ -19,9 +19,11 @@ static ehis_err check_times(const struct ehis *e, const struct ehis_incoming *in
     return EHIS_OK;
 }
 
-static ehis_err check_recipient(const struct ehis *e, const struct envelope_header *h)
+static ehis_err check_recipient(struct ehis *e, const struct envelope_header *h)
 {
     struct span own = span_str(e->system);
+    if (h->kind == KIND_RESPONSE && (h->stream.len ? !outbox_has_asked(e->outbox, h->in_reply_to.p) : !calls_find(e, h->in_reply_to.p)))
+        return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (h->kind == KIND_KEY || (h->kind != KIND_EVENT && !span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), own)))
         return EHIS_E_NOT_FOR_US;
     return EHIS_OK;
@@ -57,6 +59,9 @@ static ehis_err check_policy(const struct ehis *e, struct ehis_incoming *in, str
     decide(e->registry, &q, &a);
     if (!a.is_permitted)
         return ehis_fail(why, a.code, "%s", a.failed);
+    const struct registry_service *service = registry_service(e->registry, h->recipient);
+    const struct registry_operation *operation = service ? registry_operation(service, h->operation) : NULL;
+    in->max_response_bytes = h->max_response_bytes ? h->max_response_bytes : operation ? operation->max_response_bytes : 0;
     buf_clear(&in->rule);
     return buf_put_span(&in->rule, a.rule);
 }
