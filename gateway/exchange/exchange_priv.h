@@ -78,7 +78,8 @@ enum { IS_WAITING = 1, /* a call, or its response */
        IS_ARRIVED = 2, IS_REPLIED = 4, NEEDS_REPLY = 8, IS_FORGOTTEN = 16, IS_TRANSIENT = 32, /* a refusal that is not remembered */
        HAS_ACK = 64, IS_OVER = 128, /* an event that expired */
        IS_OPEN = 256, /* accepted, its body still needed: counted against the bounds */
-       IS_PARKED = 512 /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */ };
+       IS_PARKED = 512, /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */
+       IS_SENT = 1024 /* the bus has it */ };
 
 struct message {
     struct table_node by_digest, by_key;

@@ -294,6 +294,26 @@ ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery 
 
 /* ---- after a group is durable ---- */
 
+static bool arrive(struct exchange *x, struct message *m)
+{
+    if (m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
+        return false; /* finished, or here already */
+    m->flags |= IS_ARRIVED;
+    for (struct delivery *d = m->deliveries; d; d = d->next)
+        exchange_delivery_queue(x, d);
+    return true;
+}
+
+ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, digest);
+    x->now_ms = now_ms;
+    if (!m || !arrive(x, m))
+        return EHIS_E_NOT_FOUND;
+    exchange_pump(x);
+    return EHIS_OK;
+}
+
 void exchange_to_bus(struct exchange *x, struct message *m)
 {
     bool is_here = false;
@@ -302,22 +322,13 @@ void exchange_to_bus(struct exchange *x, struct message *m)
     item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
     if (m->kind == KIND_EVENT)
         item.event = topic_event(m->topic);
-    if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK || !is_here)
-        return; /* offered again when it is due */
-    ehis_err err = exchange_on_arrival(x, &m->digest, x->now_ms);
-    (void)err; /* finished already */
-}
-
-ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms)
-{
-    struct message *m = exchange_message_by_digest(x, digest);
-    x->now_ms = now_ms;
-    if (!m || m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
-        return EHIS_E_NOT_FOUND;
-    m->flags |= IS_ARRIVED;
-    for (struct delivery *d = m->deliveries; d; d = d->next)
-        exchange_delivery_queue(x, d);
-    return EHIS_OK;
+    if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK) {
+        exchange_message_schedule(x, m); /* offered again when it is due */
+        return;
+    }
+    m->flags |= IS_SENT;
+    if (is_here)
+        arrive(x, m);
 }
 
 static void is_durable(struct exchange *x, struct message *m, uint8_t state)

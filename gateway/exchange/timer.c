@@ -11,11 +11,16 @@ static bool is_flying(const struct message *m)
     return false;
 }
 
+static bool waits_for_bus(const struct message *m)
+{
+    return m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && message_is(m, IS_OPEN) && !(m->flags & (IS_ARRIVED | IS_SENT));
+}
+
 /* When something is to be done about it, if nothing happens. What is in flight in a stream has a minute more: the acknowledgement of what
  * was taken in time may be on its way. */
 static int64_t due_ms(const struct exchange *x, const struct message *m)
 {
-    if (m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && message_is(m, IS_OPEN) && !message_is(m, IS_ARRIVED))
+    if (waits_for_bus(m))
         return x->now_ms + 1000 < m->expires_ms ? x->now_ms + 1000 : m->expires_ms;
     if (message_is(m, IS_OPEN))
         return m->expires_ms + (is_flying(m) ? DUPLICATE_MS : 0);
@@ -37,18 +42,12 @@ void exchange_message_schedule(struct exchange *x, struct message *m)
     node_move(&x->wheel[(uint64_t)at_s % WHEEL_SLOTS], &m->in_wheel);
 }
 
-static void offer_again(struct exchange *x, struct message *m)
-{
-    if (m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && message_is(m, IS_OPEN) && !message_is(m, IS_ARRIVED))
-        exchange_to_bus(x, m);
-}
-
 /* Its time has come; may drop it. */
 static void due(struct exchange *x, struct message *m)
 {
     int64_t late_ms = x->now_ms - m->expires_ms;
-    if (late_ms < 0)
-        offer_again(x, m);
+    if (late_ms < 0 && waits_for_bus(m))
+        exchange_to_bus(x, m);
     if (late_ms >= 0 && message_is(m, IS_OPEN) && m->kind == KIND_KEY) {
         exchange_message_close(x, m);
     } else if (late_ms >= (is_flying(m) ? DUPLICATE_MS : 0) && message_is(m, IS_OPEN) && !m->pending) {

@@ -117,7 +117,7 @@ static void read_journal(void)
             CHECK(!m->accepted_group);
             m->accepted_group = e->group;
         }
-        if (m && r.kind == RECORD_REFUSED)
+        if (m && r.kind == RECORD_REFUSED && !m->refused_group) /* what is not remembered may be refused again */
             m->refused_group = e->group;
         if (m && (r.kind == RECORD_DELIVERED || r.kind == RECORD_FAILED || r.kind == RECORD_EXPIRED))
             m->final_group = e->group;

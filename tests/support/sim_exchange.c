@@ -318,8 +318,10 @@ void sim_envelope(struct sim_house *h, const struct sim_message *m, struct buf *
         header.purpose = span_str(m->purpose ? m->purpose : "tax");
         header.legal_basis = span_str("Law 1");
     }
-    header.schema = span_str("test.Body");
-    header.content_type = span_str("application/x-protobuf");
+    if (m->kind != KIND_KEY) {
+        header.schema = span_str("test.Body");
+        header.content_type = span_str("application/x-protobuf");
+    }
     if (m->kind == KIND_EVENT || m->kind == KIND_KEY)
         header.seal.epoch = span_of(m->epoch ? m->epoch : some, 16);
     if (m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE)
