@@ -266,9 +266,9 @@ int cli_exit_code(ehis_err err)
         return CLI_USAGE;
     if (err == EHIS_E_NOT_FOUND)
         return CLI_NOT_FOUND;
-    if (err == EHIS_E_LINK_RESET)
+    if (err == EHIS_E_LINK_RESET || err == EHIS_E_EXCHANGE_NO_SESSION || err == EHIS_E_EXCHANGE_PROVIDER_GONE || err == EHIS_E_SDK_NOT_READY)
         return CLI_UNREACHABLE;
-    if (err == EHIS_E_TIMEOUT || err == EHIS_E_LINK_TIMEOUT || err == EHIS_E_LOCKED)
+    if (err == EHIS_E_TIMEOUT || err == EHIS_E_EXCHANGE_EXPIRED || err == EHIS_E_LINK_TIMEOUT || err == EHIS_E_LOCKED)
         return CLI_BUSY;
     if (err >= 4100 && err < 4200)
         return CLI_REFUSED;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What goes out: calls, asynchronous requests, events. */
+#include "adapters/call/call.h"
+#include "base/disk.h"
+
+#define CALL_MS 30000
+#define CALL_MAX_MS 300000
+#define LIFETIME_MS (UINT64_C(24) * 3600000)
+#define LIFETIME_MAX_MS (UINT64_C(14) * 86400000)
+#define SUBJECTS_MAX 16
+
+struct outgoing {
+    struct client client;
+    struct buf body;
+    uint8_t subjects[SUBJECTS_MAX][32], exchange_id[16];
+    ehis_message message;
+    int wait_state, state, code; /* of the one that was sent */
+    bool is_done;
+};
+
+static ehis_err read_body(struct cli *c, struct buf *out, struct ehis_why *why)
+{
+    const char *from = cli_get(c, "body");
+    return strcmp(from, "-") == 0 ? cli_read_stdin(BODY_MAX, out, why) : file_read(from, BODY_MAX, out, why);
+}
+
+static ehis_err prepare(struct outgoing *o, struct cli *c, struct ehis_why *why)
+{
+    buf_init(&o->body, BODY_MAX);
+    EHIS_TRY(read_body(c, &o->body, why));
+    struct span b = buf_span(&o->body);
+    o->message = (ehis_message){.size = sizeof o->message, .service = cli_word(c, 0), .operation = cli_word(c, 1), .content_type = cli_get(c, "content-type"), .body = b.p, .body_bytes = b.len};
+    return EHIS_OK;
+}
+
+static ehis_err prepare_request(struct outgoing *o, struct cli *c, struct ehis_why *why)
+{
+    const char *hex;
+    EHIS_TRY(prepare(o, c, why));
+    ehis_message *m = &o->message;
+    for (; (hex = cli_get_nth(c, "subject", m->subject_count)); m->subject_count++)
+        if (m->subject_count == SUBJECTS_MAX || hex_from_text(span_str(hex), o->subjects[m->subject_count], 32) != EHIS_OK)
+            return ehis_fail(why, EHIS_E_USAGE, "--subject is 64 hexadecimal digits, and at most %d of them", SUBJECTS_MAX);
+    m->subjects = (const uint8_t(*)[32])o->subjects;
+    m->purpose = cli_get(c, "purpose");
+    m->legal_basis = cli_get(c, "basis");
+    m->case_ref = cli_get(c, "case-ref");
+    m->official = cli_get(c, "official");
+    m->on_behalf_of = cli_get(c, "on-behalf-of");
+    return EHIS_OK;
+}
+
+/* What a provider says in JSON: NOT_FOUND has an exit code of its own. */
+static int fault_exit(const ehis_reply *r)
+{
+    size_t n;
+    const char *body = ehis_reply_body(r, &n);
+    return strcmp(ehis_reply_content_type(r), "application/json") == 0 && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
+}
+
+static ehis_err call(struct outgoing *o, struct cli *c, struct ehis_why *why)
+{
+    ehis_reply *reply;
+    uint64_t timeout_ms;
+    EHIS_TRY(duration_option(c, "timeout", CALL_MS, CALL_MAX_MS, &timeout_ms, why));
+    EHIS_TRY(client_open(&o->client, c, CALL_MS, why));
+    o->message.lifetime_ms = client_left_ms(&o->client) + 1;
+    int err = ehis_call(o->client.e, &o->message, &reply, why->text);
+    if (err != EHIS_OK)
+        return (ehis_err)err;
+    if (ehis_reply_is_fault(reply))
+        cli_set_exit(c, fault_exit(reply));
+    bool is_printed = print_reply(&o->client, reply);
+    ehis_reply_free(reply);
+    return is_printed ? EHIS_OK : ehis_fail(why, EHIS_E_IO, "standard output");
+}
+
+static void on_receipt(void *arg, const ehis_receipt *r)
+{
+    struct outgoing *o = arg;
+    if (memcmp(r->exchange_id, o->exchange_id, 16) != 0) /* of an earlier run: it is in the outbox still */
+        return;
+    print_receipt(&o->client, r);
+    o->state = r->state;
+    o->code = r->code;
+    o->is_done |= r->state >= o->wait_state;
+}
+
+/* A message in a stream, until the receipt that is waited for. What is not accepted in time stays in the outbox and goes on with the next run. */
+static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why), struct ehis_why *why)
+{
+    const char *wait = cli_get(c, "wait");
+    if (wait && strcmp(wait, "accepted") != 0 && strcmp(wait, "delivered") != 0)
+        return ehis_fail(why, EHIS_E_USAGE, "--wait is accepted or delivered");
+    o->wait_state = wait && strcmp(wait, "delivered") == 0 ? EHIS_DELIVERED : EHIS_ACCEPTED;
+    EHIS_TRY(duration_option(c, "lifetime", LIFETIME_MS, LIFETIME_MAX_MS, &o->message.lifetime_ms, why));
+    EHIS_TRY(client_open(&o->client, c, CALL_MS, why));
+    ehis_on_receipt(o->client.e, on_receipt, o);
+    EHIS_TRY((ehis_err)send(o->client.e, &o->message, o->exchange_id, why->text));
+    print_sent(&o->client, o->exchange_id);
+    EHIS_TRY(client_drive(&o->client, &o->is_done));
+    if (o->state > EHIS_DELIVERED)
+        return ehis_fail(why, o->code ? (ehis_err)o->code : EHIS_E_EXCHANGE_EXPIRED, "%s", state_name(o->state));
+    return EHIS_OK;
+}
+
+static ehis_err end(struct outgoing *o, struct cli *c, ehis_err err, const struct ehis_why *why)
+{
+    client_close(&o->client);
+    buf_fini(&o->body);
+    return words_tell(c, err, why);
+}
+
+ehis_err run_call(struct cli *c, struct ehis_why *why)
+{
+    struct outgoing o = {0};
+    ehis_err err = prepare_request(&o, c, why);
+    if (err == EHIS_OK)
+        err = cli_has(c, "send") ? send_and_wait(&o, c, ehis_send, why) : call(&o, c, why);
+    return end(&o, c, err, why);
+}
+
+ehis_err run_publish(struct cli *c, struct ehis_why *why)
+{
+    struct outgoing o = {0};
+    ehis_err err = prepare(&o, c, why);
+    if (err == EHIS_OK)
+        err = send_and_wait(&o, c, ehis_publish, why);
+    return end(&o, c, err, why);
+}
