@@ -39,7 +39,7 @@ bool print_incoming(const struct client *k, const ehis_incoming *in);
 bool print_reply(const struct client *k, const ehis_reply *r);
 bool print_status(const struct client *k, const ehis_status *s);
 bool print_sent(const struct client *k, const uint8_t exchange_id[16]);
-const char *state_name(int state); /* "accepted" */
+const char *print_state(int state); /* "accepted" */
 
 /* words.c: what agencies meet, in Azerbaijani. NULL: no translation. */
 const char *words_az(ehis_err err);

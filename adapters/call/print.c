@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-const char *state_name(int state)
+const char *print_state(int state)
 {
     static const char *const names[] = {"", "accepted", "replicated", "delivered", "failed", "refused", "expired"};
     return state > 0 && state < (int)(sizeof names / sizeof *names) ? names[state] : "unknown";
@@ -70,11 +70,11 @@ bool print_receipt(const struct client *k, const ehis_receipt *r)
     if (r->code)
         snprintf(code, sizeof code, "EHIS-%d", r->code);
     if (k->is_json)
-        return print_line(json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:s}", "state", state_name(r->state), "exchange", uuid(r->exchange_id), "digest", hex(r->digest, 32), "time",
+        return print_line(json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:s}", "state", print_state(r->state), "exchange", uuid(r->exchange_id), "digest", hex(r->digest, 32), "time",
                                     time_of(r->time_ms), "gateway", r->gateway ? r->gateway : "", "is_recipient_signed", r->is_recipient_signed, "code", code));
     uuid_to_text(r->exchange_id, id);
     time_to_text(r->time_ms, at);
-    return printf("%-10s %s %s %s%s%s%s\n", state_name(r->state), id, at, r->gateway ? r->gateway : "", r->is_recipient_signed ? " signed by the recipient" : "", code[0] ? " " : "", code) > 0 &&
+    return printf("%-10s %s %s %s%s%s%s\n", print_state(r->state), id, at, r->gateway ? r->gateway : "", r->is_recipient_signed ? " signed by the recipient" : "", code[0] ? " " : "", code) > 0 &&
            fflush(stdout) == 0;
 }
 
@@ -115,6 +115,6 @@ bool print_status(const struct client *k, const ehis_status *s)
         return print_line(json_pack("{s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I}", "is_ready", s->is_ready, "has_streams", s->has_streams, "gateway", s->gateway, "address", s->address,
                                     "registry_version", (json_int_t)s->registry_version, "outbox_messages", (json_int_t)s->outbox_messages, "outbox_bytes",
                                     (json_int_t)s->outbox_bytes, "reconnects", (json_int_t)s->reconnects));
-    return printf("session with %s at %s; registry version %llu; %llu messages in the outbox\n", s->gateway, s->address, (unsigned long long)s->registry_version,
+    return printf("session with %s%s%s; registry version %llu; %llu messages in the outbox\n", s->gateway, s->address[0] ? " at " : "", s->address, (unsigned long long)s->registry_version,
                   (unsigned long long)s->outbox_messages) > 0 && fflush(stdout) == 0;
 }

@@ -101,7 +101,7 @@ static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehi
     print_sent(&o->client, o->exchange_id);
     EHIS_TRY(client_drive(&o->client, &o->is_done));
     if (o->state > EHIS_DELIVERED)
-        return ehis_fail(why, o->code ? (ehis_err)o->code : EHIS_E_EXCHANGE_EXPIRED, "%s", state_name(o->state));
+        return ehis_fail(why, o->code ? (ehis_err)o->code : EHIS_E_EXCHANGE_EXPIRED, "%s", print_state(o->state));
     return EHIS_OK;
 }
 

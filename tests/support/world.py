@@ -195,8 +195,8 @@ class World:
 
     def write_adapter_settings(self, name, identifier, **more):
         sections = {"system": identifier, "gateways": f"['127.0.0.1:{self.port}']",
-                    "tls": f"{{chain_file: {name}/tls.crt, key_file: {name}/tls.key, ca_file: ca/ca.crt, crl_file: crl.pem}}",
-                    "keys": f"{{sign: {name}/sign.key, seal: [{name}/seal.key]}}",
+                    "tls": f"{{chain: {name}/tls.crt, key: {name}/tls.key, ca: ca/ca.crt, crl: crl.pem}}",
+                    "sign_key": f"{name}/sign.key", "seal_keys": f"[{name}/seal.key]",
                     "registry": f"{{operator_keys: [{self.operator_key}]}}", "state_dir": f"{name}.state", **more}
         (self.dir / f"{name}.yaml").write_text("".join(f"{k}: {v}\n" for k, v in sections.items()))
         (self.dir / f"{name}.state").mkdir(mode=0o700, exist_ok=True)
