@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Admission: each refusal with its own code and record before its receipt, duplicates, order, bounds. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 static void a_call_is_recorded_before_it_is_forwarded_and_its_response_comes_back(void **state)
 {

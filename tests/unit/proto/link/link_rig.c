@@ -91,12 +91,18 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
     snprintf(e->detail, sizeof e->detail, "%s", detail);
 }
 
+static void on_sigpipe(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigaction(SIGPIPE, &action, NULL);
+}
+
 int rig_start(void **state)
 {
     (void)state;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof in;
-    signal(SIGPIPE, SIG_DFL); /* the library may not need it ignored */
+    on_sigpipe(SIG_DFL); /* the library may not need it ignored */
     EHIS_ASSERT(loop_new(&rig.loop) == EHIS_OK && loop_timer_new(rig.loop, on_tick, NULL, &tick) == EHIS_OK);
     test_ca_init(&rig.ca, "root");
     rig.server_ctx = test_ca_context(&rig.ca, "ehis-gw:AZ/gw1", true);
@@ -217,7 +223,7 @@ void raw_open_trusted(struct raw *r, struct end *server, SSL_CTX *ctx)
 void raw_write(struct raw *r, const void *p, size_t n)
 {
     const uint8_t *at = p;
-    signal(SIGPIPE, SIG_IGN); /* this end is OpenSSL's own */
+    on_sigpipe(SIG_IGN); /* this end is OpenSSL's own */
     for (int64_t until = now_ms() + 5000; n && now_ms() < until;) {
         ERR_clear_error();
         int put = SSL_write(r->ssl, at, (int)(n > 16384 ? 16384 : n));
@@ -230,7 +236,7 @@ void raw_write(struct raw *r, const void *p, size_t n)
             rig_turn();
         }
     }
-    signal(SIGPIPE, SIG_DFL);
+    on_sigpipe(SIG_DFL);
 }
 
 size_t raw_frame(uint8_t *out, uint8_t type, size_t payload)
