@@ -12,7 +12,7 @@
 #define STATE "state", "DIR", "a state folder in the place of the settings': one for each process", false, false
 #define LANG "lang", "az|en", "language of errors; EHIS_LANG unless given", false, false
 #define BODY "body", "-|FILE", "the body: - is standard input (never an argument: others see those)", true, false
-#define TYPE "content-type", "TYPE", "of the body, application/x-protobuf unless given", false, false
+#define TYPE "content-type", "TYPE", "of the body; unless given, application/json where it begins with {, else application/x-protobuf", false, false
 #define LIFETIME "lifetime", "TIME", "how long it may wait for its recipient, 24h unless given, at most 14d", false, false
 #define WAIT "wait", "STATE", "accepted (unless given) or delivered", false, false
 

@@ -25,12 +25,24 @@ static ehis_err read_body(struct cli *c, struct buf *out, struct ehis_why *why)
     return strcmp(from, "-") == 0 ? cli_read_stdin(BODY_MAX, out, why) : file_read(from, BODY_MAX, out, why);
 }
 
+/* A protobuf body never begins with '{': that byte would begin a group. */
+static const char *content_type(struct cli *c, struct span body)
+{
+    const char *given = cli_get(c, "content-type");
+    if (given)
+        return given;
+    size_t at = 0;
+    while (at < body.len && (body.p[at] == ' ' || body.p[at] == '\n' || body.p[at] == '\r' || body.p[at] == '\t'))
+        at++;
+    return at < body.len && body.p[at] == '{' ? "application/json" : "application/x-protobuf";
+}
+
 static ehis_err prepare(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
     buf_init(&o->body, BODY_MAX);
     EHIS_TRY(read_body(c, &o->body, why));
     struct span b = buf_span(&o->body);
-    o->message = (ehis_message){.size = sizeof o->message, .service = cli_word(c, 0), .operation = cli_word(c, 1), .content_type = cli_get(c, "content-type"), .body = b.p, .body_bytes = b.len};
+    o->message = (ehis_message){.size = sizeof o->message, .service = cli_word(c, 0), .operation = cli_word(c, 1), .content_type = content_type(c, b), .body = b.p, .body_bytes = b.len};
     return EHIS_OK;
 }
 
