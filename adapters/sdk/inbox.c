@@ -242,7 +242,8 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
         s->expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
         s->is_begun = true;
     }
-    return s;
+    /* Durable before its first message is handed over, so that after a crash there is something to mark. */
+    return append(b, s) == EHIS_OK ? s : NULL;
 }
 
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)

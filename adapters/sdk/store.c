@@ -96,6 +96,24 @@ static ehis_err replay_record(struct store *s, struct disk_file *f, uint64_t num
     return s->events.replay(s->events.ctx, head[4], payload, &place);
 }
 
+/* What was read is believed from now on. Where only the process had died it may stand in the page cache alone, even clean after a sync
+ * that failed: so it is written again, not only synced. */
+static ehis_err make_durable(struct disk_file *f, uint64_t bytes, struct buf *buf)
+{
+    const size_t chunk = 256 * 1024;
+    uint8_t *room;
+    size_t got = 0;
+    buf_clear(buf);
+    EHIS_TRY(buf_reserve(buf, chunk, &room));
+    for (uint64_t at = 0; at < bytes; at += got) {
+        EHIS_TRY(f->ops->read_at(f, at, room, bytes - at < chunk ? (size_t)(bytes - at) : chunk, &got));
+        if (got == 0)
+            return EHIS_E_IO;
+        EHIS_TRY(f->ops->write_at(f, at, room, got));
+    }
+    return f->ops->sync(f);
+}
+
 static ehis_err replay_segment(struct store *s, struct segment *g, bool is_last, struct buf *buf, struct ehis_why *why)
 {
     char name[NAME_BYTES];
@@ -114,12 +132,10 @@ static ehis_err replay_segment(struct store *s, struct segment *g, bool is_last,
         err = replay_record(s, f, g->number, &at, buf);
     if (err == EHIS_E_TRUNCATED || err == EHIS_E_INVALID)
         err = EHIS_OK;
-    if (err == EHIS_OK && at < size) {
-        if (!is_last)
-            err = ehis_fail(why, EHIS_E_STATE_CORRUPT, "%s is damaged at byte %" PRIu64, name, at);
-        else if ((err = f->ops->truncate(f, at)) == EHIS_OK)
-            err = f->ops->sync(f);
-    }
+    if (err == EHIS_OK && at < size)
+        err = is_last ? f->ops->truncate(f, at) : ehis_fail(why, EHIS_E_STATE_CORRUPT, "%s is damaged at byte %" PRIu64, name, at);
+    if (err == EHIS_OK && is_last)
+        err = make_durable(f, at, buf);
     g->bytes = at;
     f->ops->close(f);
     return err;

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What is sent in streams: the same bytes until they are taken, in order, across crashes, BUSY and numbers ahead of order. */
+#include "adapters/sdk/outbox.h"
+#include "proto/crypto/sign.h"
+#include "tests/support/sim_clock.h"
+#include "tests/support/sim_disk.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { ACCEPTED = 1, REPLICATED = 2, DELIVERED = 3, REFUSED = 5 };
+#define TO "AZ/GOV/MIA/population"
+
+struct box {
+    struct sim_disk *disk;
+    struct sim_clock clock;
+    struct store *store;
+    struct outbox *outbox;
+    struct out_stream *stream;
+    bool is_memory;
+    uint8_t wait_state;
+};
+
+static ehis_err on_replay(void *ctx, uint8_t type, struct span p, const struct store_place *at)
+{
+    return outbox_replay(((struct box *)ctx)->outbox, type, p, at);
+}
+
+static ehis_err on_snapshot(void *ctx, struct store *s)
+{
+    struct box *b = ctx;
+    if (!b->store) {
+        b->store = s;
+        outbox_set_store(b->outbox, s);
+    }
+    return outbox_snapshot(b->outbox);
+}
+
+static ehis_err on_carry(void *ctx, uint64_t segment) { return outbox_carry(((struct box *)ctx)->outbox, segment); }
+
+static ehis_err box_open(struct box *b)
+{
+    struct store_events events = {.ctx = b, .replay = on_replay, .snapshot = on_snapshot, .carry = on_carry};
+    struct store *s;
+    b->store = NULL;
+    b->stream = NULL;
+    assert_int_equal(outbox_new(1 << 20, b->is_memory, b->wait_state, &b->outbox), EHIS_OK);
+    ehis_err err = store_open(sim_disk_disk(b->disk), &events, 4096, &s, NULL);
+    if (err == EHIS_OK)
+        err = outbox_stream(b->outbox, OUT_REQUESTS, span_str(TO), (struct span){0}, &b->clock.random, &b->stream);
+    else
+        b->store = NULL;
+    return err;
+}
+
+static void box_close(struct box *b)
+{
+    outbox_free(b->outbox);
+    store_free(b->store);
+    b->outbox = NULL;
+    b->store = NULL;
+}
+
+static void box_init(struct box *b, uint8_t wait_state, bool is_memory)
+{
+    *b = (struct box){.wait_state = wait_state, .is_memory = is_memory};
+    sim_clock_init(&b->clock, 1);
+    assert_int_equal(sim_disk_new(1, &b->disk), EHIS_OK);
+    assert_int_equal(box_open(b), EHIS_OK);
+}
+
+static void box_fini(struct box *b)
+{
+    box_close(b);
+    sim_disk_free(b->disk);
+}
+
+static void digest_of(struct span envelope, uint8_t out[32])
+{
+    struct hash h;
+    hash_span(envelope, &h);
+    memcpy(out, h.b, 32);
+}
+
+/* number 0: a key. The bytes name stream, number and a salt, as another envelope under the same number would. */
+static ehis_err put(struct box *b, bool is_key, struct out_message **out)
+{
+    char text[200];
+    uint8_t digest[32], id[16] = {0};
+    uint64_t number = is_key ? 0 : b->stream->next_number++;
+    static unsigned salt;
+    snprintf(text, sizeof text, "envelope %llu salt %u ....................................................", (unsigned long long)number, salt++);
+    digest_of(span_str(text), digest);
+    return outbox_put(b->outbox, b->stream, number, id, digest, 5000, span_str(text), out);
+}
+
+static struct out_message *put_one(struct box *b)
+{
+    struct out_message *m;
+    assert_int_equal(put(b, false, &m), EHIS_OK);
+    assert_int_equal(store_commit(b->store), EHIS_OK);
+    return m;
+}
+
+static uint64_t submit(struct box *b, int64_t now_ms)
+{
+    struct out_message *m = outbox_next(b->stream, now_ms);
+    if (!m)
+        return UINT64_MAX;
+    outbox_submitted(m);
+    return m->number;
+}
+
+static void receipt(struct box *b, struct out_message *m, uint8_t state)
+{
+    ehis_err err;
+    bool is_final = outbox_on_receipt(b->outbox, m, state, &err) && outbox_is_final(m);
+    assert_int_equal(err, EHIS_OK);
+    if (is_final)
+        assert_int_equal(outbox_finish(b->outbox, m), EHIS_OK);
+    assert_int_equal(store_commit(b->store), EHIS_OK);
+}
+
+static void opened(struct box *b, uint64_t expected)
+{
+    assert_int_equal(outbox_opened(b->outbox, b->stream, expected), EHIS_OK);
+}
+
+static void messages_go_out_in_order_after_the_stream_is_open(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    put_one(&b);
+    put_one(&b);
+    assert_int_equal(submit(&b, 0), UINT64_MAX);
+    assert_int_equal(outbox_lowest(b.stream), 1);
+    opened(&b, 1);
+    assert_int_equal(submit(&b, 0), 1);
+    assert_int_equal(submit(&b, 0), 2);
+    assert_int_equal(submit(&b, 0), UINT64_MAX);
+    put_one(&b);
+    assert_int_equal(submit(&b, 0), 3);
+    box_fini(&b);
+}
+
+static void busy_pauses_and_then_everything_from_there_is_repeated_with_the_same_bytes(void **state)
+{
+    struct box b;
+    struct out_message *m[4];
+    struct buf room;
+    struct span first, again;
+    char kept[200];
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    buf_init(&room, 4096);
+    for (int i = 0; i < 4; i++)
+        m[i] = put_one(&b);
+    opened(&b, 1);
+    for (int i = 0; i < 4; i++)
+        submit(&b, 0);
+    assert_int_equal(outbox_bytes(b.outbox, m[1], &room, &first), EHIS_OK);
+    memcpy(kept, first.p, first.len);
+    size_t kept_bytes = first.len;
+    receipt(&b, m[0], ACCEPTED);
+    outbox_on_flow(b.outbox, m[1], 0, 500); /* BUSY until 500 */
+    outbox_on_flow(b.outbox, m[2], 2, 0);   /* OUT_OF_SEQUENCE: 2 is expected */
+    assert_int_equal(submit(&b, 600), UINT64_MAX); /* the last is not answered yet: no storm of repeats */
+    outbox_on_flow(b.outbox, m[3], 2, 0);
+    assert_int_equal(submit(&b, 499), UINT64_MAX);
+    assert_int_equal(submit(&b, 500), 2);
+    assert_int_equal(submit(&b, 500), 3);
+    assert_int_equal(submit(&b, 500), 4);
+    assert_int_equal(outbox_bytes(b.outbox, m[1], &room, &again), EHIS_OK);
+    assert_int_equal(again.len, kept_bytes);
+    assert_memory_equal(again.p, kept, kept_bytes);
+    buf_fini(&room);
+    box_fini(&b);
+}
+
+static void a_lost_session_repeats_what_is_not_taken_and_a_final_receipt_settles(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    struct out_message *one = put_one(&b), *two = put_one(&b);
+    opened(&b, 1);
+    submit(&b, 0);
+    submit(&b, 0);
+    receipt(&b, one, ACCEPTED);
+    outbox_session_ended(b.outbox);
+    assert_int_equal(outbox_lowest(b.stream), 1); /* no final receipt of the first yet */
+    opened(&b, 3);                                /* the gateway has both: the second comes once more, for its receipt */
+    assert_int_equal(submit(&b, 0), 2);
+    assert_int_equal(submit(&b, 0), UINT64_MAX);
+    receipt(&b, one, DELIVERED);
+    assert_int_equal(outbox_lowest(b.stream), 2);
+    receipt(&b, two, REFUSED);
+    assert_int_equal(outbox_lowest(b.stream), 3);
+    assert_int_equal(outbox_lowest_ticket(b.outbox, true), UINT64_MAX);
+    box_fini(&b);
+}
+
+static void replicated_is_waited_for_where_that_is_told(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, REPLICATED, false);
+    struct out_message *one = put_one(&b);
+    opened(&b, 1);
+    submit(&b, 0);
+    receipt(&b, one, ACCEPTED);
+    assert_true(one->is_held);
+    assert_true(outbox_lowest_ticket(b.outbox, false) == one->ticket);
+    receipt(&b, one, REPLICATED);
+    assert_false(one->is_held);
+    assert_true(outbox_lowest_ticket(b.outbox, false) == UINT64_MAX);
+    assert_true(outbox_lowest_ticket(b.outbox, true) == one->ticket);
+    box_fini(&b);
+}
+
+static void a_gateway_that_wants_what_was_let_go_gets_the_stream_from_what_is_held(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    struct out_message *one = put_one(&b);
+    put_one(&b);
+    opened(&b, 1);
+    submit(&b, 0);
+    receipt(&b, one, ACCEPTED); /* at the first gateway */
+    outbox_session_ended(b.outbox);
+    assert_int_equal(outbox_lowest(b.stream), 1);
+    opened(&b, 1); /* the second gateway knows nothing */
+    assert_false(b.stream->is_open);
+    assert_int_equal(outbox_lowest(b.stream), 2);
+    opened(&b, 2);
+    assert_int_equal(submit(&b, 0), 2);
+    box_fini(&b);
+}
+
+static void a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    put_one(&b);
+    struct out_stream *old = b.stream, *fresh;
+    uint8_t old_id[16];
+    memcpy(old_id, old->id, 16);
+    assert_int_equal(outbox_opened(b.outbox, b.stream, 9), EHIS_E_STATE_BEHIND);
+    assert_int_equal(outbox_stream(b.outbox, OUT_REQUESTS, span_str(TO), (struct span){0}, &b.clock.random, &fresh), EHIS_OK);
+    assert_ptr_not_equal(fresh, old);
+    assert_memory_not_equal(fresh->id, old->id, 16);
+    assert_int_equal(store_commit(b.store), EHIS_OK);
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    assert_memory_not_equal(b.stream->id, old_id, 16); /* still given up after a restart */
+    box_fini(&b);
+}
+
+static void a_key_is_taken_before_the_event_behind_it_is_submitted(void **state)
+{
+    struct box b;
+    struct out_message *key, *event;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    assert_int_equal(put(&b, true, &key), EHIS_OK);
+    event = put_one(&b);
+    opened(&b, 1);
+    assert_int_equal(submit(&b, 0), 0);
+    assert_int_equal(submit(&b, 0), UINT64_MAX);
+    outbox_on_flow(b.outbox, key, 0, 100);
+    assert_int_equal(submit(&b, 99), UINT64_MAX);
+    assert_int_equal(submit(&b, 100), 0);
+    receipt(&b, key, ACCEPTED); /* it is gone */
+    assert_int_equal(submit(&b, 100), 1);
+    receipt(&b, event, ACCEPTED);
+    box_fini(&b);
+}
+
+static void requests_that_are_final_are_remembered_for_their_responses_until_they_expire(void **state)
+{
+    struct box b;
+    uint8_t digest[32];
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    struct out_message *one = put_one(&b);
+    memcpy(digest, one->by_digest.key, 32);
+    assert_true(outbox_has_asked(b.outbox, digest));
+    receipt(&b, one, DELIVERED);
+    assert_true(outbox_has_asked(b.outbox, digest));
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    assert_true(outbox_has_asked(b.outbox, digest));
+    outbox_forget_asked(b.outbox, 4999);
+    assert_true(outbox_has_asked(b.outbox, digest));
+    outbox_forget_asked(b.outbox, 5000);
+    assert_false(outbox_has_asked(b.outbox, digest));
+    box_fini(&b);
+}
+
+static void the_outbox_is_bounded_in_bytes_and_streams(void **state)
+{
+    struct box b;
+    struct out_stream *s;
+    char name[40];
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    assert_int_equal(outbox_check_room(b.outbox, 1 << 20), EHIS_OK);
+    assert_int_equal(outbox_check_room(b.outbox, (1 << 20) + 1), EHIS_E_SDK_BUSY);
+    put_one(&b);
+    assert_int_equal(outbox_check_room(b.outbox, 1 << 20), EHIS_E_SDK_BUSY);
+    for (int i = 1; i < 256; i++) {
+        snprintf(name, sizeof name, "AZ/GOV/MIA/s%d", i);
+        assert_int_equal(outbox_stream(b.outbox, OUT_REQUESTS, span_str(name), (struct span){0}, &b.clock.random, &s), EHIS_OK);
+    }
+    assert_int_equal(outbox_stream(b.outbox, OUT_EVENTS, span_str(TO), span_str("E"), &b.clock.random, &s), EHIS_E_SDK_BUSY);
+    box_fini(&b);
+}
+
+static void in_memory_a_restart_begins_new_streams(void **state)
+{
+    struct box b;
+    uint8_t id[16];
+    (void)state;
+    box_init(&b, ACCEPTED, true);
+    put_one(&b);
+    memcpy(id, b.stream->id, 16);
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    assert_memory_not_equal(b.stream->id, id, 16);
+    assert_int_equal(b.stream->next_number, 1);
+    box_fini(&b);
+}
+
+/* ---- crashes ---- */
+
+#define SENT_MAX 400
+struct gateway { /* what it has taken: D by number */
+    uint8_t taken[SENT_MAX + 1][32];
+    uint64_t expected;
+};
+struct promise { uint8_t digest[32]; bool is_given, is_final; } promises[SENT_MAX + 1];
+
+static void serve(struct box *b, struct gateway *g, uint64_t *seed)
+{
+    outbox_session_ended(b->outbox);
+    assert_int_equal(outbox_opened(b->outbox, b->stream, g->expected > outbox_lowest(b->stream) ? g->expected : outbox_lowest(b->stream)), EHIS_OK);
+    for (int turn = 0; turn < 60; turn++) {
+        struct out_message *m;
+        ehis_err err = EHIS_OK;
+        if (sim_random_below(seed, 2) && b->stream->next_number <= SENT_MAX) {
+            uint64_t number = b->stream->next_number;
+            if (put(b, false, &m) != EHIS_OK || store_commit(b->store) != EHIS_OK)
+                return;
+            memcpy(promises[number].digest, m->by_digest.key, 32);
+            promises[number].is_given = true;
+        }
+        m = outbox_next(b->stream, 0);
+        if (!m)
+            continue;
+        outbox_submitted(m);
+        assert_true(m->number <= g->expected);
+        if (m->number == g->expected) {
+            memcpy(g->taken[g->expected++], m->by_digest.key, 32);
+        } else { /* a repeat: the same message */
+            assert_memory_equal(g->taken[m->number], m->by_digest.key, 32);
+        }
+        uint8_t receipt_state = sim_random_below(seed, 3) ? ACCEPTED : DELIVERED;
+        uint64_t number = m->number;
+        if (sim_random_below(seed, 4) == 0)
+            continue; /* the receipt is lost */
+        bool is_new = outbox_on_receipt(b->outbox, m, receipt_state, &err);
+        if (err == EHIS_OK && is_new && receipt_state == DELIVERED)
+            err = outbox_finish(b->outbox, m);
+        if (err != EHIS_OK || store_commit(b->store) != EHIS_OK)
+            return;
+        promises[number].is_final |= receipt_state == DELIVERED;
+    }
+}
+
+static void what_was_promised_reaches_the_gateway_once_with_the_same_bytes_whatever_crashes(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 120; nth++) {
+        struct box b = {.wait_state = ACCEPTED};
+        struct gateway g = {.expected = 1};
+        uint64_t seed = nth;
+        uint8_t id[16] = {0};
+        memset(promises, 0, sizeof promises);
+        sim_clock_init(&b.clock, nth);
+        assert_int_equal(sim_disk_new(nth, &b.disk), EHIS_OK);
+        for (int life = 0; life < 12; life++) {
+            if (life < 10)
+                sim_disk_fail(b.disk, SIM_ANY, 15 + (nth * 7 + (uint64_t)life * 31) % 160, EHIS_E_IO, true);
+            if (box_open(&b) == EHIS_OK && store_commit(b.store) == EHIS_OK) {
+                if (life > 0 && memcmp(id, b.stream->id, 16) != 0)
+                    assert_false(promises[1].is_given); /* a promise keeps its stream alive */
+                if (memcmp(id, b.stream->id, 16) != 0)
+                    g = (struct gateway){.expected = 1};
+                memcpy(id, b.stream->id, 16);
+                serve(&b, &g, &seed);
+            }
+            box_close(&b);
+            sim_disk_crash(b.disk, SIM_CRASH_RANDOM);
+        }
+        for (uint64_t n = 1; n <= SENT_MAX && promises[n].is_given; n++)
+            if (n < g.expected)
+                assert_memory_equal(g.taken[n], promises[n].digest, 32);
+        /* the last life had no faults: everything promised before it has been taken */
+        sim_disk_free(b.disk);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_go_out_in_order_after_the_stream_is_open),
+        cmocka_unit_test(busy_pauses_and_then_everything_from_there_is_repeated_with_the_same_bytes),
+        cmocka_unit_test(a_lost_session_repeats_what_is_not_taken_and_a_final_receipt_settles),
+        cmocka_unit_test(replicated_is_waited_for_where_that_is_told),
+        cmocka_unit_test(a_gateway_that_wants_what_was_let_go_gets_the_stream_from_what_is_held),
+        cmocka_unit_test(a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream),
+        cmocka_unit_test(a_key_is_taken_before_the_event_behind_it_is_submitted),
+        cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
+        cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
+        cmocka_unit_test(in_memory_a_restart_begins_new_streams),
+        cmocka_unit_test(what_was_promised_reaches_the_gateway_once_with_the_same_bytes_whatever_crashes),
+    };
+    struct ehis_why why;
+    if (crypto_init(&why) != EHIS_OK)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
