@@ -22,6 +22,7 @@ struct journal_writer {
     struct loop_timer *timer;
     int64_t lazy_at_us; /* 0: the timer is not set */
     bool is_wanted;     /* somebody waits for what is open */
+    uint64_t told, durable; /* groups: on_durable still has to hear of those behind told */
     bool has_ended;     /* on_failed was called */
     int done_fd;        /* eventfd: the thread has an answer */
     pthread_t thread;
@@ -90,39 +91,44 @@ static void hand_over(struct journal_writer *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* Takes the thread's answer. *group 0: no group became durable. */
-static ehis_err take_answer(struct journal_writer *w, uint64_t *group)
+/* Takes the thread's answer; *is_durable: a group became durable. */
+static ehis_err take_answer(struct journal_writer *w, bool *is_durable)
 {
-    *group = 0;
     pthread_mutex_lock(&w->lock);
     bool is_answered = w->is_answered;
     ehis_err err = w->err;
     w->is_answered = false;
     pthread_mutex_unlock(&w->lock);
-    if (err == EHIS_OK && is_answered)
-        journal_written(w->j, group);
+    *is_durable = err == EHIS_OK && is_answered;
+    if (*is_durable)
+        journal_written(w->j, &w->durable);
     return err;
+}
+
+static void tell(struct journal_writer *w)
+{
+    while (w->told < w->durable)
+        w->on_durable(w->arg, ++w->told);
 }
 
 static void on_answer(void *arg, int what)
 {
     struct journal_writer *w = arg;
-    uint64_t count, group;
+    uint64_t count;
+    bool is_durable;
     (void)what;
     if (read(w->done_fd, &count, sizeof count) < 0 || w->has_ended)
         return;
-    ehis_err err = take_answer(w, &group);
+    ehis_err err = take_answer(w, &is_durable);
     if (err != EHIS_OK) {
         w->has_ended = true;
         loop_timer_clear(w->timer);
         w->on_failed(w->arg, err);
         return;
     }
-    if (!group)
-        return;
-    if (w->is_wanted && journal_open_bytes(w->j))
+    if (is_durable && w->is_wanted && journal_open_bytes(w->j))
         hand_over(w);
-    w->on_durable(w->arg, group);
+    tell(w);
 }
 
 void journal_writer_kick(struct journal_writer *w)
@@ -187,7 +193,7 @@ ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_du
     pthread_condattr_t monotonic;
     if (!w)
         return EHIS_E_NO_MEMORY;
-    *w = (struct journal_writer){.j = j, .on_durable = on_durable, .on_failed = on_failed, .arg = arg};
+    *w = (struct journal_writer){.j = j, .told = journal_open_group(j) - 1, .on_durable = on_durable, .on_failed = on_failed, .arg = arg};
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -210,16 +216,32 @@ ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_du
 }
 
 /* Waits for the group that is with the thread. */
-static ehis_err finish_group(struct journal_writer *w)
+static void wait_for_group(struct journal_writer *w)
 {
-    uint64_t group;
     pthread_mutex_lock(&w->lock);
     while (w->has_group)
         pthread_cond_wait(&w->answered, &w->lock);
     pthread_mutex_unlock(&w->lock);
-    ehis_err err = take_answer(w, &group);
-    if (err == EHIS_OK && group)
-        w->on_durable(w->arg, group);
+}
+
+ehis_err journal_writer_make_room(struct journal_writer *w)
+{
+    bool is_durable;
+    wait_for_group(w);
+    if (w->has_ended || take_answer(w, &is_durable) != EHIS_OK) /* on_failed comes from the loop */
+        return EHIS_E_JOURNAL_FAILED;
+    if (journal_open_bytes(w->j))
+        hand_over(w);
+    return EHIS_OK;
+}
+
+static ehis_err finish_group(struct journal_writer *w)
+{
+    bool is_durable;
+    wait_for_group(w);
+    ehis_err err = take_answer(w, &is_durable);
+    if (err == EHIS_OK)
+        tell(w);
     return err;
 }
 

@@ -15,6 +15,9 @@ ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_du
 void journal_writer_kick(struct journal_writer *w);
 /* The same, but at the latest in delay_us: for entries that nobody waits for. */
 void journal_writer_kick_lazily(struct journal_writer *w, int64_t delay_us);
+/* For append's JOURNAL_GROUP_FULL: waits (blocks) for the running write, if any, and hands the full group over; then append has room. on_durable
+ * still comes from the loop, never from here. JOURNAL_FAILED. */
+ehis_err journal_writer_make_room(struct journal_writer *w) EHIS_MUST_USE;
 /* Waits for the running write, writes what is open, joins, frees w. on_durable runs within for what became durable; what it appends after
  * the last group is not written. A failure is returned, not called back. */
 ehis_err journal_writer_stop(struct journal_writer *w) EHIS_MUST_USE;

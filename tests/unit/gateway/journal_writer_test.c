@@ -156,6 +156,42 @@ static void a_write_that_fails_is_told_once_and_nothing_comes_after_it(void **st
     m->sealed = 2;
 }
 
+static void a_full_group_makes_room_without_calling_back_and_each_group_is_told_later(void **state)
+{
+    (void)state;
+    m->config.group_max_bytes = 16 << 10;
+    start();
+    journal_writer_kick(w);
+    for (unsigned full = 0; full < 5;) {
+        ehis_err err = model_append(m);
+        if (err == EHIS_OK)
+            continue;
+        assert_int_equal(err, EHIS_E_JOURNAL_GROUP_FULL);
+        assert_int_equal(journal_writer_make_room(w), EHIS_OK);
+        full++;
+    }
+    assert_int_equal(durable_calls, 0);
+    assert_int_equal(journal_writer_make_room(w), EHIS_OK); /* also of a group that is not full */
+    assert_int_equal(journal_open_bytes(m->j), 0);
+    run_until(&durable_calls, 6);
+    assert_int_equal(last_group, 6);
+    append(1);
+    assert_int_equal(journal_writer_make_room(w), EHIS_OK);
+    sim_disk_fail(m->sim, SIM_ANY, 1, EHIS_E_IO, true);
+    append(1);
+    ehis_err err = journal_writer_make_room(w); /* the first may have been through already */
+    if (err == EHIS_OK) {
+        append(1);
+        err = journal_writer_make_room(w);
+    }
+    assert_int_equal(err, EHIS_E_JOURNAL_FAILED);
+    assert_int_equal(failed_calls, 0);
+    run_until(&failed_calls, 1);
+    assert_int_equal(journal_writer_make_room(w), EHIS_E_JOURNAL_FAILED);
+    assert_int_equal(journal_writer_stop(w), EHIS_E_JOURNAL_FAILED);
+    m->sealed = m->durable = m->next - 1;
+}
+
 static void remove_name(void *ctx, const char *name)
 {
     char path[600];
@@ -249,6 +285,7 @@ int main(void)
         TEST(a_kick_makes_what_is_open_durable_and_a_second_one_waits_for_the_first),
         TEST(a_lazy_kick_waits_for_its_delay_or_an_eager_one),
         TEST(a_write_that_fails_is_told_once_and_nothing_comes_after_it),
+        TEST(a_full_group_makes_room_without_calling_back_and_each_group_is_told_later),
         TEST(groups_roll_and_are_archived_on_a_real_disk_while_another_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
