@@ -25,7 +25,12 @@ static ehis_err append(void *ctx, const struct record *r, const struct span *att
     buf_clear(&g->record);
     EHIS_TRY(record_write(r, &g->record));
     struct span whole = buf_span(&g->record);
-    EHIS_TRY(journal_append(g->journal, &whole, 1, attachment, parts, pos));
+    ehis_err err = journal_append(g->journal, &whole, 1, attachment, parts, pos);
+    if (err == EHIS_E_JOURNAL_GROUP_FULL && g->writer) { /* more came in one turn than a group holds: the disk sets the pace */
+        EHIS_TRY(journal_writer_make_room(g->writer));
+        err = journal_append(g->journal, &whole, 1, attachment, parts, pos);
+    }
+    EHIS_TRY(err);
     if (!g->is_kick_due && !g->is_lazy_kick_due)
         loop_later(g->loop, on_kick, g);
     g->is_kick_due |= !is_lazy;

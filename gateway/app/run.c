@@ -113,8 +113,9 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     struct replay replay = {g->exchange, why};
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &g->disk, why));
     EHIS_TRY(journal_open(g->disk, &config, g->clock, on_entry, &replay, &g->journal, why));
+    EHIS_TRY(journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer));
     exchange_recovered(g->exchange, now_ms(g));
-    return journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer);
+    return EHIS_OK;
 }
 
 static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)

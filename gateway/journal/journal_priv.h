@@ -61,4 +61,5 @@ static inline struct segment *segment_at(struct journal *j, uint64_t number) { r
 ehis_err reclaim_make_next(struct journal *j) EHIS_MUST_USE;
 /* How many segments the bounds and the volume's free space allow besides those there are. */
 ehis_err reclaim_count_spares(struct journal *j) EHIS_MUST_USE;
+bool reclaim_is_urgent(const struct journal *j); /* fewer segments stand ahead than there should */
 void reclaim_abandon(struct journal *j); /* what was being made */

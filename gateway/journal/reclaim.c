@@ -12,10 +12,15 @@
 static const char spare_name[] = "spare.tmp", archive_name[] = "archive.tmp";
 static const uint8_t zeros[PIECE_BYTES];
 
+bool reclaim_is_urgent(const struct journal *j)
+{
+    return j->last_segment - j->written_segment < SPARE_TARGET;
+}
+
 static bool wants_spare(const struct journal *j)
 {
     uint64_t last = j->last_segment;
-    return last - j->written_segment < SPARE_TARGET && last + 1 - j->first_file < j->config.segment_count_max;
+    return reclaim_is_urgent(j) && last + 1 - j->first_file < j->config.segment_count_max;
 }
 
 bool journal_has_reclaim(const struct journal *j)

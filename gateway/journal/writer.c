@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "gateway/journal/writer.h"
+#include "gateway/journal/journal_priv.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -50,8 +51,9 @@ static void answer(struct journal_writer *w, ehis_err err, bool is_group)
     EHIS_ASSERT(write(w->done_fd, &one, sizeof one) == (ssize_t)sizeof one);
 }
 
-/* Waits for work. A group goes before reclaiming, reclaiming is done a piece at a time. */
-static bool next_work(struct journal_writer *w, bool *is_group)
+/* Waits for work. A group goes before a piece of reclaiming, but where room is short they take turns: or groups without a pause would
+ * run into JOURNAL_FULL. was_group: what was done before. */
+static bool next_work(struct journal_writer *w, bool was_group, bool *is_group)
 {
     pthread_mutex_lock(&w->lock);
     bool has_reclaim = journal_has_reclaim(w->j);
@@ -62,7 +64,7 @@ static bool next_work(struct journal_writer *w, bool *is_group)
         pthread_cond_timedwait(&w->wake, &w->lock, &until);
         has_reclaim = journal_has_reclaim(w->j);
     }
-    *is_group = w->has_group;
+    *is_group = w->has_group && !(was_group && has_reclaim && reclaim_is_urgent(w->j));
     bool is_over = !w->has_group && w->is_stopping;
     pthread_mutex_unlock(&w->lock);
     return !is_over;
@@ -71,7 +73,7 @@ static bool next_work(struct journal_writer *w, bool *is_group)
 static void *run(void *arg)
 {
     struct journal_writer *w = arg;
-    for (bool is_group; next_work(w, &is_group);) {
+    for (bool is_group = false; next_work(w, is_group, &is_group);) {
         ehis_err err = is_group ? journal_write(w->j) : journal_reclaim(w->j);
         if (is_group || err != EHIS_OK)
             answer(w, err, is_group);
