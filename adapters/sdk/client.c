@@ -349,6 +349,8 @@ static void on_stop(struct ehis *e, struct order *o)
     (void)o;
     e->is_ending = true;
     e->end_by_us = clock_mono_us(e->clock) + END_US;
+    if (e->link)
+        client_turn(e); /* what the application has just finished is acknowledged or answered before GOODBYE */
     connection_stop(e);
     turn_soon(e);
 }

@@ -140,7 +140,10 @@ static ehis_err choose_key(struct ehis *e, struct draft *d)
         seal_topic_derive(topic_key, &b, &d->key);
         secret_wipe(topic_key, sizeof topic_key);
     } else {
-        EHIS_TRY(derive(e, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), &b, &context, &key, &d->key));
+        ehis_err err = derive(e, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), &b, &context, &key, &d->key);
+        if (err == EHIS_E_KEY_UNKNOWN && h->kind == KIND_REQUEST) /* the registry shows a system only what it may call */
+            err = EHIS_E_POLICY_UNKNOWN_SERVICE;
+        EHIS_TRY(err);
         memcpy(d->ephemeral, seal_context_ephemeral(context), 32);
         memcpy(d->recipient_key_id, key->id.b, 32);
         h->seal = (struct envelope_seal){.recipient_key_id = span_of(d->recipient_key_id, 32), .ephemeral = span_of(d->ephemeral, 32)};

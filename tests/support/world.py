@@ -91,9 +91,13 @@ class World:
 
     # -- programs
 
+    @staticmethod
+    def program(name):
+        return str(BIN / name)
+
     def run(self, program, *words, input=None, timeout=60, check=False, env=None):
         """Runs to the end; standard output and error as text."""
-        done = subprocess.run([str(BIN / program), *map(str, words)], input=input, capture_output=True, text=True, timeout=timeout,
+        done = subprocess.run([self.program(program), *map(str, words)], input=input, capture_output=True, text=True, timeout=timeout,
                               check=False, cwd=self.dir, env={**os.environ, **(env or {})})
         if check and done.returncode != 0:
             raise AssertionError(f"{program} {' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -103,7 +107,7 @@ class World:
         """Starts a process that stays; its log goes to NAME.log, appended."""
         assert name not in self.running, f"{name} runs already"
         with open(self.log(name), "ab") as log:
-            self.running[name] = subprocess.Popen([str(BIN / program), *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout or log,
+            self.running[name] = subprocess.Popen([self.program(program), *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout or log,
                                                   stderr=log, cwd=self.dir)
         return self.running[name]
 
