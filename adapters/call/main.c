@@ -8,6 +8,8 @@
 
 #define LIST(a) a, sizeof a / sizeof a[0]
 #define CLOSE_MS 5000
+#define LOOK_MS 200
+#define EARLY_MS 2000
 #define CONFIG "config", "FILE", "the adapter's settings", true, false
 #define STATE "state", "DIR", "a state folder in the place of the settings': one for each process", false, false
 #define LANG "lang", "az|en", "language of errors; EHIS_LANG unless given", false, false
@@ -56,6 +58,25 @@ static void on_log(void *arg, int level, const char *line)
         fprintf(stderr, "%s\n", line);
 }
 
+/* What another second will not mend: a certificate, a key, a registry; not a gateway that is away. */
+static bool is_lasting(int err)
+{
+    enum ehis_err_class class_ = ehis_err_row((ehis_err)err)->class_;
+    bool is_link = err >= EHIS_E_LINK_FULL && err <= EHIS_E_LINK_KEY_UPDATES && err != EHIS_E_LINK_TLS;
+    return class_ == EHIS_CLASS_CONFIG || (class_ == EHIS_CLASS_PEER && !is_link);
+}
+
+static ehis_err wait_ready(struct client *k, struct ehis_why *why)
+{
+    int64_t early_ms = clock_mono_ms(&clock_system) + EARLY_MS; /* several gateways are tried by then */
+    int err;
+    do {
+        uint32_t left = client_left_ms(k);
+        err = ehis_wait_ready(k->e, left < LOOK_MS ? left : LOOK_MS, why->text);
+    } while (err != EHIS_OK && !is_interrupted && client_left_ms(k) > 0 && !(is_lasting(err) && clock_mono_ms(&clock_system) >= early_ms));
+    return (ehis_err)err;
+}
+
 ehis_err client_open(struct client *k, struct cli *c, uint64_t default_ms, struct ehis_why *why)
 {
     uint64_t timeout_ms;
@@ -75,7 +96,7 @@ ehis_err client_open(struct client *k, struct cli *c, uint64_t default_ms, struc
     int err = ehis_open(config, &k->e, why->text);
     ehis_config_free(config);
     if (err == EHIS_OK && timeout_ms)
-        err = ehis_wait_ready(k->e, client_left_ms(k), why->text);
+        err = wait_ready(k, why);
     if (err != EHIS_OK)
         client_close(k);
     return (ehis_err)err;
@@ -85,10 +106,14 @@ ehis_err client_drive(struct client *k, const bool *is_done)
 {
     while (!*is_done && !is_interrupted) {
         uint32_t left = client_left_ms(k);
+        ehis_status now = {.size = sizeof now};
+        ehis_get_status(k->e, &now);
+        if (now.last_error >= EHIS_E_POLICY_NO_RULE && now.last_error < EHIS_E_POLICY_NO_RULE + 100)
+            return (ehis_err)now.last_error; /* a subscription was refused: nothing will come */
         if (left == 0)
             return EHIS_E_TIMEOUT;
         struct pollfd p = {.fd = ehis_fd(k->e), .events = POLLIN};
-        if (poll(&p, 1, left < 200 ? (int)left : 200) > 0) /* a signal between the look and the wait costs 200 ms */
+        if (poll(&p, 1, left < LOOK_MS ? (int)left : LOOK_MS) > 0) /* a signal between the look and the wait costs as much */
             ehis_dispatch(k->e, 1);
     }
     return EHIS_OK;

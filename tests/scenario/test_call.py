@@ -194,7 +194,7 @@ def test_changes_made_while_the_register_is_down_are_published_once_it_is_back(w
 
 def test_a_system_may_not_subscribe_without_a_rule_nor_publish_for_another(country):
     done = country.run("ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "students.yaml", "--count", 1, "--timeout", "3s")
-    assert done.returncode != OK and done.stdout == ""
+    assert done.returncode == REFUSED and done.stdout == "" and "EHIS-4100" in done.stderr
     done = country.run("ehis-call", "publish", SERVICE, "PersonChanged", "--config", "students.yaml", "--body", "-", input="{}")
     assert done.returncode != OK and "EHIS-6011" in done.stderr
 
@@ -212,3 +212,29 @@ def test_an_order_of_stop_ends_the_register_in_order(world):
     assert world.stop("register") == OK
     assert world.log_lines("register", "population.stopping")
     assert world.stop("gateway") == OK
+
+
+def test_a_revoked_system_is_told_so_and_gets_nothing(world):
+    world.run("ehis-pki", "revoke", "AZ/GOV/STS/tax", "--ca", "ca", check=True)
+    world.make_crl()
+    world.running["gateway"].send_signal(signal.SIGHUP)
+    wait_until(lambda: world.status()["reloads"]["done"] == 1, what="the reload")
+    done = world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}, "--json")
+    assert done.returncode == 5 and done.stdout == ""
+    assert error(done)["name"] == "CERT_REVOKED" and error(done)["hint"]
+
+
+def test_many_changes_by_several_hands_are_each_published_once(world):
+    pins = world.pins(40)
+    p = subscriber(world, 40)
+    wait_until(lambda: world.records("--kind", "subscribed"), what="the subscription")
+    hands = [subprocess.Popen([world.program("ehis-population"), "change", "--db", str(world.dir / "people.db"), "--body", "-"], stdin=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL) for _ in pins]
+    for pin, hand in zip(pins, hands):
+        hand.stdin.write(json.dumps({"pin": pin, "address": {"city": "Quba", "street": "ev 1"}}).encode())
+        hand.stdin.close()
+    assert [hand.wait(30) for hand in hands] == [OK] * len(pins)
+    assert p.wait(30) == OK
+    got = events(world)
+    assert [e["body"]["sequence"] for e in got] == list(range(1, 41))
+    assert {e["body"]["pin"] for e in got} == set(pins)

@@ -86,27 +86,26 @@ static ehis_err publish_next(struct serving *s)
     return err;
 }
 
-static void publish(struct serving *s)
+/* True: there may be more. */
+static bool publish(struct serving *s)
 {
     ehis_err err = EHIS_OK;
     for (int i = 0; i < PUBLISH_TURN && err == EHIS_OK; i++)
         err = publish_next(s);
-    if (err == EHIS_E_NOT_FOUND)
-        err = EHIS_OK;
-    if (err != EHIS_OK && err != s->outbox_err)
+    if (err != EHIS_OK && err != EHIS_E_NOT_FOUND && err != s->outbox_err)
         log_line(LOG_WARN, "population.not_published", F_ERR(err));
     s->outbox_err = err;
+    return err == EHIS_OK;
 }
 
-static void look(struct serving *s)
+static bool look(struct serving *s)
 {
     ehis_status now = {.size = sizeof now};
     ehis_get_status(s->e, &now);
     if (now.is_ready != s->is_ready)
         log_line(LOG_NOTICE, now.is_ready ? "population.ready" : "population.not_ready", F_STR("gateway", now.gateway), F_STR("why", now.is_ready ? "" : now.last_why));
     s->is_ready = now.is_ready;
-    if (s->is_ready)
-        publish(s);
+    return s->is_ready && publish(s);
 }
 
 static void run(struct serving *s)
@@ -116,11 +115,9 @@ static void run(struct serving *s)
     int64_t due = 0;
     while (!is_stopping) {
         int64_t now = clock_mono_ms(&clock_system);
-        if (now >= due) {
-            look(s);
-            due = now + LOOK_MS;
-        }
-        struct timespec wait = {.tv_nsec = LOOK_MS * 1000000L};
+        if (now >= due)
+            due = look(s) ? now : now + LOOK_MS;
+        struct timespec wait = {.tv_nsec = due > now ? LOOK_MS * 1000000L : 0};
         struct pollfd p = {.fd = ehis_fd(s->e), .events = POLLIN};
         if (ppoll(&p, 1, &wait, &none) > 0) /* signals come here alone */
             ehis_dispatch(s->e, PUBLISH_TURN);
