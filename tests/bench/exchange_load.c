@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* The load of the exchange benchmark: senders and receivers as systems of their own over mutual TLS in one thread, which sign, seal, verify
+/* The load of the exchange benchmark: senders and receivers as systems of their own over mutual TLS in a thread or two, which sign, seal, verify
  * and open every message for real. Prints one JSON object.
- *   exchange_load DIR PORT MODE SECONDS PAIRS WINDOW BATCH      MODE: stream | call;  BATCH: envelopes under one signature at most
+ *   exchange_load DIR PORT MODE SECONDS PAIRS WINDOW BATCH THREADS      MODE: stream | call;  BATCH: envelopes under one signature at most
  * DIR (made by the script `exchange`): ca.crt, crl.pem, registry.pb, operator.pub (hex), s<k>/ and r<k>/ with keys and tls.crt. */
 #include "base/log.h"
 #include "base/loop.h"
@@ -15,6 +15,7 @@
 #include "proto/wire/session_frames.h"
 #include "proto/wire/statement.h"
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,13 +36,16 @@
         }                                                                                       \
     } while (0)
 
-static struct ehis_why why;
-static struct loop *loop;
 static struct registry *registry;
-static char gateway_id[256];
-static int pairs, window, batch_max, seconds, port;
+static const char *dir;
+static int pairs, threads, window, batch_max, seconds, port;
 static bool is_call;
-static int64_t started_us, measured_from_us, measured_until_us;
+static int64_t measured_from_us, measured_until_us = INT64_MAX;
+static pthread_barrier_t all_ready;
+/* Each thread has a loop and some of the pairs. */
+static _Thread_local struct ehis_why why;
+static _Thread_local struct loop *loop;
+static _Thread_local char gateway_id[256];
 
 struct item { /* a message in flight */
     struct hash digest;
@@ -74,10 +78,10 @@ struct end {
     struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
     struct item *making[WINDOW_MAX];
 };
-static struct end ends[2 * PAIRS_MAX];
+static struct end ends[2 * PAIRS_MAX]; /* a pair: sender at 2k, receiver at 2k + 1 */
 static uint32_t *latency_us, *ack_us;
-static size_t latency_count, ack_count;
-static uint64_t accepted_total, delivered_total, opened_total, flow_total;
+static _Atomic size_t latency_count, ack_count;
+static _Atomic uint64_t accepted_total, delivered_total, opened_total;
 
 static int64_t now_us(void) { return clock_mono_us(&clock_system); }
 static bool is_measured(int64_t at) { return at >= measured_from_us && at < measured_until_us; }
@@ -91,7 +95,7 @@ static void send_frame(struct end *e, uint8_t type, const struct buf *b)
 /* One envelope's header and sealed body into slot i; its digest into the item. */
 static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, const struct item *request, struct span recipient, struct span request_digest)
 {
-    static uint8_t body[BODY_BYTES];
+    uint8_t body[BODY_BYTES] = {0};
     struct seal_message_key key;
     struct seal_binding binding = {.kind = (uint8_t)kind, .sender = span_str(e->id), .recipient = recipient};
     struct span to_system = identifier_prefix(recipient, IDENTIFIER_SYSTEM);
@@ -140,7 +144,7 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
 /* Signs n envelopes as one tree and sends them. */
 static void submit(struct end *e, size_t n)
 {
-    static struct hash leaves[BATCH_MAX_LEAVES];
+    static _Thread_local struct hash leaves[BATCH_MAX_LEAVES];
     struct hash path[20];
     struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
     for (size_t i = 0; i < n; i++)
@@ -426,7 +430,6 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     case FRAME_FLOW: {
         struct flow f;
         MUST(flow_read(payload, &f, &why));
-        flow_total++;
         fprintf(stderr, "%s: flow %u expected %llu\n", e->id, f.code, (unsigned long long)f.expected);
         exit(1);
     }
@@ -468,7 +471,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
 
 static const struct link_events events = {.on_peer = on_peer, .on_frame = on_frame, .on_end = on_end, .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
 
-static void open_end(struct end *e, const char *dir, bool is_sender, int k)
+static void open_end(struct end *e, bool is_sender, int k)
 {
     char path[600], ca[600], crl[600], chain[600];
     const char *crls[] = {crl};
@@ -511,7 +514,7 @@ static int by_value(const void *a, const void *b)
 }
 static uint32_t quantile(const uint32_t *v, size_t n, double q) { return n ? v[(size_t)((double)(n - 1) * q)] : 0; }
 
-static void load_registry(const char *dir)
+static void load_registry(void)
 {
     char path[600];
     uint8_t key[1][32];
@@ -528,18 +531,9 @@ static void load_registry(const char *dir)
     buf_fini(&b);
 }
 
-static void start_all(void)
+static bool are_ready(int from, int to)
 {
-    started_us = now_us();
-    measured_from_us = started_us + WARMUP_US;
-    measured_until_us = measured_from_us + (int64_t)seconds * 1000000;
-    for (int i = 0; i < pairs; i++)
-        want_send(&ends[i]);
-}
-
-static bool are_ready(void)
-{
-    for (int i = 0; i < 2 * pairs; i++)
+    for (int i = 2 * from; i < 2 * to; i++)
         if (!ends[i].is_ready)
             return false;
     return true;
@@ -547,51 +541,78 @@ static bool are_ready(void)
 
 static void wake(void *arg) { loop_timer_set(*(struct loop_timer **)arg, 10000); }
 
+static void mark(const char *what)
+{
+    printf("{\"mark\":\"%s\"}\n", what);
+    fflush(stdout);
+}
+
+static void *run(void *arg)
+{
+    int n = *(int *)arg, from = pairs * n / threads, to = pairs * (n + 1) / threads;
+    struct loop_timer *timer;
+    MUST(loop_new(&loop));
+    MUST(loop_timer_new(loop, wake, &timer, &timer));
+    loop_timer_set(timer, 10000);
+    for (int k = from; k < to; k++) {
+        open_end(&ends[2 * k], true, k);
+        open_end(&ends[2 * k + 1], false, k);
+    }
+    while (!are_ready(from, to))
+        loop_run_once(loop, true);
+    if (pthread_barrier_wait(&all_ready) == PTHREAD_BARRIER_SERIAL_THREAD) {
+        measured_from_us = now_us() + WARMUP_US;
+        measured_until_us = measured_from_us + (int64_t)seconds * 1000000;
+    }
+    pthread_barrier_wait(&all_ready);
+    for (int k = from; k < to; k++)
+        want_send(&ends[2 * k]);
+    for (bool is_marked = n != 0; now_us() < measured_until_us;) {
+        if (!is_marked && now_us() >= measured_from_us) {
+            is_marked = true;
+            mark("from");
+        }
+        loop_run_once(loop, true);
+    }
+    if (n == 0)
+        mark("until");
+    pthread_barrier_wait(&all_ready);
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
-        fprintf(stderr, "exchange_load DIR PORT stream|call SECONDS PAIRS WINDOW BATCH\n");
+    int numbers[PAIRS_MAX];
+    pthread_t others[PAIRS_MAX];
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct rusage usage;
+    if (argc != 9) {
+        fprintf(stderr, "exchange_load DIR PORT stream|call SECONDS PAIRS WINDOW BATCH THREADS\n");
         return 2;
     }
+    dir = argv[1];
     port = (int)strtol(argv[2], NULL, 10);
     is_call = strcmp(argv[3], "call") == 0;
     seconds = (int)strtol(argv[4], NULL, 10);
     pairs = (int)strtol(argv[5], NULL, 10);
     window = (int)strtol(argv[6], NULL, 10);
     batch_max = (int)strtol(argv[7], NULL, 10);
-    if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > BATCH_MAX_LEAVES)
+    threads = (int)strtol(argv[8], NULL, 10);
+    if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > BATCH_MAX_LEAVES || threads < 1 || threads > pairs)
         return 2;
     MUST(crypto_init(&why));
     MUST(pki_init(&why));
-    MUST(loop_new(&loop));
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
-    latency_us = calloc(SAMPLES_MAX, sizeof *latency_us);
-    ack_us = calloc(SAMPLES_MAX, sizeof *ack_us);
-    load_registry(argv[1]);
-    measured_until_us = INT64_MAX;
-    for (int i = 0; i < pairs; i++) {
-        open_end(&ends[i], argv[1], true, i);
-        open_end(&ends[pairs + i], argv[1], false, i);
+    latency_us = calloc(SAMPLES_MAX + PAIRS_MAX, sizeof *latency_us);
+    ack_us = calloc(SAMPLES_MAX + PAIRS_MAX, sizeof *ack_us);
+    load_registry();
+    pthread_barrier_init(&all_ready, NULL, (unsigned)threads);
+    for (int i = 1; i < threads; i++) {
+        numbers[i] = i;
+        EHIS_ASSERT(pthread_create(&others[i], NULL, run, &numbers[i]) == 0);
     }
-    struct loop_timer *timer;
-    MUST(loop_timer_new(loop, wake, &timer, &timer));
-    loop_timer_set(timer, 10000);
-    while (!are_ready())
-        loop_run_once(loop, true);
-    start_all();
-    bool is_marked = false;
-    while (now_us() < measured_until_us) {
-        if (!is_marked && now_us() >= measured_from_us) {
-            is_marked = true;
-            fprintf(stdout, "{\"mark\":\"from\"}\n");
-            fflush(stdout);
-        }
-        loop_run_once(loop, true);
-    }
-    fprintf(stdout, "{\"mark\":\"until\"}\n");
-    fflush(stdout);
-    struct rusage usage;
+    numbers[0] = 0;
+    run(&numbers[0]);
     getrusage(RUSAGE_SELF, &usage);
     qsort(latency_us, latency_count, sizeof *latency_us, by_value);
     qsort(ack_us, ack_count, sizeof *ack_us, by_value);
