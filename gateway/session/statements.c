@@ -186,7 +186,7 @@ void sessions_flush(struct sessions *s)
             session_fail(x, sent, 0, NULL);
     }
     s->statement_count = s->touched_count = 0;
-    buf_clear(&s->statement_text);
+    buf_drop(&s->statement_text, s->statement_text.len); /* the memory stays: the next group fills it again */
 }
 
 ehis_err sessions_send_flow(struct sessions *s, session_id id, const struct exchange_flow *f)
