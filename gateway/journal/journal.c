@@ -98,9 +98,18 @@ uint64_t journal_room_bytes(const struct journal *j)
     return segments ? rest + (segments - 1) * (j->config.segment_bytes - group) : 0; /* one is the reserve */
 }
 
-uint64_t journal_open_group(const struct journal *j) { return j->next_group; }
-size_t journal_open_bytes(const struct journal *j) { return j->open->used; }
-bool journal_is_writing(const struct journal *j) { return j->sealed != NULL; }
+uint64_t journal_open_group(const struct journal *j)
+{
+    return j->next_group;
+}
+size_t journal_open_bytes(const struct journal *j)
+{
+    return j->open->used;
+}
+bool journal_is_writing(const struct journal *j)
+{
+    return j->sealed != NULL;
+}
 
 void journal_seal(struct journal *j)
 {

@@ -184,7 +184,7 @@ ehis_err journal_reclaim(struct journal *j)
     if (err == EHIS_OK)
         return EHIS_OK;
     reclaim_abandon(j);
-    if (err == EHIS_E_NO_SPACE) { /* what runs goes on; more room comes when the space does */
+    if (err == EHIS_E_NO_SPACE) {                                            /* what runs goes on; more room comes when the space does */
         j->disk->ops->remove(j->disk, is_spare ? spare_name : archive_name); /* absent or not: made anew */
         j->spare_count = 0;
         j->retry_at_us = clock_mono_us(j->clock) + RETRY_US;

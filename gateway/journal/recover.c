@@ -30,7 +30,8 @@ static ehis_err check_config(const struct journal_config *c, struct ehis_why *wh
     return EHIS_OK;
 }
 
-/* What a crash left half made, and the segment whose archive is there already. Names are made durable first: what we see decides what we drop. */
+/* What a crash left half made, and the segment whose archive is there already. Names are made durable first: what we see decides what we
+ * drop. */
 static ehis_err tidy(struct journal *j, struct segment_list *l)
 {
     static const char *const halves[] = {"spare.tmp", "archive.tmp"};
@@ -55,7 +56,8 @@ static ehis_err check_numbers(const struct segment_list *l, struct ehis_why *why
         if (l->live[i] != expected)
             return ehis_fail(why, EHIS_E_JOURNAL_CORRUPT, "segment %llu is missing", (unsigned long long)expected);
     if (l->live_count == 0 && l->archived_count)
-        return ehis_fail(why, EHIS_E_JOURNAL_CORRUPT, "segment %llu is missing: there is an archive, but no live segment", (unsigned long long)expected);
+        return ehis_fail(why, EHIS_E_JOURNAL_CORRUPT, "segment %llu is missing: there is an archive, but no live segment",
+                         (unsigned long long)expected);
     return EHIS_OK;
 }
 

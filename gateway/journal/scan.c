@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WINDOW_BYTES (UINT64_C(1) << 20)
+#define WINDOW_BYTES (UINT64_C(256) << 10)
 #define NUMBER_DIGITS 12
 
 struct segment_name segment_name(uint64_t number, enum segment_kind kind)
@@ -72,7 +72,10 @@ void segment_list_fini(struct segment_list *l)
     *l = (struct segment_list){0};
 }
 
-void scan_init(struct scan *s, struct disk *disk) { *s = (struct scan){.disk = disk, .first_group = 1, .next_group = 1}; }
+void scan_init(struct scan *s, struct disk *disk)
+{
+    *s = (struct scan){.disk = disk, .first_group = 1, .next_group = 1};
+}
 
 static void close_file(struct scan *s)
 {
@@ -165,7 +168,10 @@ static bool goes_on(const struct scan *s, const struct frame *f)
     return f->h.group == s->next_group && f->h.first_entry == s->next_entry && memcmp(&f->h.previous, &s->chain, sizeof s->chain) == 0;
 }
 
-static uint32_t room_of(const struct frame *f) { return f->is_archived ? f->stored_bytes : journal_frame_padded(f->stored_bytes); }
+static uint32_t room_of(const struct frame *f)
+{
+    return f->is_archived ? f->stored_bytes : journal_frame_padded(f->stored_bytes);
+}
 
 ehis_err scan_take(struct scan *s, struct frame *f, bool *is_taken)
 {

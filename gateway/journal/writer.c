@@ -21,19 +21,19 @@ struct journal_writer {
     /* the loop's thread */
     struct loop_io *io;
     struct loop_timer *timer;
-    int64_t lazy_at_us; /* 0: the timer is not set */
-    bool is_wanted;     /* somebody waits for what is open */
+    int64_t lazy_at_us;     /* 0: the timer is not set */
+    bool is_wanted;         /* somebody waits for what is open */
     uint64_t told, durable; /* groups: on_durable still has to hear of those behind told */
-    bool has_ended;     /* on_failed was called */
-    int done_fd;        /* eventfd: the thread has an answer */
+    bool has_ended;         /* on_failed was called */
+    int done_fd;            /* eventfd: the thread has an answer */
     pthread_t thread;
 
     /* both, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t wake;      /* for the thread */
-    pthread_cond_t answered;  /* for a stop that waits */
+    pthread_cond_t wake;     /* for the thread */
+    pthread_cond_t answered; /* for a stop that waits */
     bool has_group, is_answered, is_stopping;
-    ehis_err err;             /* of the write, or of a reclaim; stays */
+    ehis_err err; /* of the write, or of a reclaim; stays */
 };
 
 static void answer(struct journal_writer *w, ehis_err err, bool is_group)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* A segment's file as an enemy would write it: the first byte says whether each frame's CRCs and chain are made right first (so that what
- * stands behind them is reached), and whether the file is a live segment or an archive. Then: opening and walking may refuse, and what they
- * take they must be able to go on from. */
+/* A segment's file as an enemy would write it: pieces of a length (u16) and so many bytes, each at the next multiple of 4 KiB (an archive:
+ * as they come). The first byte says whether each frame's CRCs and chain are made right first (so that what stands behind them is reached),
+ * and whether the file is a live segment or an archive. Then: opening and walking may refuse, and what they take they must be able to go on
+ * from. */
 #include "base/log.h"
 #include "gateway/journal/crc32c.h"
 #include "gateway/journal/frame.h"
@@ -58,10 +59,11 @@ static ehis_err touch_walked(void *ctx, const struct journal_entry *e, bool is_a
     return touch(ctx, e);
 }
 
-static void put_file(struct disk *d, const char *name, const uint8_t *p, size_t n)
+static void put_file(struct disk *d, const char *name, const uint8_t *p, size_t n, size_t size)
 {
     struct disk_file *f;
-    if (d->ops->open(d, name, true, &f) != EHIS_OK || f->ops->write_at(f, 0, p, n) != EHIS_OK || f->ops->sync(f) != EHIS_OK)
+    if (d->ops->open(d, name, true, &f) != EHIS_OK || f->ops->write_at(f, 0, p, n) != EHIS_OK || f->ops->truncate(f, size) != EHIS_OK ||
+        f->ops->sync(f) != EHIS_OK)
         abort();
     f->ops->close(f);
 }
@@ -98,19 +100,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     log_set_fd(null);
     uint8_t how = data[0];
     memset(segment, 0, sizeof segment);
-    memcpy(segment, data + 1, size - 1);
+    size_t used = 0;
+    for (size_t at = 1, n; at + 2 <= size && used < sizeof segment - size; at += n) {
+        n = (size_t)be_get(data + at, 2);
+        at += 2;
+        n = n < size - at ? n : size - at;
+        memcpy(segment + used, data + at, n);
+        used += how & IS_ARCHIVE ? n : journal_frame_padded((uint32_t)n);
+    }
     if (how & IS_MENDED)
-        for (size_t at = 0, n; at < size && (n = mend(segment + at, sizeof segment - at, (uint32_t)at, &chain)) > 0;)
+        for (size_t at = 0, n; at < used && (n = mend(segment + at, sizeof segment - at, (uint32_t)at, &chain)) > 0;)
             at += n;
     sim_clock_init(&clock, 1);
     if (sim_disk_new(1, &sim) != EHIS_OK)
         abort();
     struct disk *d = sim_disk_disk(sim);
-    put_file(d, how & IS_ARCHIVE ? "000000000001.rec" : "000000000001.seg", segment, how & IS_ARCHIVE ? size - 1 : sizeof segment);
-    if (how & IS_ARCHIVE) {
-        memset(segment, 0, size);
-        put_file(d, "000000000002.seg", segment, sizeof segment);
-    }
+    put_file(d, how & IS_ARCHIVE ? "000000000001.rec" : "000000000001.seg", segment, used, how & IS_ARCHIVE ? used : sizeof segment);
+    if (how & IS_ARCHIVE)
+        put_file(d, "000000000002.seg", NULL, 0, sizeof segment);
     (void)!journal_walk(d, touch_walked, &entries, &check, NULL);
     entries = 0;
     if (journal_open(d, &config, &clock.clock, touch, &entries, &j, NULL) == EHIS_OK) {
