@@ -71,6 +71,7 @@ static ehis_err check_policy(struct exchange *x, struct submission *u)
     u->rule = a.rule;
     if (!a.is_permitted && !a.rule.len && a.failed)
         u->rule = span_str(a.failed);
+    u->told = a.is_permitted ? EHIS_OK : decide_code_for_consumer(&a);
     return a.is_permitted ? EHIS_OK : a.code;
 }
 

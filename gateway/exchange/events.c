@@ -188,7 +188,7 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
         r.rule = a.rule;
         EHIS_TRY(exchange_append(x, &r, NULL, 0, false, NULL));
         x->status.refused++;
-        return answer(x, s, &q, exchange_told_code((uint32_t)a.code), true);
+        return answer(x, s, &q, (uint32_t)decide_code_for_consumer(&a), true);
     }
     if (!t)
         return EHIS_E_NO_MEMORY;

@@ -301,15 +301,14 @@ struct submission {
     const struct registry_key *key;
     struct message *request; /* that a response answers */
     struct span rule;
-    bool is_verified, needs_reply;
+    ehis_err told; /* instead of the code that is recorded, where the sender may not know it (R5); 0: the same */
+    bool is_verified;
     struct ehis_why why;
 };
 ehis_err exchange_refuse(struct exchange *x, struct submission *u, ehis_err code) EHIS_MUST_USE;
 ehis_err exchange_busy(struct exchange *x, const struct submission *u, ehis_err code, uint32_t retry_ms) EHIS_MUST_USE;
 void exchange_submission_record(struct exchange *x, const struct submission *u, struct record *r);
 void exchange_refusals_due(struct exchange *x, struct system *s);
-/* What a peer is told (R5): whether a service exists is not told to whom no rule of it names. */
-uint32_t exchange_told_code(uint32_t code);
 /* What follows from the record, also in replay. */
 void exchange_refused(struct exchange *x, struct message *m, uint32_t code, int64_t at_ms, uint64_t group);
 void exchange_admitted(struct exchange *x, struct message *m, struct message *request, uint64_t group);

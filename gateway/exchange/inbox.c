@@ -134,7 +134,7 @@ static ehis_err decide_again(struct exchange *x, const struct delivery *d, struc
         q.legal_basis = h.legal_basis;
     }
     decide(x->registry, &q, &a);
-    return a.is_permitted ? EHIS_OK : a.code;
+    return a.is_permitted ? EHIS_OK : decide_code_for_consumer(&a);
 }
 
 static void fly(struct exchange *x, struct session *s, struct delivery *d)
@@ -174,7 +174,7 @@ static ehis_err deliver(struct exchange *x, struct session *s, struct delivery *
         if (err == EHIS_OK)
             err = decide_again(x, d, header);
         if (err != EHIS_OK)
-            return exchange_finish(x, m, d, RECORD_FAILED, exchange_told_code((uint32_t)err), span_of(NULL, 0), NULL);
+            return exchange_finish(x, m, d, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL);
         err = x->ports.send_delivery(x->ports.ctx, s->id, &out);
     }
     if (!exchange_is_sent(s, err))

@@ -79,7 +79,7 @@ static struct span recipient_of(struct exchange *x, const struct message *m)
 static ehis_err send_receipt(struct exchange *x, struct session *s, const struct message *m)
 {
     struct record r;
-    struct exchange_receipt out = {.digest = m->digest, .state = m->durable, .code = exchange_told_code(m->code), .time_ms = m->since_ms};
+    struct exchange_receipt out = {.digest = m->digest, .state = m->durable, .code = m->code, .time_ms = m->since_ms};
     out.recipient = recipient_of(x, m);
     if (message_is(m, HAS_ACK) && exchange_load(x, m->final, &r, NULL) == EHIS_OK)
         out.ack = r.ack;

@@ -68,7 +68,7 @@ static ehis_err replay_refused(struct exchange *x, const struct journal_entry *e
     struct message *m = remember(x, e, r, &h, true);
     if (!m)
         return EHIS_E_NO_MEMORY;
-    exchange_refused(x, m, r->code, (int64_t)r->time_ms, 0);
+    exchange_refused(x, m, r->count ? (uint32_t)r->count : r->code, (int64_t)r->time_ms, 0);
     m->durable = m->state;
     return EHIS_OK;
 }

@@ -5,17 +5,7 @@
 
 #include <stdlib.h>
 
-uint32_t exchange_told_code(uint32_t code)
-{
-    switch (code) {
-    case EHIS_E_POLICY_UNKNOWN_SERVICE:
-    case EHIS_E_POLICY_UNKNOWN_OPERATION:
-    case EHIS_E_POLICY_CONSUMER:
-        return EHIS_E_POLICY_NO_RULE;
-    default:
-        return code;
-    }
-}
+static uint32_t told(const struct submission *u, uint32_t code) { return u->told ? (uint32_t)u->told : code; }
 
 ehis_err exchange_busy(struct exchange *x, const struct submission *u, ehis_err code, uint32_t retry_ms)
 {
@@ -64,7 +54,7 @@ static struct message *transient(struct exchange *x, const struct submission *u,
     m->session = u->session->id;
     m->sender = u->session->system;
     m->state = STATE_REFUSED;
-    m->code = code;
+    m->code = told(u, code);
     m->since_ms = x->now_ms;
     table_add(&x->by_digest, table_hash(&x->by_digest, m->digest.b, HASH_BYTES), &m->by_digest);
     return m;
@@ -138,6 +128,7 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
     memcpy(r.certificate, u->session->certificate, sizeof r.certificate);
     if (is_kept)
         r.state = STATE_REFUSED; /* for recovery: this one is known from now on */
+    r.count = u->told ? (uint64_t)u->told : 0; /* and so is what was answered */
     if (u->stream) {
         r.stream = u->header.stream;
         r.number = u->header.number;
@@ -152,7 +143,7 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
     m->session = u->session->id;
     if (is_kept) {
         exchange_message_stand(x, m, &pos);
-        exchange_refused(x, m, code, x->now_ms, x->ports.open_group(x->ports.ctx));
+        exchange_refused(x, m, told(u, code), x->now_ms, x->ports.open_group(x->ports.ctx));
     }
     m->home = exchange_place(&pos);
     exchange_pend(x, m, STATE_REFUSED);

@@ -500,9 +500,9 @@ void sim_restart(struct sim_house *h, bool keeps_open_group)
 
 void sim_release(struct sim_house *h)
 {
-    uint64_t segment = h->entries[h->first].segment;
-    if (segment == h->segment)
+    if (h->count == h->first || h->entries[h->first].segment == h->segment)
         return;
+    uint64_t segment = h->entries[h->first].segment;
     while (!exchange_carry(h->x, segment, 16, h->clock.wall_ms))
         sim_durable(h);
     while (h->first < h->count && h->entries[h->first].segment == segment)
