@@ -3,13 +3,10 @@
 /* The reference pages from the tables of the code: ehis_reference DIR writes them, ehis_reference --check DIR says which are out of date. */
 #include <stdio.h>
 
+#include "adapters/sdk/settings.h"
 #include "gateway/app/options.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/scan_priv.h"
-
-#ifdef HAS_ADAPTER_OPTIONS
-extern const struct settings_table adapter_options_table; /* adapters/sdk/options.c */
-#endif
 
 #define PAGE_MAX_BYTES (1024 * 1024)
 #define MESSAGES_MAX 64
@@ -37,9 +34,7 @@ static ehis_err put_errors(struct buf *out)
 }
 
 static ehis_err put_gateway_settings(struct buf *out) { return settings_reference(&gateway_options_table, out); }
-#ifdef HAS_ADAPTER_OPTIONS
-static ehis_err put_adapter_settings(struct buf *out) { return settings_reference(&adapter_options_table, out); }
-#endif
+static ehis_err put_adapter_settings(struct buf *out) { return settings_reference(&sdk_settings_table, out); }
 
 /* ---- frames ---- */
 
@@ -120,9 +115,7 @@ static ehis_err put_frames(struct buf *out)
 
 static const struct { const char *name; ehis_err (*put)(struct buf *out); } pages[] = {
     {"errors", put_errors}, {"gateway-settings", put_gateway_settings}, {"frames", put_frames},
-#ifdef HAS_ADAPTER_OPTIONS
     {"adapter-settings", put_adapter_settings},
-#endif
 };
 
 static bool same_as_file(const char *path, struct span text)

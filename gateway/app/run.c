@@ -113,6 +113,7 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     struct replay replay = {g->exchange, why};
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &g->disk, why));
     EHIS_TRY(journal_open(g->disk, &config, g->clock, on_entry, &replay, &g->journal, why));
+    sessions_set_journal(g->sessions, g->journal);
     EHIS_TRY(journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer));
     exchange_recovered(g->exchange, now_ms(g));
     return EHIS_OK;
@@ -169,6 +170,8 @@ static void close_sessions(struct gateway *g)
 {
     struct sessions_status status;
     int64_t until = clock_mono_us(g->clock) + CLOSE_US;
+    loop_timer_clear(g->tick); /* it would go on stopping the loop */
+    sessions_flush(g->sessions);
     sessions_close(g->sessions);
     loop_timer_set(g->second, 20000);
     for (;;) {
@@ -187,7 +190,7 @@ static ehis_err close_all(struct gateway *g)
     ehis_err err = g->has_failed ? EHIS_E_JOURNAL_FAILED : EHIS_OK;
     if (g->has_failed)
         _exit(1); /* nothing in memory may be believed to be durable any more */
-    if (g->sessions && g->writer) {
+    if (g->sessions && g->writer && g->second) {
         close_sessions(g);
         if (note(g, RECORD_STOPPED) != EHIS_OK)
             log_line(LOG_WARN, "gateway.stop.unrecorded", F_STR("name", g->options.name));

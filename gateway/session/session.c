@@ -19,8 +19,6 @@ void session_set_state(struct session *x, enum frame_state state)
     x->state = state;
 }
 
-void session_answered(struct session *x) { x->unanswered -= x->unanswered > 0; }
-
 /* ERROR, then the end in order. frame_type: the offending one, 0 for none. */
 void session_fail(struct session *x, ehis_err err, uint8_t frame_type, const struct ehis_why *why)
 {
@@ -153,6 +151,8 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
         return ehis_fail(why, EHIS_E_PROTOCOL_HELLO, "the name is not the certificate's");
     if (memcmp(h.state_id, nobody, sizeof nobody) == 0 || h.max_frame_bytes < 65536)
         return ehis_fail(why, EHIS_E_PROTOCOL_HELLO, "state_id is missing, or max_frame_bytes is below 65536");
+    if (sessions_of(s, x->peer.leaf.id) >= s->limits.sessions_per_system) /* several shook hands at once */
+        return ehis_fail(why, EHIS_E_SESSIONS_FULL, "%s has %u sessions", x->peer.leaf.id, s->limits.sessions_per_system);
     EHIS_TRY(take_slot(x));
     struct exchange_peer peer = {.id = x->id, .system = span_str(x->peer.leaf.id), .address = span_str(link_peer_address(x->link))};
     memcpy(peer.certificate, x->peer.leaf.fingerprint.b, sizeof peer.certificate);
@@ -262,13 +262,32 @@ static ehis_err flow_for(struct session *x, struct span payload, ehis_err code, 
     return link_send(x->link, FRAME_FLOW, &whole, 1);
 }
 
+/* What waits for the disk: all that was submitted in the open group, and in the one that is being written. */
+static bool has_window(struct session *x, size_t bytes)
+{
+    const struct sessions_limits *most = &x->all->limits;
+    const struct journal *j = x->all->journal;
+    uint64_t group = journal_open_group(j);
+    if (group != x->group) {
+        x->in_sealed = x->in_open;
+        x->in_open.count = x->in_open.bytes = 0;
+        x->group = group;
+    }
+    if (!journal_is_writing(j))
+        x->in_sealed.count = x->in_sealed.bytes = 0;
+    if (journal_open_bytes(j) == 0) /* what came was answered at once */
+        x->in_open.count = x->in_open.bytes = 0;
+    return x->in_open.count + x->in_sealed.count < most->window_messages && x->in_open.bytes + x->in_sealed.bytes + bytes <= most->window_bytes;
+}
+
 static ehis_err on_submit(struct session *x, struct span payload, struct ehis_why *why)
 {
     if (x->is_suspended)
         return flow_for(x, payload, readiness(x) == EHIS_OK ? EHIS_E_REGISTRY_STALE : readiness(x), 1000, why);
-    if (x->unanswered >= x->all->limits.window_messages)
+    if (!has_window(x, payload.len))
         return flow_for(x, payload, EHIS_E_EXCHANGE_BUSY, 100, why);
-    x->unanswered++;
+    x->in_open.count++;
+    x->in_open.bytes += payload.len;
     return exchange_on_submit(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
 }
 
@@ -306,8 +325,7 @@ static ehis_err dispatch(struct session *x, uint8_t type, struct span payload, s
     case FRAME_GOODBYE: {
         struct goodbye g;
         EHIS_TRY(goodbye_read(payload, &g, why));
-        session_set_state(x, FRAME_STATE_DRAINING);
-        link_close(x->link);
+        session_set_state(x, FRAME_STATE_DRAINING); /* it closes when it has finished */
         return EHIS_OK;
     }
     case FRAME_ERROR: {
@@ -405,7 +423,7 @@ const struct link_events session_events = {.on_peer = on_peer, .on_frame = on_fr
                                            .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
 
 /* After a reload, and as time passes (R10). */
-void session_recheck(struct session *x, bool is_new_trust)
+void session_recheck(struct session *x)
 {
     struct ehis_why why = {""};
     int64_t now = clock_wall_ms(x->all->clock);
@@ -421,7 +439,7 @@ void session_recheck(struct session *x, bool is_new_trust)
     if (err != EHIS_OK) {
         log_line(LOG_NOTICE, "session.revoked", F_ERR(err), F_U64("session", x->id), F_STR("system", x->peer.leaf.id), F_STR("why", why.text));
         session_fail(x, err, 0, &why);
-    } else if (x->id && is_new_trust) {
+    } else {
         x->is_suspended = false;
     }
 }

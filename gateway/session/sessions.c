@@ -77,6 +77,7 @@ void sessions_free(struct sessions *s)
 }
 
 void sessions_set_exchange(struct sessions *s, struct exchange *x) { s->exchange = x; }
+void sessions_set_journal(struct sessions *s, const struct journal *j) { s->journal = j; }
 
 void sessions_set_limits(struct sessions *s, const struct sessions_limits *limits)
 {
@@ -104,7 +105,7 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
     bool is_new_registry = !old.registry || registry_version(old.registry) != registry_version(s->identity.registry);
     bool is_new_crl = !old.trust || memcmp(pki_trust_crl_hash(old.trust), pki_trust_crl_hash(s->identity.trust), HASH_BYTES) != 0;
     for (struct session *x = s->live; x; x = x->next) {
-        session_recheck(x, true);
+        session_recheck(x);
         if (x->id == 0 || x->is_closing)
             continue;
         if (is_new_registry && old.registry)
@@ -118,7 +119,7 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
 void sessions_tick(struct sessions *s)
 {
     for (struct session *x = s->live; x; x = x->next)
-        session_recheck(x, false);
+        session_recheck(x);
 }
 
 static void say_goodbye(struct session *x)

@@ -16,11 +16,12 @@ struct session {
     enum frame_state state;
     bool is_half_open, is_noted, is_suspended, is_closing;
     struct pki_peer peer;
-    uint32_t unanswered; /* SUBMITs */
-    uint64_t unanswered_bytes;
+    uint64_t group; /* of the journal that was open at the last SUBMIT */
+    struct { uint64_t count, bytes; } in_open, in_sealed; /* SUBMITs of that group, and of the one before it while it is written */
     uint64_t registry_version; /* that the system holds, as far as we know */
     ehis_err end_code;
     uint32_t statements_first, statements_last; /* + 1, in all->statements; 0 = none */
+    bool has_skip; /* among them */
     size_t statement_bytes;
 };
 /* A receipt or skip that waits for its signature. */
@@ -43,6 +44,7 @@ struct sessions {
     struct sessions_limits limits;
     struct sessions_identity identity;
     struct exchange *exchange;
+    const struct journal *journal;
     struct session *live;
     struct session **slots;
     uint32_t slot_count, slot_next;
@@ -68,9 +70,7 @@ extern const struct link_events session_events;
 struct session *session_find(const struct sessions *s, session_id id);
 void session_set_state(struct session *x, enum frame_state state);
 void session_fail(struct session *x, ehis_err err, uint8_t frame_type, const struct ehis_why *why);
-/* A SUBMIT has its answer. */
-void session_answered(struct session *x);
 void session_push_registry(struct session *x, uint64_t have_version);
 void session_push_crl(struct session *x);
-void session_recheck(struct session *x, bool is_new_trust);
+void session_recheck(struct session *x);
 void listener_pause(struct sessions *s);

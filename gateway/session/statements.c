@@ -90,10 +90,7 @@ ehis_err sessions_send_receipt(struct sessions *s, session_id id, const struct e
         return EHIS_E_LINK_ENDED;
     struct statement t = {.state = r->state, .code = r->code, .time_ms = r->time_ms, .digest = r->digest};
     leaf_receipt(&r->digest, span_str(x->peer.leaf.id), r->recipient, r->state, r->code, (uint64_t)r->time_ms, span_str(s->gateway), &t.leaf);
-    EHIS_TRY(add(s, x, &t, (struct span){0}, r->recipient, r->ack));
-    if (r->state == STATE_ACCEPTED || r->state == STATE_REFUSED)
-        session_answered(x);
-    return EHIS_OK;
+    return add(s, x, &t, (struct span){0}, r->recipient, r->ack);
 }
 
 ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exchange_skip *k)
@@ -104,7 +101,9 @@ ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exch
     struct statement t = {.is_skip = true, .state = k->state, .digest = k->digest, .number = k->number, .delivery = k->delivery};
     memcpy(t.stream, k->stream, sizeof t.stream);
     leaf_skip(k->sender, k->recipient, k->stream, k->number, &k->digest, k->state, span_str(s->gateway), &t.leaf);
-    return add(s, x, &t, k->sender, k->recipient, (struct span){0});
+    EHIS_TRY(add(s, x, &t, k->sender, k->recipient, (struct span){0}));
+    x->has_skip = true;
+    return EHIS_OK;
 }
 
 static ehis_err write_item(struct sessions *s, const struct statement *t, size_t index)
@@ -181,6 +180,7 @@ void sessions_flush(struct sessions *s)
             continue;
         ehis_err sent = err == EHIS_OK ? send_all(s, x, &signature) : err;
         x->statements_first = x->statements_last = 0;
+        x->has_skip = false;
         x->statement_bytes = 0;
         if (sent != EHIS_OK && sent != EHIS_E_LINK_ENDED)
             session_fail(x, sent, 0, NULL);
@@ -201,15 +201,15 @@ ehis_err sessions_send_flow(struct sessions *s, session_id id, const struct exch
     buf_clear(&x->all->item);
     EHIS_TRY(flow_write(&frame, &x->all->item));
     struct span whole = buf_span(&x->all->item);
-    EHIS_TRY(link_send(x->link, FRAME_FLOW, &whole, 1));
-    session_answered(x);
-    return EHIS_OK;
+    return link_send(x->link, FRAME_FLOW, &whole, 1);
 }
 
 ehis_err sessions_send_delivery(struct sessions *s, session_id id, const struct exchange_delivery *d)
 {
     struct session *x = session_find(s, id);
-    if (!x)
+    if (x && x->has_skip) /* a stream's order, and the deliveries' numbers */
+        sessions_flush(s);
+    if (!x || x->is_closing)
         return EHIS_E_LINK_ENDED;
     struct deliver head = {.delivery = d->delivery, .accepted_ms = (uint64_t)d->accepted_ms, .registry_version = d->registry_version,
                            .attempt = d->attempt, .is_late = d->is_late};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* bench_journal [FOLDER [ENTRIES]]: entries of 1.5 KiB (600 record, 924 attachment) through the writer's thread on a real disk, groups as they
- * come with 1,024 in flight and then one at a time; CPU an entry; flush times; how long the recovery of ENTRIES takes. */
+/* bench_journal [FOLDER [ENTRIES]]: entries of 1.5 KiB (600 record, 924 attachment) through the writer's thread on a real disk, groups as
+ * they come with 1,024 in flight and then one at a time; CPU an entry; flush times; how long the recovery of ENTRIES takes. */
 #include "gateway/journal/frame.h"
 #include "gateway/journal/writer.h"
 #include <stdio.h>
@@ -193,7 +193,10 @@ static void session(const char *folder, uint64_t entries, bool is_kept)
     wall = now_us(CLOCK_MONOTONIC) - wall;
     printf("verify\n  %llu entries, %llu of them archived, in %.2f s\n", (unsigned long long)check.entries,
            (unsigned long long)check.archived_entries, wall / 1e6);
-    union { const char *in; void *out; } name = {.in = folder};
+    union {
+        const char *in;
+        void *out;
+    } name = {.in = folder};
     d->ops->list(d, on_name, name.out);
     disk_free(d);
     rmdir(folder);

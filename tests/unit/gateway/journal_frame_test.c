@@ -46,7 +46,8 @@ static size_t make(uint8_t *p, uint32_t n, uint32_t offset, struct hash *chain)
         memset(p + at + 8, (int)i, i % 50 * 3);
         at += FRAME_ENTRY_BYTES + i % 50 * 3;
     }
-    struct frame_header h = {.segment = 5, .group = 9, .first_entry = 100, .segment_bytes = 1 << 20, .bytes = at + FRAME_TRAILER_BYTES, .entry_count = n};
+    struct frame_header h = {
+        .segment = 5, .group = 9, .first_entry = 100, .segment_bytes = 1 << 20, .bytes = at + FRAME_TRAILER_BYTES, .entry_count = n};
     memset(h.previous.b, 0xab, HASH_BYTES);
     journal_frame_seal(p, &h, offset, chain);
     return h.bytes;

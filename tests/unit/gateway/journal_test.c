@@ -32,7 +32,6 @@ static void open_model(void)
         fail_msg("%s: %s", ehis_err_name(err), why.text);
 }
 
-
 /* The bytes of a file, to look at and to spoil. */
 static struct disk_file *open_file(const char *name)
 {
@@ -451,7 +450,8 @@ static void an_attachment_that_poses_as_a_later_frame_does_not_stop_a_start(void
     ok(journal_append(m->j, &r, 1, NULL, 0, &pos));
     ok(model_flush(m));
     /* at a multiple of 4 KiB inside the attachment of group 2 stands a whole frame of segment 1, group 3 */
-    struct frame_header h = {.segment = 1, .group = 3, .first_entry = 3, .segment_bytes = 1 << 20, .bytes = FRAME_MIN_BYTES, .entry_count = 1};
+    struct frame_header h = {
+        .segment = 1, .group = 3, .first_entry = 3, .segment_bytes = 1 << 20, .bytes = FRAME_MIN_BYTES, .entry_count = 1};
     size_t lead = 4096 - FRAME_HEADER_BYTES - 8 - r.len;
     journal_frame_seal(fake + lead, &h, 2 * 4096, &chain);
     struct frame f;
@@ -492,8 +492,8 @@ static void changed_settings_are_taken_up(void **state)
     model_verify(m, &check);
     model_close(m);
     static const struct journal_config bad[] = {
-        {(1 << 20) - 4096, 3, 4096, 0}, {(1u << 30) + 4096, 3, 4096, 0}, {(1 << 20) + 1, 3, 4096, 0}, {1 << 20, 2, 4096, 0},
-        {1 << 20, 3, 4095, 0}, {1 << 20, 3, (1 << 19) + 1, 0}, {1u << 30, 3, (64u << 20) + 1, 0},
+        {(1 << 20) - 4096, 3, 4096, 0}, {(1u << 30) + 4096, 3, 4096, 0}, {(1 << 20) + 1, 3, 4096, 0},       {1 << 20, 2, 4096, 0},
+        {1 << 20, 3, 4095, 0},          {1 << 20, 3, (1 << 19) + 1, 0},  {1u << 30, 3, (64u << 20) + 1, 0},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         is(journal_open(m->disk, &bad[i], &m->clock.clock, NULL, NULL, &m->j, &why), EHIS_E_SETTINGS);

@@ -1,0 +1,836 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The load of the fault tests: senders, receivers and callers as systems of their own over mutual TLS in one thread, which outlive their
+ * gateway and do what SPEC 12 asks of a peer: the same bytes again from the lowest number without a final receipt, duplicates not handed
+ * over, an answer kept for who asks again. What it did and what it was told goes into a log, a line an event, for the checker to judge.
+ *   stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS]
+ * SIGTERM or SECONDS: no new messages; it ends (0) when all are final, or (3) after DRAIN_SECONDS.
+ * DIR (made by tests/support/country.py): ca.crt, crl.pem, registry.pb, operator.hex, s<k>/ and r<k>/ with keys and tls.crt.
+ * Lines: microseconds of the monotonic clock, then
+ *   S sender digest exchange stream number     first sent            Q sender digest exchange      a call, first sent
+ *   R owner digest state code time_ms          a receipt, verified   F owner digest code expected
+ *   H receiver digest sender stream number attempt    handed to the application        B the same, suppressed as a duplicate
+ *   K receiver digest sender stream number state      a skip, verified
+ *   V provider digest exchange                 a call carried out    P caller digest exchange      its answer, opened
+ *   U who  ready          E who reason code    a link ended          X who what   a promise broken   Z counts */
+#include "base/disk.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "pki/keyfile.h"
+#include "pki/tls.h"
+#include "policy/registry/registry.h"
+#include "proto/crypto/seal.h"
+#include "proto/link/link.h"
+#include "proto/wire/identifier.h"
+#include "proto/wire/session_frames.h"
+#include "proto/wire/statement.h"
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PAIRS_MAX 16
+#define WINDOW_MAX 1024
+#define CALLS_MAX 64
+#define KEPT_MAX 512
+#define TICK_US 10000
+#define REDIAL_US 100000
+#define OUTPUT_SOFT_BYTES (1u << 20)
+#define STREAM_LIFETIME_MS 3600000
+#define CALL_LIFETIME_MS 120000
+#define REFUSE_EVERY 53 /* a purpose that no rule permits */
+#define REJECT_EVERY 97 /* the application does not want it */
+#define REJECTED 6001
+
+#define MUST(expr)                                                                                                \
+    do {                                                                                                          \
+        ehis_err must_err_ = (expr);                                                                              \
+        if (must_err_ != EHIS_OK) {                                                                               \
+            fprintf(stderr, "%s:%d: %s: %s: %s\n", __FILE__, __LINE__, #expr, ehis_err_name(must_err_), why.text); \
+            note("X client %s", ehis_err_name(must_err_));                                                        \
+            exit(1);                                                                                              \
+        }                                                                                                         \
+    } while (0)
+
+static struct ehis_why why;
+static struct loop *loop;
+static struct registry *registry;
+static FILE *out;
+static char gateway_id[256];
+static int pairs, window, batch_max, port, rate, calls;
+static size_t body_bytes;
+static int64_t started_us, until_us, drain_us;
+static uint64_t rng = 88172645463325252u;
+
+struct item { /* a message of ours: of a stream in the ring at number % WINDOW_MAX, a call in a slot, or an answer that we keep */
+    struct hash digest, request; /* request: of an answer, what it answers */
+    uint8_t exchange_id[16];
+    uint64_t number;
+    uint32_t epoch; /* of the sender's rewinds, when last sent */
+    bool is_used, is_noted, is_accepted, is_final;
+    int64_t again_us; /* to be sent again then; 0: not */
+    struct buf frame;
+};
+struct watermark { uint8_t stream[16]; bool is_used; uint64_t done; };
+struct end {
+    char id[64], peer_service[96];
+    bool is_sender, is_ready, is_send_due, is_ack_due;
+    struct link *link;
+    SSL_CTX *tls;
+    struct pki_trust *trust;
+    struct sign_key *sign;
+    struct seal_key *seal;
+    struct seal_context *context;
+    struct seal_cache *opened;
+    struct root_cache *roots;
+    uint8_t stream[16], state_id[16];
+    uint64_t next, lowest, cursor, settled; /* made; without a final receipt; to be sent; told to the gateway */
+    uint32_t epoch;
+    int64_t dial_us, pause_us;
+    struct item ring[WINDOW_MAX], call[CALLS_MAX], kept[KEPT_MAX];
+    size_t kept_at;
+    struct watermark seen[PAIRS_MAX];
+    struct buf acks; /* struct ack after struct ack */
+    struct hash ack_leaves[WINDOW_MAX];
+    size_t ack_count;
+    struct tree tree;
+    struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
+    struct item *making[WINDOW_MAX];
+};
+static struct end ends[2 * PAIRS_MAX];
+static uint64_t sent_count, accepted_count, delivered_count, handed_count, answered_count;
+
+static int64_t now_us(void) { return clock_mono_us(&clock_system); }
+static uint64_t roll(void)
+{
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    return rng ^= rng << 17;
+}
+
+static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void note(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(out, "%" PRId64 " ", now_us());
+    vfprintf(out, format, args);
+    fputc('\n', out);
+    va_end(args);
+}
+
+struct hex { char text[65]; };
+static struct hex hex(const uint8_t *p, size_t n)
+{
+    struct hex h;
+    hex_to_text(p, n, h.text);
+    return h;
+}
+
+static void send_frame(struct end *e, uint8_t type, const struct buf *b)
+{
+    struct span s = buf_span(b);
+    ehis_err err = e->link ? link_send(e->link, type, &s, 1) : EHIS_E_LINK_ENDED;
+    if (err != EHIS_OK && err != EHIS_E_LINK_ENDED)
+        MUST(err);
+}
+
+/* ---- envelopes ---- */
+
+/* Header and sealed body into scratch slot i; the digest into the item. */
+static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, struct span recipient, int64_t lifetime_ms)
+{
+    static uint8_t body[1 << 19];
+    struct seal_message_key key;
+    struct seal_binding binding = {.kind = (uint8_t)kind, .sender = span_str(e->id), .recipient = recipient};
+    struct span to_system = identifier_prefix(recipient, IDENTIFIER_SYSTEM);
+    const struct registry_key *to;
+    int64_t now = clock_wall_ms(&clock_system);
+    memcpy(binding.exchange_id, t->exchange_id, 16);
+    MUST(registry_sealing_key(registry, to_system, now, &to));
+    if (!e->context || seal_context_derive(e->context, now, &binding, &key) != EHIS_OK) {
+        seal_context_free(e->context);
+        MUST(seal_context_new(to->public_key.p, now, &random_system, &e->context));
+        MUST(seal_context_derive(e->context, now, &binding, &key));
+    }
+    struct envelope_header h = {.kind = kind, .sender = span_str(e->id), .recipient = recipient, .operation = span_str("Put"), .created_ms = (uint64_t)now,
+                                .expires_ms = (uint64_t)(now + lifetime_ms), .registry_version = registry_version(registry),
+                                .registry_hash = span_of(registry_hash(registry)->b, 32), .content_type = span_str("application/x-protobuf")};
+    memcpy(h.exchange_id, t->exchange_id, 16);
+    h.seal.recipient_key_id = span_of(to->id.b, 32);
+    h.seal.ephemeral = span_of(seal_context_ephemeral(e->context), 32);
+    h.seal.commitment = span_of(key.commitment.b, 32);
+    if (kind == KIND_REQUEST) {
+        h.purpose = span_str(t->number && t->number % REFUSE_EVERY == 0 ? "fault.other" : "fault.load");
+        h.legal_basis = span_str("Fault 1");
+        h.max_response_bytes = t->number ? 0 : 65536;
+    } else {
+        h.status = STATUS_OK;
+        h.in_reply_to = span_of(t->request.b, 32);
+    }
+    if (t->number) {
+        h.stream = span_of(e->stream, 16);
+        h.number = t->number;
+    }
+    buf_clear(&e->header[i]);
+    buf_clear(&e->sealed[i]);
+    MUST(envelope_header_write(&h, &e->header[i]));
+    MUST(seal_close(&key, buf_span(&e->header[i]), span_of(body, body_bytes), &random_system, &e->sealed[i]));
+    struct hash sealed;
+    hash_span(buf_span(&e->sealed[i]), &sealed);
+    hash_envelope(buf_span(&e->header[i]), e->sealed[i].len, &sealed, &t->digest);
+    e->making[i] = t;
+}
+
+/* Signs the n that were made as one tree; each keeps its frame's bytes. */
+static void sign_made(struct end *e, size_t n)
+{
+    static struct hash leaves[BATCH_MAX_LEAVES];
+    struct hash path[20];
+    struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        leaf_envelope(&e->making[i]->digest, &leaves[i]);
+    MUST(sign_batch(e->sign, &e->tree, leaves, n, x.signature.signature));
+    memcpy(x.signature.key_id, sign_key_id(e->sign)->b, 32);
+    for (size_t i = 0; i < n; i++) {
+        x.header = buf_span(&e->header[i]);
+        x.sealed = buf_span(&e->sealed[i]);
+        x.signature.index = (uint32_t)i;
+        x.signature.path = span_of(path, tree_path(&e->tree, i, path) * 32);
+        buf_clear(&e->making[i]->frame);
+        MUST(envelope_write(&x, &e->making[i]->frame));
+    }
+}
+
+/* ---- the sending side ---- */
+
+static void begin(struct item *t, uint64_t number)
+{
+    struct buf frame = t->frame;
+    *t = (struct item){.frame = frame, .is_used = true, .number = number};
+    uuid7_make(t->exchange_id, clock_wall_ms(&clock_system), &random_system);
+}
+
+static bool is_time_left(void) { return now_us() < until_us; }
+
+static void make_new(struct end *e)
+{
+    size_t n = 0;
+    uint64_t allowed = rate ? (uint64_t)((now_us() - started_us) / 1000 * rate / 1000) : UINT64_MAX;
+    while (is_time_left() && e->next < allowed && e->next + 1 - e->lowest < (uint64_t)window && n < (size_t)batch_max) {
+        struct item *t = &e->ring[++e->next % WINDOW_MAX];
+        begin(t, e->next);
+        make(e, n++, t, KIND_REQUEST, span_str(e->peer_service), STREAM_LIFETIME_MS);
+    }
+    sign_made(e, n);
+}
+
+static void send_stream(struct end *e)
+{
+    if (now_us() < e->pause_us)
+        return;
+    if (e->cursor > e->next)
+        make_new(e);
+    for (; e->cursor <= e->next && link_output_bytes(e->link) < OUTPUT_SOFT_BYTES; e->cursor++) {
+        struct item *t = &e->ring[e->cursor % WINDOW_MAX];
+        t->epoch = e->epoch;
+        if (!t->is_noted) {
+            note("S %s %s %s %s %" PRIu64, e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text, hex(e->stream, 16).text, t->number);
+            sent_count++;
+        }
+        t->is_noted = true;
+        send_frame(e, FRAME_SUBMIT, &t->frame);
+    }
+}
+
+static void send_calls(struct end *e)
+{
+    for (int i = 0; i < calls; i++) {
+        struct item *t = &e->call[i];
+        if (!t->is_used && is_time_left()) {
+            begin(t, 0);
+            make(e, 0, t, KIND_REQUEST, span_str(e->peer_service), CALL_LIFETIME_MS);
+            sign_made(e, 1);
+            note("Q %s %s %s", e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+            t->again_us = 1;
+        }
+        if (!t->is_used || !t->again_us || now_us() < t->again_us)
+            continue;
+        t->again_us = 0;
+        send_frame(e, FRAME_SUBMIT, &t->frame);
+    }
+}
+
+static void on_send_due(void *arg)
+{
+    struct end *e = arg;
+    e->is_send_due = false;
+    if (!e->is_ready || !e->link)
+        return;
+    if (e->is_sender && e->cursor) {
+        send_stream(e);
+        send_calls(e);
+    }
+    for (size_t i = 0; i < KEPT_MAX; i++) {
+        struct item *t = &e->kept[i];
+        if (t->is_used && t->again_us && now_us() >= t->again_us) {
+            t->again_us = 0;
+            send_frame(e, FRAME_SUBMIT, &t->frame);
+        }
+    }
+}
+
+static void want_send(struct end *e)
+{
+    if (!e->is_send_due && e->is_ready) {
+        e->is_send_due = true;
+        loop_later(loop, on_send_due, e);
+    }
+}
+
+static struct item *find(struct item *items, size_t n, const uint8_t digest[32])
+{
+    for (size_t i = 0; i < n; i++)
+        if (items[i].is_used && memcmp(items[i].digest.b, digest, 32) == 0)
+            return &items[i];
+    return NULL;
+}
+
+static void settle(struct end *e)
+{
+    while (e->lowest <= e->next && e->ring[e->lowest % WINDOW_MAX].is_final)
+        e->ring[e->lowest++ % WINDOW_MAX].is_used = false;
+    if (!e->is_ready || !e->link || (e->lowest < e->settled + 64 && (is_time_left() || e->lowest == e->settled)))
+        return;
+    struct stream_settled s = {.lowest = e->lowest};
+    memcpy(s.stream, e->stream, 16);
+    e->settled = e->lowest;
+    buf_clear(&e->frame);
+    MUST(stream_settled_write(&s, &e->frame));
+    send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
+}
+
+static const struct registry_key *gateway_key(const uint8_t id[32])
+{
+    const struct registry_key *key;
+    MUST(registry_signing_key(registry, span_str(gateway_id), id, 0, clock_wall_ms(&clock_system), &key));
+    return key;
+}
+
+static ehis_err verify_leaf(struct end *e, const struct hash *leaf, const struct batch_signature *b, uint32_t index, struct span path)
+{
+    struct leaf_signature ls = {.algorithm = b->algorithm, .size = b->size, .index = index, .path = path, .signature = b->signature};
+    memcpy(ls.key_id.b, b->key_id, 32);
+    return sign_verify_leaf(leaf, &ls, gateway_key(b->key_id)->public_key.p, e->roots);
+}
+
+/* The recipient's own word stands beside "delivered" and "rejected". */
+static void verify_ack(struct end *e, const struct receipt *r)
+{
+    struct acknowledgement a;
+    struct envelope_signature s;
+    struct hash digest, leaf;
+    const struct registry_key *key;
+    MUST(acknowledgement_read(r->ack, &a, &why));
+    MUST(envelope_signature_read(a.signature, &s, &why));
+    memcpy(digest.b, a.digest, 32);
+    if (memcmp(a.digest, r->digest, 32) != 0 || a.outcome != (r->state == STATE_DELIVERED ? OUTCOME_DONE : OUTCOME_REJECTED))
+        note("X %s acknowledgement-of-another", e->id);
+    leaf_ack(&digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
+    MUST(registry_signing_key(registry, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), s.key_id, 0, clock_wall_ms(&clock_system), &key));
+    struct leaf_signature ls = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
+    memcpy(ls.key_id.b, s.key_id, 32);
+    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+}
+
+static void on_receipt(struct end *e, const struct receipt *r)
+{
+    struct item *t = find(e->ring, WINDOW_MAX, r->digest), *call = find(e->call, CALLS_MAX, r->digest);
+    bool is_final = r->state == STATE_DELIVERED || r->state == STATE_FAILED || r->state == STATE_REFUSED || r->state == STATE_EXPIRED;
+    note("R %s %s %s %u %" PRIu64, e->id, hex(r->digest, 32).text, state_name(r->state), r->code, r->time_ms);
+    if (r->state == STATE_DELIVERED && t && !r->ack.len)
+        note("X %s delivered-without-acknowledgement", e->id);
+    if (r->ack.len)
+        verify_ack(e, r);
+    if (r->state == STATE_ACCEPTED && t && !t->is_accepted)
+        accepted_count++;
+    if (t) {
+        t->is_accepted |= r->state != STATE_REFUSED;
+        if (is_final && !t->is_final)
+            delivered_count += r->state == STATE_DELIVERED;
+        t->is_final |= is_final;
+    }
+    if (call && is_final) {
+        if (r->state == STATE_DELIVERED) /* we have not seen the answer: ask again */
+            call->again_us = 1;
+        else
+            call->is_used = false;
+    }
+}
+
+static void on_receipts(struct end *e, struct span payload)
+{
+    struct batch_signature b;
+    struct span one;
+    size_t at = 0;
+    MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
+    while (batch_next(payload, &at, &one)) {
+        struct receipt r;
+        struct hash digest, leaf;
+        MUST(receipt_read(one, &r, &why));
+        memcpy(digest.b, r.digest, 32);
+        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &leaf);
+        MUST(verify_leaf(e, &leaf, &b, r.index, r.path));
+        on_receipt(e, &r);
+    }
+    if (e->is_sender)
+        settle(e);
+    want_send(e);
+}
+
+static void rewind_to(struct end *e, uint64_t number, uint32_t pause_ms)
+{
+    if (number < e->cursor)
+        e->cursor = number;
+    e->epoch++;
+    e->pause_us = now_us() + (int64_t)pause_ms * 1000;
+}
+
+static void on_flow(struct end *e, struct span payload)
+{
+    struct flow f;
+    MUST(flow_read(payload, &f, &why));
+    struct item *t = find(e->ring, WINDOW_MAX, f.digest), *other = find(e->call, CALLS_MAX, f.digest);
+    note("F %s %s %u %" PRIu64, e->id, hex(f.digest, 32).text, f.code, f.expected);
+    if (!other)
+        other = find(e->kept, KEPT_MAX, f.digest);
+    if (other)
+        other->again_us = now_us() + (int64_t)(f.retry_ms + 1) * 1000;
+    if (!t || t->epoch != e->epoch) /* of before the last rewind */
+        return;
+    bool is_order = f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && f.expected;
+    rewind_to(e, is_order ? f.expected : t->number, f.retry_ms);
+}
+
+static void on_stream_state(struct end *e, struct span payload)
+{
+    struct stream_state s;
+    MUST(stream_state_read(payload, &s, &why));
+    if (s.code || s.expected > e->next + 1 || s.expected < e->lowest) {
+        note("X %s stream-state code=%u expected=%" PRIu64 " lowest=%" PRIu64 " next=%" PRIu64, e->id, s.code, s.expected, e->lowest, e->next);
+        return;
+    }
+    for (uint64_t n = s.expected; n <= e->next; n++)
+        if (e->ring[n % WINDOW_MAX].is_accepted)
+            note("X %s accepted-and-forgotten number=%" PRIu64, e->id, n);
+    e->cursor = s.expected;
+    e->epoch++;
+    want_send(e);
+}
+
+static void open_stream(struct end *e)
+{
+    struct stream_open o = {.recipient = identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), .lowest = e->lowest};
+    memcpy(o.stream, e->stream, 16);
+    e->cursor = 0;
+    e->settled = e->lowest;
+    buf_clear(&e->frame);
+    MUST(stream_open_write(&o, &e->frame));
+    send_frame(e, FRAME_STREAM_OPEN, &e->frame);
+    for (int i = 0; i < CALLS_MAX; i++)
+        e->call[i].again_us = 1; /* the same bytes to the gateway that is there now */
+}
+
+/* ---- the receiving side ---- */
+
+static void on_ack_due(void *arg)
+{
+    struct end *e = arg;
+    struct batch_signature b = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
+    e->is_ack_due = false;
+    if (e->ack_count == 0 || !e->link)
+        return;
+    MUST(sign_batch(e->sign, &e->tree, e->ack_leaves, e->ack_count, b.signature));
+    memcpy(b.key_id, sign_key_id(e->sign)->b, 32);
+    buf_clear(&e->frame);
+    MUST(batch_begin(&b, &e->frame));
+    for (size_t i = 0; i < e->ack_count; i++) {
+        struct ack a;
+        memcpy(&a, buf_span(&e->acks).p + i * sizeof a, sizeof a);
+        buf_clear(&e->plain);
+        MUST(ack_write(&a, &e->plain));
+        MUST(batch_put(buf_span(&e->plain), &e->frame));
+    }
+    send_frame(e, FRAME_ACK, &e->frame);
+    e->ack_count = 0;
+    buf_clear(&e->acks);
+}
+
+static void acknowledge(struct end *e, uint64_t delivery, const struct hash *digest, uint32_t outcome)
+{
+    struct ack a = {.delivery = delivery, .outcome = outcome, .code = outcome == OUTCOME_DONE ? 0 : REJECTED, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
+    memcpy(a.digest, digest->b, 32);
+    leaf_ack(digest, (uint8_t)outcome, a.code, a.time_ms, &e->ack_leaves[e->ack_count++]);
+    MUST(buf_put(&e->acks, &a, sizeof a));
+    if (e->ack_count == WINDOW_MAX) {
+        on_ack_due(e);
+    } else if (!e->is_ack_due) {
+        e->is_ack_due = true;
+        loop_later(loop, on_ack_due, e);
+    }
+}
+
+/* What was before us (another run of this program) is done. */
+static struct watermark *watermark(struct end *e, const uint8_t *stream, uint64_t number)
+{
+    for (int i = 0; i < PAIRS_MAX; i++) {
+        struct watermark *w = &e->seen[i];
+        if (w->is_used && memcmp(w->stream, stream, 16) == 0)
+            return w;
+        if (w->is_used)
+            continue;
+        *w = (struct watermark){.is_used = true, .done = number - 1};
+        memcpy(w->stream, stream, 16);
+        return w;
+    }
+    note("X %s too-many-streams", e->id);
+    exit(1);
+}
+
+static void answer(struct end *e, const struct envelope_header *h, const struct hash *digest)
+{
+    for (size_t i = 0; i < KEPT_MAX; i++)
+        if (e->kept[i].is_used && memcmp(e->kept[i].request.b, digest->b, 32) == 0) {
+            send_frame(e, FRAME_SUBMIT, &e->kept[i].frame);
+            return;
+        }
+    struct item *t = &e->kept[e->kept_at++ % KEPT_MAX];
+    begin(t, 0);
+    memcpy(t->exchange_id, h->exchange_id, 16);
+    t->request = *digest;
+    note("V %s %s %s", e->id, hex(digest->b, 32).text, hex(h->exchange_id, 16).text);
+    make(e, 0, t, KIND_RESPONSE, h->sender, CALL_LIFETIME_MS);
+    sign_made(e, 1);
+    send_frame(e, FRAME_SUBMIT, &t->frame);
+}
+
+static void on_response(struct end *e, const struct envelope_header *h)
+{
+    for (int i = 0; i < CALLS_MAX; i++) {
+        struct item *t = &e->call[i];
+        if (!t->is_used || memcmp(t->digest.b, h->in_reply_to.p, 32) != 0)
+            continue;
+        note("P %s %s %s", e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+        t->is_used = false;
+        answered_count++;
+    }
+}
+
+static void on_numbered(struct end *e, const struct deliver *d, const struct envelope_header *h, const struct hash *digest)
+{
+    struct watermark *w = watermark(e, h->stream.p, h->number);
+    bool is_again = h->number <= w->done;
+    if (h->number > w->done + 1)
+        note("X %s out-of-order number=%" PRIu64 " after=%" PRIu64, e->id, h->number, w->done);
+    note("%c %s %s %.*s %s %" PRIu64 " %u", is_again ? 'B' : 'H', e->id, hex(digest->b, 32).text, (int)h->sender.len, h->sender.p, hex(h->stream.p, 16).text,
+         h->number, d->attempt);
+    if (!is_again) {
+        w->done = h->number;
+        handed_count++;
+    }
+    acknowledge(e, d->delivery, digest, h->number % REJECT_EVERY == 0 ? OUTCOME_REJECTED : OUTCOME_DONE);
+}
+
+static void on_deliver(struct end *e, struct span payload)
+{
+    struct deliver d;
+    struct envelope x;
+    struct envelope_header h;
+    struct hash sealed, digest, leaf;
+    const struct registry_key *key;
+    struct seal_message_key opened;
+    MUST(deliver_read(payload, &d, &why));
+    MUST(envelope_read(d.envelope, &x, &why));
+    MUST(envelope_header_read(x.header, &h, &why));
+    hash_span(x.sealed, &sealed);
+    hash_envelope(x.header, x.sealed.len, &sealed, &digest);
+    leaf_envelope(&digest, &leaf);
+    MUST(registry_signing_key(registry, h.sender, x.signature.key_id, (int64_t)h.created_ms, clock_wall_ms(&clock_system), &key));
+    struct leaf_signature ls = {.algorithm = x.signature.algorithm, .size = x.signature.size, .index = x.signature.index, .path = x.signature.path,
+                                .signature = x.signature.signature};
+    memcpy(ls.key_id.b, x.signature.key_id, 32);
+    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+    struct seal_binding binding = {.kind = (uint8_t)h.kind, .sender = h.sender, .recipient = h.recipient};
+    memcpy(binding.exchange_id, h.exchange_id, 16);
+    MUST(seal_derive(e->opened, e->seal, h.seal.ephemeral.p, &binding, &opened));
+    buf_clear(&e->plain);
+    MUST(seal_open(&opened, h.seal.commitment.p, x.header, x.sealed, &e->plain));
+    if (h.kind == KIND_RESPONSE)
+        on_response(e, &h);
+    else if (envelope_is_waiting(&h))
+        answer(e, &h, &digest);
+    else
+        on_numbered(e, &d, &h, &digest);
+}
+
+static void on_skips(struct end *e, struct span payload)
+{
+    struct batch_signature b;
+    struct span one;
+    size_t at = 0;
+    MUST(batch_read(FRAME_SKIPS, payload, &b, &why));
+    while (batch_next(payload, &at, &one)) {
+        struct skip k;
+        struct hash digest, leaf;
+        MUST(skip_read(one, &k, &why));
+        memcpy(digest.b, k.digest, 32);
+        leaf_skip(k.sender, span_str(e->id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaf);
+        MUST(verify_leaf(e, &leaf, &b, k.index, k.path));
+        struct watermark *w = watermark(e, k.stream, k.number);
+        if (k.number > w->done + 1)
+            note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->id, k.number, w->done);
+        if (k.number > w->done)
+            w->done = k.number;
+        note("K %s %s %.*s %s %" PRIu64 " %s", e->id, hex(k.digest, 32).text, (int)k.sender.len, k.sender.p, hex(k.stream, 16).text, k.number, state_name(k.state));
+        acknowledge(e, k.delivery, &leaf, OUTCOME_DONE);
+    }
+}
+
+/* ---- the session ---- */
+
+static void say_ready(struct end *e)
+{
+    const struct ready ready = {.call_window = 256, .stream_window_messages = 256, .stream_window_bytes = 4 << 20};
+    buf_clear(&e->frame);
+    MUST(ready_write(&ready, &e->frame));
+    send_frame(e, FRAME_READY, &e->frame);
+}
+
+static void on_ready_state(struct end *e, struct span payload)
+{
+    struct ready_state s;
+    MUST(ready_state_read(payload, &s, &why));
+    if (s.code) {
+        note("F %s ready %u 0", e->id, s.code);
+        say_ready(e);
+        return;
+    }
+    if (e->is_ready)
+        return; /* streams moved */
+    e->is_ready = true;
+    note("U %s", e->id);
+    if (e->is_sender)
+        open_stream(e);
+    for (size_t i = 0; i < KEPT_MAX; i++)
+        e->kept[i].again_us = 0; /* who waits asks again */
+    want_send(e);
+}
+
+static void on_frame(void *arg, struct link *l, uint8_t type, struct span payload)
+{
+    struct end *e = arg;
+    (void)l;
+    switch (type) {
+    case FRAME_HELLO: {
+        struct hello h;
+        MUST(hello_read(payload, &h, &why));
+        memcpy(gateway_id, h.name.p, h.name.len);
+        link_set_trusted(e->link, 1 << 20);
+        link_set_send_max(e->link, 1 << 20);
+        say_ready(e);
+        break;
+    }
+    case FRAME_READY_STATE:
+        on_ready_state(e, payload);
+        break;
+    case FRAME_STREAM_STATE:
+        on_stream_state(e, payload);
+        break;
+    case FRAME_RECEIPTS:
+        on_receipts(e, payload);
+        break;
+    case FRAME_DELIVER:
+        on_deliver(e, payload);
+        break;
+    case FRAME_SKIPS:
+        on_skips(e, payload);
+        break;
+    case FRAME_FLOW:
+        on_flow(e, payload);
+        break;
+    case FRAME_ERROR: {
+        struct error x;
+        MUST(error_read(payload, &x, &why));
+        note("E %s error %u", e->id, x.code);
+        break;
+    }
+    default: /* GOODBYE, REGISTRY, CRL: the end of the link says the rest */
+        break;
+    }
+}
+
+static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
+{
+    struct end *e = arg;
+    struct pki_peer peer;
+    EHIS_TRY(pki_peer_check(ssl, clock_wall_ms(&clock_system), &peer, w));
+    struct hello h = {.version = PROTOCOL_VERSION, .name = span_str(e->id), .max_frame_bytes = 1 << 20, .window_messages = 1024, .window_bytes = 8 << 20,
+                      .clock_ms = (uint64_t)clock_wall_ms(&clock_system), .registry_version = registry_version(registry)};
+    memcpy(h.state_id, e->state_id, 16);
+    memcpy(h.registry_hash, registry_hash(registry)->b, 32);
+    buf_clear(&e->frame);
+    EHIS_TRY(hello_write(&h, &e->frame));
+    struct span s = buf_span(&e->frame);
+    return link_send(l, FRAME_HELLO, &s, 1);
+}
+
+static void on_end(void *arg, struct link *l, enum link_end reason, ehis_err err, const char *detail)
+{
+    struct end *e = arg;
+    (void)l, (void)detail;
+    if (reason != LINK_END_CONNECT)
+        note("E %s %s %u", e->id, link_end_name(reason), (unsigned)err);
+    e->link = NULL;
+    e->is_ready = false;
+    e->ack_count = 0;
+    buf_clear(&e->acks);
+    e->dial_us = now_us() + REDIAL_US + (int64_t)(roll() % REDIAL_US);
+}
+
+static const struct link_events events = {.on_peer = on_peer, .on_frame = on_frame, .on_end = on_end, .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
+
+static void dial(struct end *e)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    e->dial_us = INT64_MAX;
+    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->tls, &link_limits_default, &events, e, &e->link));
+}
+
+static void init_end(struct end *e, const char *dir, bool is_sender, int k)
+{
+    char path[600], ca[600], crl[600], chain[600], own[512];
+    const char *crls[] = {crl};
+    e->is_sender = is_sender;
+    snprintf(e->id, sizeof e->id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
+    snprintf(own, sizeof own, "%s/%c%d", dir, is_sender ? 's' : 'r', k);
+    snprintf(ca, sizeof ca, "%s/ca.crt", dir);
+    snprintf(crl, sizeof crl, "%s/crl.pem", dir);
+    snprintf(path, sizeof path, "%s/sign.key", own);
+    MUST(pki_keyfile_load_sign(path, USE_SIGN, &e->sign, &why));
+    snprintf(path, sizeof path, "%s/seal.key", own);
+    MUST(pki_keyfile_load_seal(path, &e->seal, &why));
+    MUST(pki_trust_load(ca, crls, 1, clock_wall_ms(&clock_system), 0, NULL, &e->trust, &why));
+    snprintf(path, sizeof path, "%s/tls.key", own);
+    snprintf(chain, sizeof chain, "%s/tls.crt", own);
+    struct pki_tls_options o = {.own_kind = PKI_SYSTEM, .chain_file = chain, .key_file = path, .trust = e->trust, .clock = &clock_system};
+    MUST(pki_tls_new(&o, &e->tls, NULL, &why));
+    MUST(seal_cache_new(64, &e->opened));
+    MUST(root_cache_new(4096, &e->roots));
+    random_fill(&random_system, e->stream, 16);
+    random_fill(&random_system, e->state_id, 16);
+    e->lowest = e->settled = 1;
+    tree_init(&e->tree);
+    buf_init(&e->acks, 1 << 20);
+    buf_init(&e->frame, 4 << 20);
+    buf_init(&e->plain, 1 << 20);
+    for (int i = 0; i < WINDOW_MAX; i++) {
+        buf_init(&e->header[i], 8192);
+        buf_init(&e->sealed[i], 1 << 20);
+        buf_init(&e->ring[i].frame, 1 << 20);
+    }
+    for (int i = 0; i < CALLS_MAX; i++)
+        buf_init(&e->call[i].frame, 1 << 20);
+    for (int i = 0; i < KEPT_MAX; i++)
+        buf_init(&e->kept[i].frame, 1 << 20);
+}
+
+static void load_registry(const char *dir)
+{
+    char path[600];
+    uint8_t key[1][32];
+    struct buf b;
+    buf_init(&b, 16 << 20);
+    snprintf(path, sizeof path, "%s/operator.hex", dir);
+    MUST(file_read(path, 4096, &b, &why));
+    MUST(hex_from_text(span_of(buf_span(&b).p, 64), key[0], 32));
+    buf_clear(&b);
+    snprintf(path, sizeof path, "%s/registry.pb", dir);
+    MUST(file_read(path, 16 << 20, &b, &why));
+    struct registry_trust trust = {.operator_keys = (const uint8_t(*)[32])key, .count = 1, .instance = span_str("AZ")};
+    MUST(registry_from_document(buf_span(&b), &trust, NULL, clock_wall_ms(&clock_system), &registry, &why));
+    buf_fini(&b);
+}
+
+static bool is_done(void)
+{
+    if (is_time_left())
+        return false;
+    for (int i = 0; i < 2 * pairs; i++) {
+        if (ends[i].is_sender && ends[i].lowest <= ends[i].next)
+            return false;
+        for (int k = 0; k < CALLS_MAX; k++)
+            if (ends[i].call[k].is_used)
+                return false;
+    }
+    return true;
+}
+
+static void on_tick(void *arg)
+{
+    for (int i = 0; i < 2 * pairs; i++) {
+        struct end *e = &ends[i];
+        if (!e->link && now_us() >= e->dial_us)
+            dial(e);
+        want_send(e);
+    }
+    loop_timer_set(*(struct loop_timer **)arg, TICK_US);
+}
+
+static void on_signal(void *arg, int number)
+{
+    (void)arg, (void)number;
+    until_us = now_us();
+}
+
+int main(int argc, char **argv)
+{
+    struct loop_timer *timer;
+    if (argc < 11 || !(out = fopen(argv[3], "a"))) {
+        fprintf(stderr, "stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS]\n");
+        return 2;
+    }
+    port = (int)strtol(argv[2], NULL, 10);
+    pairs = (int)strtol(argv[5], NULL, 10);
+    window = (int)strtol(argv[6], NULL, 10);
+    batch_max = (int)strtol(argv[7], NULL, 10);
+    body_bytes = (size_t)strtol(argv[8], NULL, 10);
+    rate = (int)strtol(argv[9], NULL, 10);
+    calls = (int)strtol(argv[10], NULL, 10);
+    if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > WINDOW_MAX || body_bytes > 1 << 19 || calls > CALLS_MAX)
+        return 2;
+    MUST(crypto_init(&why));
+    MUST(pki_init(&why));
+    MUST(loop_new(&loop));
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    MUST(loop_on_signal(loop, SIGTERM, on_signal, NULL));
+    load_registry(argv[1]);
+    for (int i = 0; i < 2 * pairs; i++)
+        init_end(&ends[i], argv[1], i < pairs, i % pairs);
+    started_us = now_us();
+    until_us = started_us + strtol(argv[4], NULL, 10) * 1000000;
+    drain_us = (argc > 11 ? strtol(argv[11], NULL, 10) : 60) * 1000000;
+    MUST(loop_timer_new(loop, on_tick, &timer, &timer));
+    loop_timer_set(timer, 0);
+    while (!is_done() && now_us() < until_us + drain_us)
+        loop_run_once(loop, true);
+    note("Z sent=%" PRIu64 " accepted=%" PRIu64 " delivered=%" PRIu64 " handed=%" PRIu64 " answered=%" PRIu64, sent_count, accepted_count, delivered_count,
+         handed_count, answered_count);
+    fclose(out);
+    _Exit(is_done() ? 0 : 3); /* keys and buffers go with the process */
+}
