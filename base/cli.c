@@ -200,7 +200,7 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
     if (err == EHIS_OK)
         return c.exit_code;
     cli_print_error(p->name, cli_json(&c), err, &why);
-    return cli_exit_code(err);
+    return c.exit_code ? c.exit_code : cli_exit_code(err);
 }
 
 const char *cli_get_nth(const struct cli *c, const char *name, size_t index)

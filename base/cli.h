@@ -57,7 +57,7 @@ const char *cli_word(const struct cli *c, size_t index); /* NULL beyond */
 /* The value as a plain number in min..max, or default_value where absent. USAGE with the bounds in why. */
 ehis_err cli_get_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t default_value, uint64_t *out,
                         struct ehis_why *why) EHIS_MUST_USE;
-/* Where a verb ends well but with an exit code of its own (a denial that was asked for). */
+/* An exit code of the verb's own: where it ends well (a denial that was asked for), or in place of its error's. */
 void cli_set_exit(struct cli *c, int code);
 
 /* The exit code of an error. Policy denials (numbers 4100 to 4199, by convention) are CLI_REFUSED. */

@@ -14,9 +14,12 @@
 #define ANSWER_MAX_BYTES (16 * 1024 * 1024)
 #define REQUEST_MAX_BYTES 4096
 #define TIMEOUT_S 5
+#define PAUSE_US 1000000
 
 struct admin {
     struct evhttp *http;
+    struct evconnlistener *listener;
+    struct loop_timer *again;
     struct admin_source source;
     char *path;
     dev_t device;
@@ -48,6 +51,33 @@ static void on_metrics(struct evhttp_request *request, void *arg)
 {
     struct admin *a = arg;
     answer(request, a->source.metrics, a->source.ctx, "text/plain; version=0.0.4");
+}
+
+/* No descriptors left: who asks waits for the next second; no spinning on a readable listener. */
+static void on_accept_failed(struct evconnlistener *listener, void *http)
+{
+    (void)http;
+    evconnlistener_disable(listener);
+}
+
+static void on_again(void *arg)
+{
+    struct admin *a = arg;
+    evconnlistener_enable(a->listener);
+    loop_timer_set(a->again, PAUSE_US);
+}
+
+static ehis_err listen_on(struct admin *a, int fd)
+{
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(a->http, fd);
+    if (!bound) {
+        close(fd);
+        return EHIS_E_IO;
+    }
+    a->listener = evhttp_bound_socket_get_listener(bound);
+    evconnlistener_set_error_cb(a->listener, on_accept_failed);
+    loop_timer_set(a->again, PAUSE_US);
+    return EHIS_OK;
 }
 
 static ehis_err address_of(const char *path, struct sockaddr_un *out, struct ehis_why *why)
@@ -105,10 +135,13 @@ ehis_err admin_start(struct loop *loop, const char *path, const struct admin_sou
     a->source = *source;
     a->http = evhttp_new(loop_base(loop));
     a->path = strdup(path);
-    ehis_err err = a->http && a->path ? bind_socket(path, &fd, why) : EHIS_E_NO_MEMORY;
+    ehis_err err = a->http && a->path ? loop_timer_new(loop, on_again, a, &a->again) : EHIS_E_NO_MEMORY;
+    if (err == EHIS_OK)
+        err = bind_socket(path, &fd, why);
     if (err != EHIS_OK) {
         if (a->http)
             evhttp_free(a->http);
+        loop_timer_free(a->again);
         free(a->path);
         free(a);
         return err;
@@ -123,10 +156,10 @@ ehis_err admin_start(struct loop *loop, const char *path, const struct admin_sou
     evhttp_set_max_body_size(a->http, 0);
     evhttp_set_cb(a->http, "/status", on_status, a);
     evhttp_set_cb(a->http, "/metrics", on_metrics, a);
-    if (evhttp_accept_socket(a->http, fd) != 0) {
-        close(fd);
+    err = listen_on(a, fd);
+    if (err != EHIS_OK) {
         admin_stop(a);
-        return EHIS_E_IO;
+        return err;
     }
     *out = a;
     return EHIS_OK;
@@ -138,6 +171,7 @@ void admin_stop(struct admin *a)
     if (!a)
         return;
     evhttp_free(a->http);
+    loop_timer_free(a->again);
     if (stat(a->path, &now) == 0 && now.st_dev == a->device && now.st_ino == a->inode)
         unlink(a->path);
     free(a->path);

@@ -97,6 +97,8 @@ static json_t *record_json(const struct record *r, const struct envelope_header 
     set_hex(o, "digest", r->digest, 32);
     if (h)
         add_header(o, h);
+    else
+        set_text(o, "sender", r->sender);
     if (r->code) {
         ehis_err code;
         char text[16];
@@ -234,5 +236,7 @@ ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
     disk_free(disk);
     if (err == EHIS_OK && s.is_verify)
         print_verdict(&s, &check);
+    if (err == EHIS_E_JOURNAL_CORRUPT && s.is_verify)
+        cli_set_exit(c, CLI_UNVERIFIED);
     return err;
 }

@@ -37,6 +37,7 @@
 #define KEPT_MAX 512
 #define TICK_US 10000
 #define REDIAL_US 100000
+#define CALL_PAUSE_US 200000 /* after a refusal */
 #define OUTPUT_SOFT_BYTES (1u << 20)
 #define STREAM_LIFETIME_MS 3600000
 #define CALL_LIFETIME_MS 120000
@@ -251,7 +252,7 @@ static void send_calls(struct end *e)
 {
     for (int i = 0; i < calls; i++) {
         struct item *t = &e->call[i];
-        if (!t->is_used && is_time_left()) {
+        if (!t->is_used && is_time_left() && now_us() >= t->again_us) {
             begin(t, 0);
             make(e, 0, t, KIND_REQUEST, span_str(e->peer_service), CALL_LIFETIME_MS);
             sign_made(e, 1);
@@ -365,10 +366,12 @@ static void on_receipt(struct end *e, const struct receipt *r)
         t->is_final |= is_final;
     }
     if (call && is_final) {
-        if (r->state == STATE_DELIVERED) /* we have not seen the answer: ask again */
+        if (r->state == STATE_DELIVERED) { /* we have not seen the answer: ask again */
             call->again_us = 1;
-        else
+        } else {
             call->is_used = false;
+            call->again_us = now_us() + CALL_PAUSE_US;
+        }
     }
 }
 
@@ -804,6 +807,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS]\n");
         return 2;
     }
+    setvbuf(out, NULL, _IOLBF, 0);
     port = (int)strtol(argv[2], NULL, 10);
     pairs = (int)strtol(argv[5], NULL, 10);
     window = (int)strtol(argv[6], NULL, 10);

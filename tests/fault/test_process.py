@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The EHIS gateway authors
+"""The process and its surroundings: stopped in order, started twice, halted, its clock moved, without descriptors."""
+import glob
+import os
+import pathlib
+import resource
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from fault_load import Run
+from world import wait_until
+
+
+def test_sigterm_makes_all_durable_and_ends_in_time(make_run, rounds):
+    run = make_run(deadlines="{stop: 10s}")
+    run.start_gateway()
+    run.start_load(seconds=3600)
+    for _ in range(2 * rounds):
+        time.sleep(1)
+        began = time.monotonic()
+        assert run.stop_gateway() == 0, run.log()[-2000:]
+        assert time.monotonic() - began < 10
+        run.no_crash()
+        run.start_gateway()
+    done = run.finish()
+    assert done["handed"] > 300, done
+    assert sum(1 for r in run.journal_show() if r["kind"] == "stopped") == run.starts
+
+
+def test_a_second_gateway_on_the_same_journal_is_refused(country, tmp_path, make_run):
+    run = make_run()
+    run.start_gateway()
+    other = tmp_path / "other"
+    other.mkdir()
+    with Run(country, other, journal=run.journal) as second:
+        assert second.launch().wait(30) != 0
+        assert "EHIS-1008" in second.log(), second.log()
+    run.start_load(seconds=1, rate=50)
+    time.sleep(1.5)
+    run.finish()
+
+
+def test_a_halted_gateway_is_noticed_within_15_s(make_run):
+    run = make_run()
+    run.start_gateway()
+    run.start_load(seconds=3600, rate=50)
+    time.sleep(1)
+    began = time.monotonic()
+    os.kill(run.pid(), signal.SIGSTOP)
+    try:
+        wait_until(lambda: sum(1 for w in run.lines() if w[1] == "E" and w[3] == "ping_timeout") >= 2 * run.country.pairs, 17, "the peers' notice")
+        assert time.monotonic() - began > 5
+    finally:
+        os.kill(run.pid(), signal.SIGCONT)
+    time.sleep(1)
+    run.finish()
+
+
+def cpu_s(pid):
+    return sum(int((pathlib.Path(t) / "schedstat").read_text().split()[0]) for t in glob.glob(f"/proc/{pid}/task/*")) / 1e9
+
+
+def test_without_descriptors_live_sessions_go_on_and_nothing_spins(make_run):
+    run = make_run()
+    run.start_gateway()
+    run.start_load(seconds=3600, rate=20, calls=0)
+    wait_until(lambda: run.count("H") > 20, 20, "deliveries")
+    pid = run.pid()
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 3, before[1]))
+    crowd = []
+    for _ in range(40):
+        crowd.append(socket.create_connection(("127.0.0.1", run.port)))
+    admin = socket.socket(socket.AF_UNIX)
+    admin.settimeout(1)
+    admin.connect(str(run.dir / "admin.sock"))
+    time.sleep(0.5)
+    handed, cpu = run.count("H"), cpu_s(pid)
+    time.sleep(3)
+    used = cpu_s(pid) - cpu
+    assert run.count("H") > handed + 60, "the live sessions stood still"
+    assert used < 1.5, f"{used:.1f} s of CPU in 3 s"
+    for s in [*crowd, admin]:
+        s.close()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: run.ask() is not None, 10, "the status again")
+    assert "listener.pause" in run.log()
+    run.finish()
+
+
+def faketime_library():
+    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    return found[0] if found else None
+
+
+@pytest.mark.skipif(not faketime_library(), reason="libfaketime is not here")
+def test_a_clock_that_jumps_refuses_and_heals(make_run, tmp_path, chance):
+    """An hour ahead, what was made now has expired; an hour back, it is from the future, and so are the certificates. No jump hangs or confuses it."""
+    moved = tmp_path / "clock"
+    moved.write_text("+0s")
+    run = make_run()
+    run.start_gateway(env={"LD_PRELOAD": faketime_library(), "FAKETIME_TIMESTAMP_FILE": str(moved), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+                           "FAKETIME_DONT_FAKE_MONOTONIC": "1", "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0"})
+    run.start_load(seconds=3600, rate=100, calls=1)
+    for jump in ("+3600s", "+0s", "-3600s", "+0s", "-3600s", "+3600s", "+0s"):
+        time.sleep(chance.uniform(0.8, 2))
+        moved.write_text(jump)
+        wait_until(lambda: run.ask() is not None, 5, f"an answer at {jump}")
+    before = run.count("H")
+    wait_until(lambda: run.count("H") > before + 50, 30, "deliveries after the clock came back")
+    done = run.finish(may_expire=True)
+    assert done["handed"] > 100, done
