@@ -18,8 +18,8 @@ struct client {
 /* Opens what --config names, with --state in the place of its state folder, and waits for a session until --timeout (default_ms; 0:
  * without end, and then the session is not waited for). Errors of settings and files; the last failure of the session. */
 ehis_err client_open(struct client *k, struct cli *c, uint64_t default_ms, struct ehis_why *why) EHIS_MUST_USE;
-/* Runs handlers until *is_done, a signal (SIGINT, SIGTERM: is_interrupted) or the deadline: TIMEOUT; a refused
- * subscription ends it with the refusal. */
+/* Runs handlers until *is_done; else SDK_CLOSED after a signal (SIGINT, SIGTERM: is_interrupted), TIMEOUT at the deadline, or the
+ * refusal of a subscription. */
 ehis_err client_drive(struct client *k, const bool *is_done) EHIS_MUST_USE;
 void client_close(struct client *k);
 uint32_t client_left_ms(const struct client *k); /* until the deadline */

@@ -116,7 +116,7 @@ ehis_err client_drive(struct client *k, const bool *is_done)
         if (poll(&p, 1, left < LOOK_MS ? (int)left : LOOK_MS) > 0) /* a signal between the look and the wait costs as much */
             ehis_dispatch(k->e, 1);
     }
-    return EHIS_OK;
+    return *is_done ? EHIS_OK : EHIS_E_SDK_CLOSED;
 }
 
 void client_close(struct client *k)

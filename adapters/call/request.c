@@ -9,6 +9,7 @@
 #define LIFETIME_MS (UINT64_C(24) * 3600000)
 #define LIFETIME_MAX_MS (UINT64_C(14) * 86400000)
 #define SUBJECTS_MAX 16
+#define GRACE_MS 1000
 
 struct outgoing {
     struct client client;
@@ -17,6 +18,8 @@ struct outgoing {
     ehis_message message;
     int wait_state, state, code; /* of the one that was sent */
     bool is_done;
+    ehis_err err; /* of a call */
+    struct ehis_why why;
 };
 
 static ehis_err read_body(struct cli *c, struct buf *out, struct ehis_why *why)
@@ -71,21 +74,27 @@ static int fault_exit(const ehis_reply *r)
     return strcmp(ehis_reply_content_type(r), "application/json") == 0 && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
 }
 
+static void on_answer(void *arg, int err, const ehis_reply *reply, const char *why)
+{
+    struct outgoing *o = arg;
+    o->is_done = true;
+    o->err = err == EHIS_OK && !print_reply(&o->client, reply) ? EHIS_E_IO : (ehis_err)err;
+    (void)ehis_fail(&o->why, o->err, "%s", err == EHIS_OK ? "standard output" : why);
+    if (reply && ehis_reply_is_fault(reply))
+        cli_set_exit(o->client.c, fault_exit(reply));
+}
+
 static ehis_err call(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
-    ehis_reply *reply;
     uint64_t timeout_ms;
     EHIS_TRY(duration_option(c, "timeout", CALL_MS, CALL_MAX_MS, &timeout_ms, why));
     EHIS_TRY(client_open(&o->client, c, CALL_MS, why));
     o->message.lifetime_ms = client_left_ms(&o->client) + 1;
-    int err = ehis_call(o->client.e, &o->message, &reply, why->text);
-    if (err != EHIS_OK)
-        return (ehis_err)err;
-    if (ehis_reply_is_fault(reply))
-        cli_set_exit(c, fault_exit(reply));
-    bool is_printed = print_reply(&o->client, reply);
-    ehis_reply_free(reply);
-    return is_printed ? EHIS_OK : ehis_fail(why, EHIS_E_IO, "standard output");
+    o->client.deadline_ms += GRACE_MS; /* libehis ends it first, and says why */
+    EHIS_TRY((ehis_err)ehis_call_start(o->client.e, &o->message, on_answer, o, o->exchange_id, why->text));
+    EHIS_TRY(client_drive(&o->client, &o->is_done));
+    *why = o->why;
+    return o->err;
 }
 
 static void on_receipt(void *arg, const ehis_receipt *r)

@@ -42,8 +42,8 @@ static ehis_err watch(struct cli *c, bool is_event, struct ehis_why *why)
         ehis_on_response(w.client.e, on_incoming, &w);
     if (err == EHIS_OK)
         err = client_drive(&w.client, &w.is_done);
-    if (err == EHIS_E_TIMEOUT && w.left == UINT64_MAX)
-        err = EHIS_OK; /* the time was up: that was asked for */
+    if ((err == EHIS_E_TIMEOUT && w.left == UINT64_MAX) || (err == EHIS_E_SDK_CLOSED && is_interrupted))
+        err = EHIS_OK; /* the time was up, or a signal came: that was asked for */
     if (w.has_failed)
         err = ehis_fail(why, EHIS_E_IO, "standard output");
     client_close(&w.client);

@@ -141,6 +141,32 @@ def test_an_asynchronous_call_can_wait_until_it_is_delivered(country):
     assert country.run("ehis-call", "receive", "--config", "tax.yaml", "--count", 1, "--timeout", "20s").returncode == OK
 
 
+def test_a_signal_ends_a_call_that_waits(world):
+    world.running["register"].send_signal(signal.SIGSTOP)
+    try:
+        words = [world.program("ehis-call"), SERVICE, "GetPerson", "--config", str(world.dir / "tax.yaml"), "--purpose", PURPOSE, "--basis", BASIS, "--body", "-"]
+        p = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        p.stdin.write('{"pin":"0000000"}')
+        p.stdin.close()
+        wait_until(lambda: world.records("--kind", "accepted", "--system", "AZ/GOV/STS/tax"), what="the call's acceptance")
+        p.send_signal(signal.SIGINT)
+        assert p.wait(10) == BUSY
+        assert "EHIS-6013" in p.stderr.read()
+    finally:
+        world.running["register"].send_signal(signal.SIGCONT)
+
+
+def test_a_call_that_is_not_answered_ends_at_its_time(world):
+    world.running["register"].send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        done = world.call("tax", "GetPerson", {"pin": "0000000"}, "--timeout", "2s", "--json")
+        assert done.returncode == BUSY and time.monotonic() - began < 8
+        assert error(done)["name"] in ("EXCHANGE_EXPIRED", "TIMEOUT")
+    finally:
+        world.running["register"].send_signal(signal.SIGCONT)
+
+
 def test_without_a_gateway_nothing_is_reached(land):
     done = land.call("tax", "GetPerson", {"pin": "0000000"}, "--json", "--timeout", "2s")
     assert done.returncode == UNREACHABLE, done.stderr
