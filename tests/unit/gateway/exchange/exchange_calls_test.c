@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Calls that somebody waits for, and asynchronous answers. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 static struct hash call(struct sim_house *h, session_id a, uint8_t id[16], uint32_t max_response_bytes)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Events: subscriptions, fan-out, keys of epochs. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 static const uint8_t stream[16] = {1}, epoch[16] = {3}, next_epoch[16] = {4};
 

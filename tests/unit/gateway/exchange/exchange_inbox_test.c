@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Delivery: order, windows, acknowledgements, what comes back, what expires, which session receives. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 static const uint8_t stream[16] = {1}, other[16] = {2};
 

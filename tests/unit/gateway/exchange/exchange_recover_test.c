@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Replay and carry: the state out of the journal, whole or from any segment whose earlier ones were let go. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 static const uint8_t stream[16] = {1}, events[16] = {2};
 
