@@ -46,6 +46,7 @@ static pthread_barrier_t all_ready;
 static _Thread_local struct ehis_why why;
 static _Thread_local struct loop *loop;
 static _Thread_local char gateway_id[256];
+static _Thread_local struct root_cache *receipt_roots; /* the gateway signs one root a group for all sessions: verified once here */
 
 struct item { /* a message in flight */
     struct hash digest;
@@ -63,7 +64,7 @@ struct end {
     struct seal_key *seal;
     struct seal_context *context;
     struct seal_cache *opened;
-    struct root_cache *roots, *receipt_roots;
+    struct root_cache *roots;
     struct pki_trust *trust;
     SSL_CTX *tls;
     uint8_t stream[16];
@@ -269,7 +270,7 @@ static void on_receipts(struct end *e, struct span payload)
         leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &leaf);
         struct leaf_signature ls = {.algorithm = b.algorithm, .size = b.size, .index = r.index, .path = r.path, .signature = b.signature};
         memcpy(ls.key_id.b, b.key_id, 32);
-        MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->receipt_roots));
+        MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, receipt_roots));
         struct item *t = find_item(e, r.digest);
         if (!t)
             continue;
@@ -493,7 +494,7 @@ static void open_end(struct end *e, bool is_sender, int k)
     MUST(pki_tls_new(&o, &e->tls, NULL, &why));
     MUST(seal_cache_new(64, &e->opened));
     MUST(root_cache_new(4096, &e->roots));
-    MUST(root_cache_new(1024, &e->receipt_roots));
+    MUST(root_cache_new(1024, &receipt_roots));
     random_fill(&random_system, e->stream, 16);
     tree_init(&e->tree);
     buf_init(&e->acks, 1 << 20);
@@ -552,6 +553,7 @@ static void *run(void *arg)
     int n = *(int *)arg, from = pairs * n / threads, to = pairs * (n + 1) / threads;
     struct loop_timer *timer;
     MUST(loop_new(&loop));
+    MUST(root_cache_new(1024, &receipt_roots));
     MUST(loop_timer_new(loop, wake, &timer, &timer));
     loop_timer_set(timer, 10000);
     for (int k = from; k < to; k++) {
