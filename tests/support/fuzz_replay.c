@@ -10,6 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#define POSITIONS 128 /* of a seed that are cut and turned; libFuzzer does the rest */
+
 static size_t runs;
 
 static void run(const uint8_t *data, size_t size)
@@ -50,7 +52,7 @@ static void replay(const char *path)
     size_t size = fread(data, 1, (size_t)st.st_size, f);
     fclose(f);
     run(data, size);
-    size_t step = size > 512 ? size / 512 : 1;
+    size_t step = size > POSITIONS ? size / POSITIONS : 1;
     for (size_t n = 0; n < size; n += step)
         run(data, n);
     for (size_t i = 0; i < size; i += step) {
