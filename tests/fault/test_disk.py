@@ -19,7 +19,7 @@ def test_a_failed_write_or_sync_stops_the_process_at_once(call, error, make_run,
         time.sleep(0.3)
         run.kill_gateway()
         process = run.launch(*inject(call, f"error={error}:when={chance.randint(8, 60)}"))
-        code = wait_for_end(process, 15)
+        code = wait_for_end(process, 5 if error == "ENOSPC" else 15)
         if code is None and error == "ENOSPC":  # it met the making of a spare segment: that waits for space
             run.kill_traced()
         else:

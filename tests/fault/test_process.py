@@ -60,6 +60,32 @@ def test_a_halted_gateway_is_noticed_within_15_s(make_run):
     run.finish()
 
 
+def test_reloads_under_load_are_whole_or_not_at_all(country, make_run, tmp_path):
+    """R9: good and broken reloads in turn; nobody's session or message suffers."""
+    crls = tmp_path / "crl.pem"
+    good = (country.dir / "crl.pem").read_bytes()
+    crls.write_bytes(good)
+    d = country.dir
+    run = make_run(tls=f"{{chain: {d}/gw/tls.crt, key: {d}/gw/tls.key, ca: {d}/ca.crt, crls: [{crls}]}}")
+    run.start_gateway()
+    run.start_load(seconds=3600)
+    wait_until(lambda: run.count("H") > 20, 20, "deliveries")
+    for n in range(12):
+        crls.write_bytes(good[:len(good) // 2] if n % 2 else good)
+        os.kill(run.pid(), signal.SIGHUP)
+        time.sleep(0.1)
+    wait_until(lambda: sum(run.ask()["reloads"].values()) >= 10, 10, "the reloads")
+    crls.write_bytes(good)
+    reloads = run.ask()["reloads"]
+    assert reloads["done"] >= 4 and reloads["refused"] >= 4, reloads
+    before = run.count("H")
+    wait_until(lambda: run.count("H") > before + 100, 10, "deliveries after the reloads")
+    assert run.count("E") == 0, "a reload ended a session"
+    run.finish()
+    kinds = [r["kind"] for r in run.journal_show()]
+    assert kinds.count("reloaded") >= 4 and kinds.count("reload-failed") >= 4
+
+
 def cpu_s(pid):
     return sum(int((pathlib.Path(t) / "schedstat").read_text().split()[0]) for t in glob.glob(f"/proc/{pid}/task/*")) / 1e9
 
