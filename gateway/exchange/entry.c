@@ -138,6 +138,10 @@ static bool has_room(struct exchange *x, const struct submission *u)
     bool is_known_long = !h->stream.len || (h->kind == KIND_REQUEST && needs_reply);
     if (is_known_long && from->known_calls >= b->known_calls_max)
         return false;
+    if (h->kind == KIND_EVENT) {
+        const struct topic *t = exchange_topic(x, h->recipient, h->operation, false);
+        needed += t ? exchange_subscriber_count(t) * (FINAL_BYTES + IDENTIFIER_MAX_BYTES) : 0;
+    }
     if (is_waiting) {
         needed += largest + ENVELOPE_HEADER_MAX_BYTES;
         if (from->calls_open >= b->calls_max || (to && to->calls_waiting >= CALLERS_PER_PROVIDER * b->calls_max))

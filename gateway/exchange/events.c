@@ -42,7 +42,7 @@ struct subscriber *exchange_subscriber(const struct topic *t, const struct syste
     return NULL;
 }
 
-static size_t subscriber_count(const struct topic *t)
+size_t exchange_subscriber_count(const struct topic *t)
 {
     size_t count = 0;
     for (const struct node *n = t->subscriptions.next; n != &t->subscriptions; n = n->next)
@@ -78,6 +78,7 @@ void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group)
         if (d) /* without memory this subscriber finds a gap */
             d->group = group;
     }
+    exchange_message_reserve(x, m);
     for (struct delivery *d = m->deliveries, *next; d; d = next) {
         bool is_crowded = d->to->waiting > x->bounds.stored_messages_max / 2 || d->to->waiting_bytes > x->bounds.stored_bytes_max / 2;
         next = d->next;
@@ -192,7 +193,7 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     }
     if (!t)
         return EHIS_E_NO_MEMORY;
-    if (!q.is_end && (s->system->subscription_count >= x->bounds.subscriptions_max || subscriber_count(t) >= SUBSCRIBERS_MAX))
+    if (!q.is_end && (s->system->subscription_count >= x->bounds.subscriptions_max || exchange_subscriber_count(t) >= SUBSCRIBERS_MAX))
         return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
     r.kind = q.is_end ? RECORD_UNSUBSCRIBED : RECORD_SUBSCRIBED;
     if (!q.is_end)

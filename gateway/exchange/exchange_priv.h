@@ -104,7 +104,7 @@ struct message {
     int64_t expires_ms;
     uint64_t registry_version;
     uint32_t wheel_at_s, sealed_bytes, code;
-    uint32_t largest_bytes;  /* request: of its response */
+    uint32_t largest_bytes;  /* request: of its response; event: reserved for the ends of its deliveries */
     uint16_t pending, flags; /* pending: entries of the ring */
     uint8_t kind, state, durable;
 };
@@ -224,6 +224,7 @@ struct message *exchange_message_by_digest(struct exchange *x, const struct hash
 struct message *exchange_message_by_key(struct exchange *x, const struct system *sender, const struct envelope_header *h);
 void exchange_message_stand(struct exchange *x, struct message *m, const struct journal_pos *home); /* its home record */
 void exchange_message_open(struct exchange *x, struct message *m);  /* counts it, and what is reserved for its end */
+void exchange_message_reserve(struct exchange *x, struct message *m); /* an event: for each of its deliveries */
 void exchange_message_close(struct exchange *x, struct message *m); /* if it is open */
 void exchange_message_answer(struct exchange *x, struct message *request, struct message *response);
 /* A record of the end of a delivery (d) or of the whole message (d NULL) and what follows from it. */
@@ -274,6 +275,7 @@ void exchange_call_again(struct exchange *x, struct message *request);
 /* events.c */
 struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made);
 ehis_err exchange_subscribers(struct exchange *x, const struct topic *t, struct span *out) EHIS_MUST_USE; /* into text_buf */
+size_t exchange_subscriber_count(const struct topic *t);
 void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group);
 struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s);
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;

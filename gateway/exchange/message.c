@@ -184,6 +184,8 @@ void exchange_message_stand(struct exchange *x, struct message *m, const struct 
 static uint64_t reserved_for(const struct message *m)
 {
     bool is_call = m->kind == KIND_REQUEST && message_is(m, IS_WAITING);
+    if (m->kind == KIND_EVENT)
+        return m->largest_bytes;
     return FINAL_BYTES + (is_call ? (uint64_t)m->largest_bytes + ENVELOPE_HEADER_MAX_BYTES + FINAL_BYTES : 0);
 }
 
@@ -197,12 +199,23 @@ void exchange_message_open(struct exchange *x, struct message *m)
         m->sender->calls_open++;
 }
 
+void exchange_message_reserve(struct exchange *x, struct message *m)
+{
+    uint32_t count = 0;
+    for (const struct delivery *d = m->deliveries; d; d = d->next)
+        count++;
+    if (message_is(m, IS_OPEN))
+        x->reserved_bytes += (uint64_t)count * FINAL_BYTES - m->largest_bytes;
+    m->largest_bytes = count * FINAL_BYTES;
+}
+
 void exchange_message_close(struct exchange *x, struct message *m)
 {
     if (!message_is(m, IS_OPEN))
         return;
     m->flags &= (uint16_t)~IS_OPEN;
     m->sender->stored_bytes -= m->sealed_bytes;
+    EHIS_ASSERT(x->reserved_bytes >= reserved_for(m));
     x->reserved_bytes -= reserved_for(m);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open--;

@@ -88,6 +88,8 @@ static ehis_err replay_pending(struct exchange *x, struct message *m, const stru
         if (is_skip)
             exchange_delivery_skip(x, d, m->state > STATE_REPLICATED ? m->state : message_is(m, IS_OVER) ? STATE_EXPIRED : STATE_FAILED, 0);
     }
+    if (m->kind == KIND_EVENT)
+        exchange_message_reserve(x, m);
     return EHIS_OK;
 }
 
