@@ -368,6 +368,8 @@ static void on_fault(void *arg, struct link *l, enum link_end end, ehis_err err)
     if (x->is_closing)
         return;
     x->end_code = err;
+    if (!x->is_noted)
+        note_refused(x, err, &(struct ehis_why){""});
     struct error frame = {.code = (uint32_t)err};
     buf_clear(&x->all->item);
     if (error_write(&frame, &x->all->item) == EHIS_OK) {

@@ -13,6 +13,19 @@ static void end_broken(struct link *l, int error)
     link_end_now(l, error == ETIMEDOUT ? LINK_END_PING_TIMEOUT : LINK_END_RESET, EHIS_OK, strerrordesc_np(error));
 }
 
+/* What a peer's operator can mend gets a number of its own. */
+static ehis_err handshake_error(int reason)
+{
+    switch (reason) {
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+        return EHIS_E_PEER_ANONYMOUS;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+        return EHIS_E_TLS_VERSION;
+    default:
+        return EHIS_OK; /* the end's own: LINK_TLS */
+    }
+}
+
 static void end_tls(struct link *l)
 {
     unsigned long code = ERR_peek_error();
@@ -25,7 +38,8 @@ static void end_tls(struct link *l)
         link_end_now(l, LINK_END_RENEGOTIATION, EHIS_OK, reason);
     } else { /* in TLS 1.3 a client hears of the server's refusal only after its own handshake is done */
         bool is_early = l->state < LINK_OPEN && l->stats.frames_in == 0;
-        link_end_now(l, is_early ? LINK_END_HANDSHAKE : LINK_END_TLS, EHIS_OK, reason ? reason : "");
+        ehis_err err = is_early && is_ours ? handshake_error(ERR_GET_REASON(code)) : EHIS_OK;
+        link_end_now(l, is_early ? LINK_END_HANDSHAKE : LINK_END_TLS, err, reason ? reason : "");
     }
     ERR_clear_error();
 }
