@@ -3,6 +3,7 @@
 """The gateway against a system that was written from proto/SPEC.md in another language (tests/support/spec_peer.py)."""
 import os
 import struct
+import time
 
 import pytest
 from spec_peer import (ACCEPTED, DELIVERED, DONE, EVENT, EXPIRED, FAILED, REFUSED, REJECTED, REQUEST, RESPONSE, RETRY, Ended, Peer, message, parse, spec)
@@ -258,3 +259,42 @@ def test_the_newer_session_of_a_state_folder_is_right(peers):
         old.next("nothing")
     assert end.value.code == 5071
     new.close()
+
+
+def patiently(p, parts, wanted):
+    """Submits, and again after each FLOW; the first frame of the wanted name."""
+    for _ in range(20):
+        p.submit(*parts)
+        name, payload = p.next(wanted, "FLOW")
+        if name == wanted:
+            return parse(payload)
+        flow = parse(payload)
+        assert flow.number(2) == 5050 and 0 < flow.number(3) <= 1000
+        time.sleep(flow.number(3) / 1000)
+    raise AssertionError("busy for ever")
+
+
+def test_every_answer_gives_its_credit_back(tmp_path):
+    with World(tmp_path / "az") as w:
+        w.write_gateway_settings(limits="{window_messages: 4}")
+        w.start_gateway()
+        tax, population = (Peer(w, name, SYSTEMS[name], w.operator_key).connect().ready() for name in ("tax", "population"))
+        asked = tax.seal(call(tax), POPULATION, b"x")
+        d = tax.submit(*asked)
+        _, h, _, _, _ = population.delivery()
+        answer = population.header(RESPONSE, TAX, "GetPerson", exchange_id=h.bytes(1), status=1, in_reply_to=d, expires=h.number(11))
+        rd = population.submit(*population.seal(answer, TAX, b"y"))
+        assert tax.delivery()[3] == rd
+        for _ in range(12):  # a repeat is answered by the stored response alone
+            assert tax.check_envelope(patiently(tax, asked, "DELIVER").bytes(6))[3] == rd
+        stream = os.urandom(16)
+        tax.open_stream(stream, POPULATION)
+        first = tax.seal(call(tax, stream=stream, number=1), POPULATION, b"1")
+        patiently(tax, first, "RECEIPTS")
+        n, _, _, seen, _ = population.delivery()
+        population.ack((n, seen, DONE))
+        assert tax.receipt(seen, DELIVERED)[0] == DELIVERED
+        for _ in range(12):  # and here by the final receipt
+            patiently(tax, first, "RECEIPTS")
+        for p in (tax, population):
+            p.close()

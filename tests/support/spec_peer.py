@@ -148,7 +148,9 @@ class Peer:
         context.load_verify_locations(self.crl)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         context.load_cert_chain(self.folder / "tls.crt", self.folder / "tls.key")
-        self.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+        tcp = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = context.wrap_socket(tcp)
         ((kind, name),) = self.sock.getpeercert()["subjectAltName"]
         assert kind == "URI" and name.startswith("ehis-gw:")
         self.gateway = name[len("ehis-gw:"):]
