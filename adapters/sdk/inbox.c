@@ -265,7 +265,9 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     }
     if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
         return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
-    if (item->number >= s->expected + INBOX_WINDOW)
+    /* Nearer work comes first. Where there is none, all before it is a gap, however wide. */
+    bool has_nearer = s->running || (s->waiting && s->waiting->number - s->expected < INBOX_WINDOW);
+    if (item->number > s->expected && item->number - s->expected >= INBOX_WINDOW && has_nearer)
         return INBOX_AHEAD;
     item->is_late = item->number < s->expected;
     if (item->number == s->expected)
@@ -277,8 +279,13 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     return INBOX_TAKEN;
 }
 
+/* Of a gap wider than the window its first number is told, and those that are remembered. */
 static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
 {
+    if (until - s->expected > INBOX_WINDOW) {
+        b->events.on_gap(b->events.ctx, s, s->expected);
+        s->expected = until - INBOX_WINDOW;
+    }
     while (s->expected < until) {
         uint64_t n = s->expected++;
         set_bit(s->passed, n, true);

@@ -31,6 +31,7 @@ struct gateway {
 /* ports.c: how the core reaches journal, sessions and bus. */
 void gateway_ports(struct gateway *g, struct exchange_ports *ports);
 /* identity.c: trust, registry, TLS and signing key from the files of these options, checked against one another; nothing is changed on failure. */
+ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err gateway_identity_load(const struct gateway *g, const struct gateway_options *o, const struct sessions_identity *held,
                                struct sessions_identity *out, int64_t *own_expiry_ms, struct ehis_why *why) EHIS_MUST_USE;
 void gateway_identity_free(struct sessions_identity *id);

@@ -41,8 +41,12 @@ static ehis_err read_document(const char *path, const struct registry_trust *tru
     struct buf bytes;
     buf_init(&bytes, REGISTRY_MAX_BYTES);
     ehis_err err = file_read(path, REGISTRY_MAX_BYTES, &bytes, why);
-    if (err == EHIS_OK)
-        err = registry_from_document(buf_span(&bytes), trust, older, now_ms, out, why);
+    if (err == EHIS_OK) {
+        struct ehis_why inner = {""};
+        err = registry_from_document(buf_span(&bytes), trust, older, now_ms, out, &inner);
+        if (err != EHIS_OK)
+            (void)ehis_fail(why, err, "%s: %s", path, inner.text);
+    }
     buf_fini(&bytes);
     return err;
 }
@@ -58,7 +62,7 @@ static ehis_err load_registry(const struct gateway *g, const struct gateway_opti
     struct registry_trust trust = {.operator_keys = (const uint8_t(*)[32])keys, .count = o->operator_keys.count,
                                    .instance = span_of(o->name, strcspn(o->name, "/"))};
     if (!held && kept_path(g, path, sizeof path) == EHIS_OK) {
-        ehis_err kept_err = read_document(path, &trust, NULL, now_ms, &kept, why);
+        ehis_err kept_err = read_document(path, &trust, NULL, REGISTRY_ANY_TIME, &kept, why); /* a floor, also when it has run out */
         if (kept_err != EHIS_OK && kept_err != EHIS_E_NOT_FOUND)
             log_line(LOG_WARN, "registry.kept.unusable", F_ERR(kept_err), F_STR("why", why->text));
     }
@@ -72,9 +76,26 @@ static ehis_err load_registry(const struct gateway *g, const struct gateway_opti
         *out = registry_ref(kept);
         err = EHIS_OK;
     }
+    if (err == EHIS_OK && !held && registry_check_time(*out, now_ms) != EHIS_OK) { /* the same as was kept: nobody has looked yet */
+        err = ehis_fail(why, registry_check_time(*out, now_ms), "version %llu", (unsigned long long)registry_version(*out));
+        registry_unref(*out);
+        *out = NULL;
+    }
     registry_unref(kept);
     free(keys);
     return err;
+}
+
+/* What the table of options cannot say of one alone. */
+ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why *why)
+{
+    for (size_t i = 0; i < o->listen.count; i++)
+        EHIS_TRY(sessions_check_address(o->listen.items[i], why));
+    if (o->group_max_bytes > o->segment_bytes / 2)
+        return ehis_fail(why, EHIS_E_SETTINGS, "journal.group_max_bytes is over half of journal.segment_bytes");
+    if (o->ping_timeout_ms <= o->ping_every_ms)
+        return ehis_fail(why, EHIS_E_SETTINGS, "deadlines.ping_timeout must be over deadlines.ping_every");
+    return EHIS_OK;
 }
 
 /* Our certificate and our signing key must be those that the registry says: or no adapter would believe us. */
@@ -106,7 +127,10 @@ ehis_err gateway_identity_load(const struct gateway *g, const struct gateway_opt
     struct sessions_identity id = {0};
     struct pki_peer own;
     int64_t now_ms = clock_wall_ms(g->clock);
-    ehis_err err = pki_trust_load(o->ca, o->crls.items, o->crls.count, now_ms, 0, held ? held->trust : NULL, &id.trust, why);
+    struct ehis_why inner = {""};
+    ehis_err err = pki_trust_load(o->ca, o->crls.items, o->crls.count, now_ms, 0, held ? held->trust : NULL, &id.trust, &inner);
+    if (err != EHIS_OK)
+        (void)ehis_fail(why, err, "tls.ca %s, tls.crls %s%s: %s", o->ca, o->crls.items[0], o->crls.count > 1 ? " and others" : "", inner.text);
     if (err == EHIS_OK) {
         struct pki_tls_options tls = {.own_kind = PKI_GATEWAY, .chain_file = o->tls_chain, .key_file = o->tls_key, .trust = id.trust, .clock = g->clock};
         err = pki_tls_new(&tls, &id.tls, &own, why);

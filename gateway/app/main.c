@@ -34,7 +34,9 @@ static ehis_err check(const char *file, bool is_print, struct ehis_why *why)
         err = print_buf(&text, settings_print(&gateway_options_table, &g.options, &text));
     } else {
         buf_fini(&text);
-        err = crypto_init(why);
+        err = gateway_options_check(&g.options, why);
+        if (err == EHIS_OK)
+            err = crypto_init(why);
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
         if (err == EHIS_OK)

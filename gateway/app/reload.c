@@ -16,6 +16,8 @@ static ehis_err load_options(const struct gateway *g, struct gateway_options *ou
         err = settings_diff_fixed(&gateway_options_table, &g->options, out, &report);
     if (report.len > 0) {
         struct span s = buf_span(&report);
+        while (s.len && s.p[s.len - 1] == '\n')
+            s.len--;
         err = ehis_fail(why, EHIS_E_RELOAD_REFUSED, "%s%.*s", err == EHIS_OK ? "needs a restart: " : "", (int)(s.len > 250 ? 250 : s.len), (const char *)s.p);
         settings_free(*settings);
         *settings = NULL;
@@ -34,7 +36,9 @@ static ehis_err reload(struct gateway *g, struct ehis_why *why)
     enum log_level level;
     int64_t expiry_ms = 0;
     EHIS_TRY(load_options(g, &options, &settings, why));
-    ehis_err err = gateway_identity_load(g, &options, sessions_get_identity(g->sessions), &identity, &expiry_ms, why);
+    ehis_err err = gateway_options_check(&options, why);
+    if (err == EHIS_OK)
+        err = gateway_identity_load(g, &options, sessions_get_identity(g->sessions), &identity, &expiry_ms, why);
     if (err == EHIS_OK)
         err = gateway_registry_keep(g, identity.registry, why);
     if (err != EHIS_OK) {

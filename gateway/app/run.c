@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define RECORD_MAX_BYTES (256 * 1024)
+#define RECORD_MAX_BYTES (1024 * 1024) /* an event's names up to 4,096 subscribers */
 #define REPORT_MAX_BYTES (64 * 1024)
 #define SECOND_US 1000000
 #define CARRY_BUDGET 256
@@ -237,7 +237,9 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
     buf_init(&g.record, RECORD_MAX_BYTES);
     g.started_ms = now_ms(&g);
     EHIS_TRY(load_settings(&g, why));
-    ehis_err err = crypto_init(why);
+    ehis_err err = gateway_options_check(&g.options, why);
+    if (err == EHIS_OK)
+        err = crypto_init(why);
     if (err == EHIS_OK)
         err = pki_init(why);
     if (err == EHIS_OK)

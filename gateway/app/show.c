@@ -9,9 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* An accepted envelope, by its digest: what is said of it later names it by that alone. */
+struct told {
+    struct told *next;
+    uint8_t digest[HASH_BYTES];
+    char rule[65];
+    size_t header_bytes;
+    uint8_t header[];
+};
+#define TOLD_HEADS 65536
+
 struct shown {
     bool is_json, is_all, is_verify;
     const char *kind, *exchange, *system;
+    struct told **told;
     uint64_t count, previous_sequence;
     uint64_t kinds[64];
     struct ehis_why *why;
@@ -48,6 +59,42 @@ static void set_time(json_t *o, const char *name, uint64_t ms)
     json_object_set_new(o, name, json_string(text));
 }
 
+static struct told *find_told(const struct shown *s, const uint8_t digest[HASH_BYTES])
+{
+    struct told *t = s->told[be_get(digest, 8) % TOLD_HEADS];
+    while (t && memcmp(t->digest, digest, HASH_BYTES) != 0)
+        t = t->next;
+    return t;
+}
+
+static ehis_err remember(struct shown *s, const struct record *r)
+{
+    if ((r->kind != RECORD_ACCEPTED && r->kind != RECORD_CARRIED) || find_told(s, r->digest))
+        return EHIS_OK;
+    struct told *t = calloc(1, sizeof *t + r->header.len);
+    if (!t)
+        return EHIS_E_NO_MEMORY;
+    memcpy(t->digest, r->digest, HASH_BYTES);
+    if (r->rule.len)
+        memcpy(t->rule, r->rule.p, r->rule.len < sizeof t->rule ? r->rule.len : sizeof t->rule - 1);
+    t->header_bytes = r->header.len;
+    memcpy(t->header, r->header.p, r->header.len);
+    struct told **head = &s->told[be_get(t->digest, 8) % TOLD_HEADS];
+    t->next = *head;
+    *head = t;
+    return EHIS_OK;
+}
+
+static void forget_all(struct shown *s)
+{
+    for (size_t i = 0; s->told && i < TOLD_HEADS; i++)
+        for (struct told *t = s->told[i], *next; t; t = next) {
+            next = t->next;
+            free(t);
+        }
+    free(s->told);
+}
+
 /* Who, what, purpose, basis: from the envelope's own header. */
 static void add_header(json_t *o, const struct envelope_header *h)
 {
@@ -66,10 +113,14 @@ static void add_header(json_t *o, const struct envelope_header *h)
     set_text(o, "case_ref", h->case_ref);
     set_text(o, "official", h->official);
     set_text(o, "on_behalf_of", h->on_behalf_of);
+    if (h->in_reply_to.len)
+        set_hex(o, "in_reply_to", h->in_reply_to.p, h->in_reply_to.len);
     if (h->stream.len) {
         set_hex(o, "stream", h->stream.p, h->stream.len);
         set_number(o, "number", h->number);
     }
+    set_text(o, "schema", h->schema);
+    set_text(o, "content_type", h->content_type);
     set_time(o, "created", h->created_ms);
     set_time(o, "expires", h->expires_ms);
     json_t *subjects = json_array(), *fields = json_array();
@@ -88,8 +139,34 @@ static void add_header(json_t *o, const struct envelope_header *h)
     json_decref(fields);
 }
 
+/* An answer has no purpose of its own: its request's, and the rule by which that was let through. */
+static void add_request(json_t *o, const struct told *request)
+{
+    struct envelope_header q;
+    if (envelope_header_read(span_of(request->header, request->header_bytes), &q, NULL) != EHIS_OK)
+        return;
+    set_text(o, "service", q.recipient);
+    set_text(o, "purpose", q.purpose);
+    set_text(o, "legal_basis", q.legal_basis);
+    set_text(o, "case_ref", q.case_ref);
+    set_text(o, "official", q.official);
+    set_text(o, "on_behalf_of", q.on_behalf_of);
+    set_text(o, "rule", span_str(request->rule));
+}
+
+/* The recipient's own word. */
+static void add_ack(json_t *o, struct span bytes)
+{
+    struct acknowledgement a;
+    if (bytes.len == 0 || acknowledgement_read(bytes, &a, NULL) != EHIS_OK)
+        return;
+    json_object_set_new(o, "outcome", json_string(a.outcome == OUTCOME_DONE ? "done" : a.outcome == OUTCOME_REJECTED ? "rejected" : "retry"));
+    set_time(o, "acknowledged", a.time_ms);
+}
+
 static json_t *record_json(const struct record *r, const struct envelope_header *h, const struct journal_entry *e, bool is_archived)
 {
+    bool is_refusal = r->kind == RECORD_REFUSED || r->kind == RECORD_CONFLICT;
     json_t *o = json_object();
     json_object_set_new(o, "sequence", json_integer((json_int_t)r->sequence));
     set_time(o, "time", r->time_ms);
@@ -114,11 +191,17 @@ static json_t *record_json(const struct record *r, const struct envelope_header 
     set_text(o, "service", r->service);
     set_text(o, "event", r->event);
     set_number(o, "session", r->session);
-    set_number(o, "count", r->count);
+    if (is_refusal && r->count && r->count != r->code)
+        json_object_set_new(o, "told", json_sprintf("EHIS-%u", (unsigned)r->count));
+    else if (!is_refusal && r->kind < RECORD_STREAM)
+        set_number(o, "count", r->count);
+    add_ack(o, r->ack);
     set_number(o, "attempt", r->attempt);
     set_number(o, "sealed_bytes", r->sealed_bytes);
     set_hex(o, "certificate", r->certificate, 32);
+    set_hex(o, "sealed_hash", r->sealed_hash, 32);
     set_number(o, "registry_version", r->registry_version);
+    set_hex(o, "registry_hash", r->registry_hash, 32);
     if (r->state)
         json_object_set_new(o, "state", json_string(state_name(r->state)));
     json_object_set_new(o, "is_recipient_signed", json_boolean(r->ack.len > 0));
@@ -156,7 +239,7 @@ static bool is_wanted(const struct shown *s, const struct record *r, const struc
         return false;
     if (s->system) {
         struct span want = span_str(s->system);
-        return span_eq(r->system, want) || (h && (span_eq(h->sender, want) || span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), want)));
+        return span_eq(r->system, want) || span_eq(r->sender, want) || (h && (span_eq(h->sender, want) || span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), want)));
     }
     return true;
 }
@@ -183,9 +266,19 @@ static ehis_err on_entry(void *ctx, const struct journal_entry *e, bool is_archi
         }
         return EHIS_OK;
     }
+    EHIS_TRY(remember(s, &r));
+    const struct told *told = r.header.len ? NULL : find_told(s, r.digest), *request = NULL;
+    if (told)
+        has_header = envelope_header_read(span_of(told->header, told->header_bytes), &header, NULL) == EHIS_OK;
     if (!is_wanted(s, &r, has_header ? &header : NULL))
         return EHIS_OK;
     json_t *o = record_json(&r, has_header ? &header : NULL, e, is_archived);
+    if (told && !r.rule.len)
+        set_text(o, "rule", span_str(told->rule));
+    if (has_header && header.in_reply_to.len)
+        request = find_told(s, header.in_reply_to.p);
+    if (request)
+        add_request(o, request);
     if (s->is_json) {
         json_dumpf(o, stdout, JSON_COMPACT);
         putchar('\n');
@@ -232,7 +325,9 @@ ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
         return ehis_fail(why, EHIS_E_USAGE, "journal show, or journal verify");
     EHIS_TRY(crypto_init(why));
     EHIS_TRY(disk_open_folder(dir, false, &disk, why));
-    ehis_err err = journal_walk(disk, on_entry, &s, &check, why);
+    s.told = calloc(TOLD_HEADS, sizeof(struct told *));
+    ehis_err err = s.told ? journal_walk(disk, on_entry, &s, &check, why) : EHIS_E_NO_MEMORY;
+    forget_all(&s);
     disk_free(disk);
     if (err == EHIS_OK && s.is_verify)
         print_verdict(&s, &check);

@@ -120,13 +120,13 @@ uint32_t exchange_largest_response(const struct exchange *x, const struct envelo
     return h->max_response_bytes && h->max_response_bytes < largest ? h->max_response_bytes : largest;
 }
 
-/* Bounds of the sender, of the recipient, and of the journal, in which the end of all that was accepted has its place. A response to a
+/* Bounds of the sender and of the journal, in which the end of all that was accepted has its place. A response to a
  * waiting caller takes the room that its request reserved. */
 static bool has_room(struct exchange *x, const struct submission *u)
 {
     const struct envelope_header *h = &u->header;
     const struct exchange_bounds *b = &x->bounds;
-    const struct system *from = u->session->system, *to = h->kind == KIND_EVENT || h->kind == KIND_KEY ? NULL : recipient_system(x, h);
+    const struct system *from = u->session->system;
     size_t sealed = u->envelope.sealed.len;
     bool is_waiting = envelope_is_waiting(h), needs_reply;
     uint64_t needed = sealed + ENVELOPE_HEADER_MAX_BYTES + 2 * FINAL_BYTES;
@@ -144,11 +144,23 @@ static bool has_room(struct exchange *x, const struct submission *u)
     }
     if (is_waiting) {
         needed += largest + ENVELOPE_HEADER_MAX_BYTES;
-        if (from->calls_open >= b->calls_max || (to && to->calls_waiting >= CALLERS_PER_PROVIDER * b->calls_max))
+        if (from->calls_open >= b->calls_max)
             return false;
-    } else if (to && (to->waiting >= b->stored_messages_max || to->waiting_bytes + sealed > b->stored_bytes_max))
-        return false;
+    }
     return x->ports.room_bytes(x->ports.ctx) > x->reserved_bytes + needed;
+}
+
+/* Asked last: how full an inbox is, is told to whom may write to it. */
+static bool recipient_has_room(struct exchange *x, const struct submission *u)
+{
+    const struct envelope_header *h = &u->header;
+    const struct exchange_bounds *b = &x->bounds;
+    const struct system *to = h->kind == KIND_EVENT || h->kind == KIND_KEY ? NULL : recipient_system(x, h);
+    if (!to || (h->kind == KIND_RESPONSE && envelope_is_waiting(h)))
+        return true;
+    if (envelope_is_waiting(h))
+        return to->calls_waiting < CALLERS_PER_PROVIDER * b->calls_max;
+    return to->waiting < b->stored_messages_max && to->waiting_bytes + u->envelope.sealed.len <= b->stored_bytes_max;
 }
 
 /* ---- accepted ---- */
@@ -222,6 +234,8 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         exchange_message_drop(x, m);
         if (st)
             st->expected = u->header.number;
+        if (err == EHIS_E_TOO_LARGE) /* for a group of the journal */
+            return exchange_refuse(x, u, err);
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS) : err;
     }
     exchange_message_stand(x, m, &pos);
@@ -309,12 +323,14 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
     }
     if (x->is_draining)
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_DRAINING, 4 * BUSY_RETRY_MS);
-    if (x->registry && registry_check_time(x->registry, now_ms) != EHIS_OK)
-        return exchange_busy(x, &u, registry_check_time(x->registry, now_ms), 4 * BUSY_RETRY_MS);
+    if (exchange_halted(x) != EHIS_OK)
+        return exchange_busy(x, &u, exchange_halted(x), 4 * BUSY_RETRY_MS);
     if (!has_room(x, &u))
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_BUSY, BUSY_RETRY_MS);
     err = judge(x, &u);
     if (err == EHIS_E_EXCHANGE_REGISTRY_BEHIND)
         return exchange_busy(x, &u, err, 4 * BUSY_RETRY_MS);
+    if (err == EHIS_OK && !recipient_has_room(x, &u))
+        return exchange_busy(x, &u, EHIS_E_EXCHANGE_BUSY, BUSY_RETRY_MS);
     return err == EHIS_OK ? accept(x, &u) : exchange_refuse(x, &u, err);
 }

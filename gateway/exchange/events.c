@@ -156,7 +156,7 @@ static ehis_err answer(struct exchange *x, struct session *s, const struct subsc
     return is_recorded ? exchange_pend_frame(x, s, FRAME_SUBSCRIPTION, buf_span(b)) : exchange_frame(x, s, FRAME_SUBSCRIPTION, buf_span(b));
 }
 
-static bool may_receive(struct exchange *x, const struct system *s, struct span service, struct span event, struct decide_answer *a)
+bool exchange_may_receive(struct exchange *x, const struct system *s, struct span service, struct span event, struct decide_answer *a)
 {
     struct decide_question q = {.what = DECIDE_RECEIVE, .consumer = name_span(s->name), .service = service, .operation = event, .at_ms = x->now_ms};
     *a = (struct decide_answer){.code = EHIS_E_POLICY_EVALUATION};
@@ -178,7 +178,7 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
     EHIS_TRY(identifier_part_check(q.event, why));
     struct record r = {.session = s->id, .system = name_span(s->system->name), .service = q.service, .event = q.event};
-    bool is_permitted = q.is_end || may_receive(x, s->system, q.service, q.event, &a);
+    bool is_permitted = q.is_end || exchange_may_receive(x, s->system, q.service, q.event, &a);
     struct topic *t = is_permitted ? exchange_topic(x, q.service, q.event, !q.is_end) : NULL;
     struct subscriber *sub = t ? exchange_subscriber(t, s->system) : NULL;
     if (q.is_end ? !sub : sub != NULL)
@@ -299,7 +299,7 @@ ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span
     struct decide_answer a;
     size_t count = 0;
     EHIS_TRY(keys_get_read(get, &q, NULL));
-    struct topic *t = may_receive(x, s->system, q.service, q.event, &a) ? exchange_topic(x, q.service, q.event, false) : NULL;
+    struct topic *t = exchange_may_receive(x, s->system, q.service, q.event, &a) ? exchange_topic(x, q.service, q.event, false) : NULL;
     if (t)
         EHIS_TRY(send_epoch(x, s, t, q.epoch, &count));
     buf_clear(&x->keys_buf);

@@ -85,6 +85,8 @@ void exchange_free(struct exchange *x);
 void exchange_set_bounds(struct exchange *x, const struct exchange_bounds *bounds);
 /* A new registry: the core takes its own reference; sessions of systems that lost their rights are the session layer's. Drops verified roots. */
 void exchange_set_registry(struct exchange *x, struct registry *r, int64_t now_ms);
+/* Not OK (CRL_STALE): nothing is taken or handed out until OK. A registry that has run out does the same by itself. */
+void exchange_halt(struct exchange *x, ehis_err why);
 
 /* Recovery: every live entry in order, before anything else; then exchange_recovered. */
 ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, struct ehis_why *why) EHIS_MUST_USE;

@@ -185,6 +185,7 @@ struct exchange {
     uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes;
     int64_t now_ms; /* of the verb that runs */
     bool is_draining, is_replaying, has_replayed;
+    ehis_err halted;
     uint32_t refusals_held;
     struct table names, topics, sessions, streams, lanes, by_digest, by_key, by_delivery;
     struct pool messages, deliveries;
@@ -229,6 +230,8 @@ void exchange_message_close(struct exchange *x, struct message *m); /* if it is 
 void exchange_message_answer(struct exchange *x, struct message *request, struct message *response);
 /* A record of the end of a delivery (d) or of the whole message (d NULL) and what follows from it. */
 ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s) EHIS_MUST_USE;
+/* FAILED where the right was gone at delivery: the record says by which rule. */
+ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d, ehis_err code, const struct decide_answer *a) EHIS_MUST_USE;
 /* The same without the record: also for replay. */
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
 void exchange_message_schedule(struct exchange *x, struct message *m);
@@ -254,6 +257,7 @@ void exchange_lane_block(struct exchange *x, struct lane *l, int64_t until_ms);
 void exchange_lane_drop(struct exchange *x, struct lane *l);
 
 /* inbox.c */
+ehis_err exchange_halted(const struct exchange *x); /* why nothing goes on; OK */
 struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, struct system *to, struct lane *l);
 void exchange_delivery_drop(struct exchange *x, struct delivery *d); /* from its queue and its message */
 void exchange_delivery_detach(struct exchange *x, struct delivery *d); /* from where it is queued or in flight */
@@ -277,6 +281,7 @@ struct topic *exchange_topic(struct exchange *x, struct span service, struct spa
 ehis_err exchange_subscribers(struct exchange *x, const struct topic *t, struct span *out) EHIS_MUST_USE; /* into text_buf */
 size_t exchange_subscriber_count(const struct topic *t);
 void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group);
+bool exchange_may_receive(struct exchange *x, const struct system *s, struct span service, struct span event, struct decide_answer *a);
 struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s);
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;
 void exchange_unsubscribe(struct exchange *x, struct subscriber *sub);

@@ -69,9 +69,10 @@ void exchange_delivery_drop(struct exchange *x, struct delivery *d)
         at = &(*at)->next;
     *at = d->next;
     d->to->calls_waiting -= !d->lane && d->message->kind == KIND_REQUEST;
-    d->to->waiting--;
-    if (!d->skip)
+    if (!d->skip) {
+        d->to->waiting--;
         d->to->waiting_bytes -= d->message->sealed_bytes;
+    }
     pool_give(&x->deliveries, d);
 }
 
@@ -88,7 +89,8 @@ void exchange_delivery_queue(struct exchange *x, struct delivery *d)
     exchange_pump_later(x, d->to);
 }
 
-/* Skips are owed to who has had something of the stream, or will. */
+/* Skips are owed to who has had something of the stream, or will. They count against their sender alone: whoever has no right fills nobody's
+ * inbox with them. */
 void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t state, uint64_t group)
 {
     if (!d->lane) {
@@ -100,6 +102,7 @@ void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t stat
     exchange_delivery_detach(x, d);
     d->skip = state;
     d->group = group;
+    d->to->waiting--;
     d->to->waiting_bytes -= d->message->sealed_bytes;
     exchange_lane_add(x, d->lane, d);
 }
@@ -115,16 +118,16 @@ static ehis_err send_skip(struct exchange *x, struct session *s, const struct de
 }
 
 /* Rights may have gone since it was accepted (DESIGN 4.9). An answer needs none: its request had them. */
-static ehis_err decide_again(struct exchange *x, const struct delivery *d, struct span header)
+static ehis_err decide_again(struct exchange *x, const struct delivery *d, struct span header, struct decide_answer *a)
 {
     const struct message *m = d->message;
+    *a = (struct decide_answer){.is_permitted = true};
     if (m->kind == KIND_RESPONSE || !x->registry)
         return EHIS_OK;
     bool is_same = m->registry_version == registry_version(x->registry);
     if (m->kind == KIND_REQUEST && is_same && x->now_ms - m->since_ms < DECISION_GOOD_MS)
         return EHIS_OK;
     struct envelope_header h;
-    struct decide_answer a;
     EHIS_TRY(envelope_header_read(header, &h, NULL));
     bool is_event = m->kind == KIND_EVENT;
     struct decide_question q = {.what = is_event ? DECIDE_RECEIVE : DECIDE_CALL, .consumer = name_span(is_event ? d->to->name : m->sender->name),
@@ -133,8 +136,8 @@ static ehis_err decide_again(struct exchange *x, const struct delivery *d, struc
         q.purpose = h.purpose;
         q.legal_basis = h.legal_basis;
     }
-    decide(x->registry, &q, &a);
-    return a.is_permitted ? EHIS_OK : decide_code_for_consumer(&a);
+    decide(x->registry, &q, a);
+    return a->is_permitted ? EHIS_OK : a->code;
 }
 
 static void fly(struct exchange *x, struct session *s, struct delivery *d)
@@ -161,6 +164,7 @@ static ehis_err deliver(struct exchange *x, struct session *s, struct delivery *
     struct message *m = d->message;
     struct exchange_delivery out = {.delivery = s->next_delivery, .accepted_ms = m->since_ms, .registry_version = m->registry_version,
                                     .attempt = d->attempt + 1u, .part_count = 3};
+    struct decide_answer a = {.is_permitted = true};
     ehis_err err;
     if (d->skip) {
         err = send_skip(x, s, d);
@@ -172,9 +176,9 @@ static ehis_err deliver(struct exchange *x, struct session *s, struct delivery *
         struct span header;
         err = exchange_envelope(x, m, out.envelope_parts, &header);
         if (err == EHIS_OK)
-            err = decide_again(x, d, header);
+            err = decide_again(x, d, header, &a);
         if (err != EHIS_OK)
-            return exchange_finish(x, m, d, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL);
+            return exchange_deny(x, m, d, err, &a);
         err = x->ports.send_delivery(x->ports.ctx, s->id, &out);
     }
     if (!exchange_is_sent(s, err))
@@ -226,10 +230,20 @@ void exchange_pump_later(struct exchange *x, struct system *to)
         list_add(&x->to_pump, &to->in_pump);
 }
 
+/* Past the registry's or the lists' time nothing is taken and nothing handed out; what waits, waits on. */
+ehis_err exchange_halted(const struct exchange *x)
+{
+    if (x->halted != EHIS_OK)
+        return x->halted;
+    return x->registry ? registry_check_time(x->registry, x->now_ms) : EHIS_OK;
+}
+
+void exchange_halt(struct exchange *x, ehis_err why) { x->halted = why; }
+
 void exchange_pump(struct exchange *x)
 {
     struct node round;
-    if (x->is_replaying || list_is_empty(&x->to_pump))
+    if (x->is_replaying || list_is_empty(&x->to_pump) || exchange_halted(x) != EHIS_OK)
         return;
     node_insert_after(x->to_pump.prev, &round); /* what is added meanwhile comes behind it: the next verb's */
     while (x->to_pump.next != &round) {

@@ -285,9 +285,10 @@ static void count_end(struct exchange *x, uint32_t kind)
     x->status.expired += kind == RECORD_EXPIRED;
 }
 
-ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s)
+static ehis_err finish(struct exchange *x, struct message *m, struct delivery *d, const struct record *what)
 {
-    struct record r = {.kind = kind, .code = code, .ack = ack, .session = s ? s->id : 0};
+    struct record r = *what;
+    uint32_t kind = r.kind;
     struct journal_pos pos;
     const struct system *to = d ? d->to : m->to;
     memcpy(r.digest, m->digest.b, HASH_BYTES);
@@ -298,13 +299,34 @@ ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery 
         r.attempt = d->attempt;
     EHIS_TRY(exchange_append(x, &r, NULL, 0, false, &pos));
     count_end(x, kind);
-    if (m->kind != KIND_EVENT && ack.len) {
+    if (m->kind != KIND_EVENT && r.ack.len) {
         m->final = exchange_place(&pos);
         m->flags |= HAS_ACK;
     }
-    exchange_finished(x, m, d, kind, code, x->now_ms);
+    exchange_finished(x, m, d, kind, r.count ? (uint32_t)r.count : r.code, x->now_ms);
     exchange_pend(x, m, m->kind == KIND_EVENT ? 0 : m->state);
     return EHIS_OK;
+}
+
+ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s)
+{
+    struct record r = {.kind = kind, .code = code, .ack = ack, .session = s ? s->id : 0};
+    struct decide_answer a;
+    if (kind == RECORD_DELIVERED && m->kind == KIND_EVENT && exchange_may_receive(x, d->to, name_span(m->topic->service), topic_event(m->topic), &a))
+        r.rule = a.rule; /* each receiver by a rule of its own */
+    return finish(x, m, d, &r);
+}
+
+ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d, ehis_err code, const struct decide_answer *a)
+{
+    struct record r = {.kind = RECORD_FAILED, .code = (uint32_t)code};
+    if (!a->is_permitted) {
+        r.count = (uint64_t)decide_code_for_consumer(a); /* what its sender is told */
+        r.rule = a->rule.len ? a->rule : span_str(a->failed ? a->failed : "");
+        r.registry_version = registry_version(x->registry);
+        memcpy(r.registry_hash, registry_hash(x->registry)->b, HASH_BYTES);
+    }
+    return finish(x, m, d, &r);
 }
 
 /* ---- after a group is durable ---- */

@@ -151,7 +151,7 @@ static void replay_end(struct exchange *x, const struct journal_entry *e, const 
     struct delivery *d = m && to && to->system ? exchange_delivery_of(m, to->system) : NULL;
     if (!m || m->state != STATE_ACCEPTED || (m->kind == KIND_EVENT && r->system.len && !d))
         return;
-    exchange_finished(x, m, d, r->kind, r->code, (int64_t)r->time_ms);
+    exchange_finished(x, m, d, r->kind, r->count ? (uint32_t)r->count : r->code, (int64_t)r->time_ms);
     m->durable = m->state;
     if (r->ack.len && m->kind != KIND_EVENT) {
         m->final = exchange_place(&e->pos);

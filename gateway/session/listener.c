@@ -109,17 +109,33 @@ static ehis_err split_address(const char *address, char host[128], const char **
     return EHIS_OK;
 }
 
-ehis_err sessions_listen(struct sessions *s, const char *address, struct ehis_why *why)
+static ehis_err find_address(const char *address, struct addrinfo **found, struct ehis_why *why)
 {
     char host[128];
     const char *port;
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    uint64_t number;
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     EHIS_TRY(split_address(address, host, &port, why));
+    if (decimal_from_text(span_str(port), 65535, &number) != EHIS_OK)
+        return ehis_fail(why, EHIS_E_SETTINGS, "listen: %s: the port is not a number up to 65535", address);
+    int problem = getaddrinfo(host, port, &hints, found);
+    return problem == 0 ? EHIS_OK : ehis_fail(why, EHIS_E_SETTINGS, "listen: %s: %s", address, gai_strerror(problem));
+}
+
+ehis_err sessions_check_address(const char *address, struct ehis_why *why)
+{
+    struct addrinfo *found;
+    EHIS_TRY(find_address(address, &found, why));
+    freeaddrinfo(found);
+    return EHIS_OK;
+}
+
+ehis_err sessions_listen(struct sessions *s, const char *address, struct ehis_why *why)
+{
+    struct addrinfo *found = NULL;
     if (s->listener_count == LISTENERS_MAX)
         return ehis_fail(why, EHIS_E_SETTINGS, "listen: more than %d addresses", LISTENERS_MAX);
-    int problem = getaddrinfo(host, port, &hints, &found);
-    if (problem != 0)
-        return ehis_fail(why, EHIS_E_SETTINGS, "listen: %s: %s", address, gai_strerror(problem));
+    EHIS_TRY(find_address(address, &found, why));
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
     bool is_up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
                  listen(fd, 1024) == 0;
@@ -139,6 +155,6 @@ ehis_err sessions_listen(struct sessions *s, const char *address, struct ehis_wh
     }
     s->listeners[s->listener_count++].fd = fd;
     loop_io_want(s->listeners[s->listener_count - 1].io, LOOP_READ);
-    log_line(LOG_NOTICE, "listener.open", F_STR("address", host), F_STR("port", bound_port));
+    log_line(LOG_NOTICE, "listener.open", F_STR("address", address), F_STR("port", bound_port));
     return EHIS_OK;
 }

@@ -96,6 +96,13 @@ struct session *session_find(const struct sessions *s, session_id id)
 
 const struct sessions_identity *sessions_get_identity(const struct sessions *s) { return &s->identity; }
 
+/* Past the lists' time nobody's right is known: nothing goes on until there are newer ones. */
+static void halt_if_stale(struct sessions *s)
+{
+    bool is_stale = pki_trust_crl_expiry_ms(s->identity.trust) <= clock_wall_ms(s->clock);
+    exchange_halt(s->exchange, is_stale ? EHIS_E_CRL_STALE : EHIS_OK);
+}
+
 void sessions_set_identity(struct sessions *s, struct sessions_identity *identity)
 {
     struct sessions_identity old = s->identity;
@@ -114,10 +121,12 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
             session_push_crl(x);
     }
     identity_free(&old);
+    halt_if_stale(s);
 }
 
 void sessions_tick(struct sessions *s)
 {
+    halt_if_stale(s);
     for (struct session *x = s->live; x; x = x->next)
         session_recheck(x);
 }

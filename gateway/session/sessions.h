@@ -41,6 +41,7 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
 const struct sessions_identity *sessions_get_identity(const struct sessions *s);
 
 /* "127.0.0.1:7400", "[::1]:7400"; port 0 takes a free one, logged. */
+ehis_err sessions_check_address(const char *address, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err sessions_listen(struct sessions *s, const char *address, struct ehis_why *why) EHIS_MUST_USE;
 /* Signs what receipts and skips were given since the last time and sends them. After each durable group and each turn of input. */
 void sessions_flush(struct sessions *s);

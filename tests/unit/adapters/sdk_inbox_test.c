@@ -281,6 +281,32 @@ static void the_window_holds_1024_numbers_and_no_more(void **state)
     box_fini(&b);
 }
 
+/* A subscription that ended and began again, or a queue that was full for long: without this the stream would never go on. */
+static void a_gap_wider_than_the_window_is_held_and_passed_like_any_other(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 1, false, false);
+    assert_int_equal(offer(&b, 5000, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 5001, 0, 1000), INBOX_TAKEN);
+    struct in_stream *s = inbox_touched(b.inbox);
+    assert_non_null(s);
+    assert_null(inbox_next(b.inbox, s, 1000));
+    assert_null(inbox_next(b.inbox, s, 1000 + INBOX_GAP_MS - 1));
+    struct in_item *item = inbox_next(b.inbox, s, 1000 + INBOX_GAP_MS);
+    assert_non_null(item);
+    assert_int_equal(item->number, 5000);
+    assert_int_equal(b.gaps[0], 2);
+    assert_int_equal(b.gaps[1], 5000 - INBOX_WINDOW);
+    assert_int_equal(inbox_finish(b.inbox, item, false, 40000), EHIS_OK);
+    free(item);
+    assert_int_equal(offer(&b, 4999, 0, 40000), INBOX_TAKEN); /* late */
+    assert_int_equal(offer(&b, 3000, 0, 40000), INBOX_DONE);
+    box_fini(&b);
+}
+
 static void a_new_folder_begins_at_the_first_number_that_comes_marked(void **state)
 {
     struct box b;
@@ -425,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_gap_that_nothing_explains_is_passed_after_30_s_and_what_comes_for_it_later_is_late_and_once),
         cmocka_unit_test(a_skip_takes_the_place_of_its_number_and_the_number_may_come_late),
         cmocka_unit_test(what_is_given_back_delays_its_stream_without_a_gap_and_comes_marked),
+        cmocka_unit_test(a_gap_wider_than_the_window_is_held_and_passed_like_any_other),
         cmocka_unit_test(the_window_holds_1024_numbers_and_no_more),
         cmocka_unit_test(a_new_folder_begins_at_the_first_number_that_comes_marked),
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),

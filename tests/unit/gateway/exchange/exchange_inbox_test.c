@@ -402,10 +402,73 @@ static void the_bus_may_carry_for_a_while_or_be_down(void **state)
     assert_int_equal(exchange_on_arrival(h->x, &d, h->clock.wall_ms), EHIS_E_NOT_FOUND); /* at least once */
 }
 
+static void find_inbox(void *ctx, const struct exchange_inbox_status *i)
+{
+    if (span_eq(i->system, span_str(B)))
+        *(struct exchange_inbox_status *)ctx = *i;
+}
+
+static void whoever_has_no_right_fills_nobodys_inbox(void **state)
+{
+    struct sim_house *h = *state;
+    struct exchange_inbox_status inbox = {0};
+    session_id d = sim_ready(h, D, 8, 8, 1 << 20);
+    assert_int_equal(sim_stream_open(h, d, stream, B, NULL, 1), EHIS_OK);
+    for (uint64_t n = 1; n <= 20; n++)
+        assert_int_equal(sim_submit(h, d, &(struct sim_message){.kind = KIND_REQUEST, .sender = D, .recipient = SVC, .operation = "Put", .stream = stream, .number = n}, NULL), EHIS_OK);
+    sim_durable(h);
+    assert_int_equal(sim_record_count(h, RECORD_REFUSED), 20);
+    exchange_each_inbox(h->x, find_inbox, &inbox);
+    assert_int_equal(inbox.waiting, 0);
+    assert_int_equal(inbox.waiting_bytes, 0);
+}
+
+static void a_full_inbox_is_told_only_to_whom_may_write_to_it(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h), d = sim_ready(h, D, 8, 8, 1 << 20);
+    struct exchange_bounds bounds = h->bounds;
+    bounds.stored_messages_max = 2;
+    bounds.stored_bytes_max = 1 << 20;
+    exchange_set_bounds(h->x, &bounds);
+    put(h, a, stream, 1), put(h, a, stream, 2);
+    sim_durable(h);
+    assert_int_equal(sim_stream_open(h, d, stream, B, NULL, 1), EHIS_OK);
+    sim_forget(h);
+    assert_int_equal(sim_submit(h, d, &(struct sim_message){.kind = KIND_REQUEST, .sender = D, .recipient = SVC, .operation = "Put", .stream = stream, .number = 1}, NULL), EHIS_OK);
+    sim_durable(h);
+    assert_null(sim_take(h, SIM_FLOW, d));
+    assert_int_equal(sim_record_count(h, RECORD_REFUSED), 1);
+}
+
+static void what_waits_when_the_lists_run_out_waits_on(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h), b = sim_ready(h, B, 8, 8, 1 << 20);
+    exchange_halt(h->x, EHIS_E_CRL_STALE);
+    put(h, a, stream, 1);
+    struct sim_out *o = sim_take(h, SIM_FLOW, a);
+    assert_non_null(o);
+    assert_int_equal(o->code, EHIS_E_CRL_STALE);
+    exchange_halt(h->x, EHIS_OK);
+    put(h, a, stream, 1);
+    exchange_halt(h->x, EHIS_E_CRL_STALE);
+    sim_durable(h);
+    sim_pass(h, 5000);
+    assert_null(sim_take(h, SIM_DELIVERY, b));
+    exchange_halt(h->x, EHIS_OK);
+    sim_pass(h, 1000);
+    delivered(h, b, stream, 1, 1, OUTCOME_DONE);
+    assert_int_equal(sim_record_count(h, RECORD_FAILED), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOUSE_TEST(an_acknowledgement_ends_a_message_and_proves_itself_alone),
+        HOUSE_TEST(whoever_has_no_right_fills_nobodys_inbox),
+        HOUSE_TEST(a_full_inbox_is_told_only_to_whom_may_write_to_it),
+        HOUSE_TEST(what_waits_when_the_lists_run_out_waits_on),
         HOUSE_TEST(a_bad_acknowledgement_ends_the_session_and_changes_nothing),
         HOUSE_TEST(a_negative_acknowledgement_delays_its_own_stream_alone),
         HOUSE_TEST(what_fails_too_often_is_dead_lettered_and_goes_on_as_a_skip),

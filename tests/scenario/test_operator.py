@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The EHIS gateway authors
+"""What operators and a security team get: records that say who, what, why and by which rule; settings that are checked whole."""
+import json
+import time
+
+import pytest
+from world import BASIS, PURPOSE, SERVICE, wait_until
+
+
+def test_each_record_of_an_exchange_says_who_what_why_and_by_which_rule(world):
+    pin = world.pins(1)[0]
+    done = world.call("tax", "GetPerson", {"pin": pin}, "--json", "--case-ref", "2026/7")
+    answer = [r for r in world.records("--exchange", json.loads(done.stdout)["exchange"]) if r["kind"] == "accepted"][1]
+    assert answer["message"] == "response" and answer["in_reply_to"]
+    assert (answer["purpose"], answer["legal_basis"], answer["case_ref"], answer["rule"]) == (PURPOSE, BASIS, "2026/7", "R-1")
+    watcher = world.start("watcher", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax.yaml", "--count", "1")
+    wait_until(lambda: world.status()["exchange"]["subscriptions"], what="the subscription")
+    world.move(pin, city="Gəncə", street="Nizami küçəsi 1")
+    assert watcher.wait(20) == 0
+    delivered = wait_until(lambda: world.records("--kind", "delivered"), what="the record")[0]
+    assert (delivered["sender"], delivered["system"], delivered["operation"]) == ("AZ/GOV/MIA/population", "AZ/GOV/STS/tax", "PersonChanged")
+    assert delivered["rule"] == "R-1" and delivered["outcome"] == "done" and delivered["exchange"]
+    assert delivered in world.records("--exchange", delivered["exchange"])
+
+
+@pytest.mark.parametrize("more, says", [({"listen": "[nonsense]"}, "nonsense is not host:port"), ({"listen": "['127.0.0.1:99999']"}, "99999"),
+                                        ({"journal": "{dir: journal, segment_bytes: 4MiB, group_max_bytes: 3MiB}"}, "half"),
+                                        ({"deadlines": "{ping_every: 5s, ping_timeout: 2s}"}, "ping_timeout"),
+                                        ({"registry": "{file: nowhere.pb, operator_keys: ['" + "0" * 64 + "']}"}, "nowhere.pb"),
+                                        ({"tls": "{chain: gw/tls.crt, key: gw/tls.key, ca: ca/ca.crt, crls: [gateway.yaml]}"}, "gateway.yaml")])
+def test_check_finds_what_a_start_would(land, more, says):
+    land.write_gateway_settings(**more)
+    checked = land.run("ehis-gateway", "--config", "gateway.yaml", "--check")
+    assert checked.returncode != 0 and says in checked.stderr
+
+
+def test_a_refused_reload_names_the_file(world):
+    crl = world.dir / "crl.pem"
+    good = crl.read_bytes()
+    crl.write_bytes(good[:200])
+    world.running["gateway"].send_signal(1)
+    line = wait_until(lambda: world.log_lines("gateway", "reload.refused"), what="the refusal")[0]
+    assert "crl.pem" in line["why"]
+    crl.write_bytes(good)
+    assert world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}).returncode == 0
+    time.sleep(0.1)
+    assert world.status()["reloads"] == {"done": 0, "refused": 1}
