@@ -264,6 +264,7 @@ def test_the_newer_session_of_a_state_folder_is_right(peers):
 def patiently(p, parts, wanted):
     """Submits, and again after each FLOW; the first frame of the wanted name."""
     for _ in range(20):
+        p.received.clear()
         p.submit(*parts)
         name, payload = p.next(wanted, "FLOW")
         if name == wanted:
