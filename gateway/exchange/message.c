@@ -333,8 +333,8 @@ ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d
 
 static bool arrive(struct exchange *x, struct message *m)
 {
-    if (m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
-        return false; /* finished, or here already */
+    if (m->state != STATE_ACCEPTED || m->durable != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
+        return false; /* finished, here already, or not sent yet */
     m->flags |= IS_ARRIVED;
     for (struct delivery *d = m->deliveries; d; d = d->next)
         exchange_delivery_queue(x, d);
