@@ -41,14 +41,14 @@ static ehis_err write_acks(struct ehis *e)
 
 void acks_flush(struct ehis *e)
 {
-    if (e->ack_count == 0 || !e->link)
+    if (e->ack_count == 0 || !is_connected(e))
         return;
     ehis_err err = write_acks(e);
     if (err == EHIS_E_LINK_FULL && e->ack_count < STATEMENT_BATCH_MAX)
         return; /* kept until there is room */
     e->ack_count = 0;
     if (err != EHIS_OK && err != EHIS_E_LINK_ENDED)
-        link_fail(e->link, err); /* what is not acknowledged comes again */
+        connection_fail(e, err); /* what is not acknowledged comes again */
 }
 
 ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out)

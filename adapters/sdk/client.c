@@ -27,7 +27,8 @@ static void on_turn_due(void *arg)
 {
     struct ehis *e = arg;
     e->is_turn_due = false;
-    client_turn(e);
+    if (!e->is_stopped) /* the loop runs what it still holds when it is freed */
+        client_turn(e);
 }
 
 void turn_soon(struct ehis *e)
@@ -89,9 +90,8 @@ static void end_turn(struct ehis *e)
     loop_stop(e->loop);
 }
 
-void client_turn(void *arg)
+void client_turn(struct ehis *e)
 {
-    struct ehis *e = arg;
     calls_make(e);
     sending_flush(e);
     if (e->failed == EHIS_OK) {
@@ -120,10 +120,8 @@ void client_turn(void *arg)
         end_turn(e);
 }
 
-static void on_tick(void *arg)
+void client_tick(struct ehis *e)
 {
-    struct ehis *e = arg;
-    loop_timer_set(e->tick, TICK_US);
     connection_tick(e);
     calls_tick(e);
     serving_tick(e);
@@ -133,6 +131,13 @@ static void on_tick(void *arg)
     if (e->is_ending && e->link && clock_mono_us(e->clock) >= e->end_by_us)
         link_abort(e->link);
     client_turn(e);
+}
+
+static void on_tick(void *arg)
+{
+    struct ehis *e = arg;
+    loop_timer_set(e->tick, TICK_US);
+    client_tick(e);
 }
 
 static void *io_main(void *arg)

@@ -186,7 +186,18 @@ void connection_start(struct ehis *e)
 
 /* ---- frames out ---- */
 
-ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload) { return e->link ? link_send(e->link, type, &payload, 1) : EHIS_E_LINK_ENDED; }
+ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload) 
+{
+    if (e->tap)
+        return e->tap(e->tap_arg, type, payload);
+    return e->link ? link_send(e->link, type, &payload, 1) : EHIS_E_LINK_ENDED;
+}
+
+void connection_fail(struct ehis *e, ehis_err err)
+{
+    if (e->link)
+        link_fail(e->link, err);
+}
 
 static ehis_err send_hello(struct ehis *e, struct link *l)
 {
@@ -225,11 +236,11 @@ static ehis_err ask_crl(struct ehis *e)
 /* A newer registry is named somewhere, or the gateway says that ours is stale: ask, at most once a second. */
 void connection_want_registry(struct ehis *e)
 {
-    if (!e->is_hello || !e->link || now_ms(e) - e->registry_asked_ms < 1000)
+    if (!e->is_hello || now_ms(e) - e->registry_asked_ms < 1000)
         return;
     e->is_ready_sent = false;
     if (ask_registry(e) != EHIS_OK || ask_crl(e) != EHIS_OK)
-        link_fail(e->link, EHIS_E_LINK_FULL);
+        connection_fail(e, EHIS_E_LINK_FULL);
 }
 
 void connection_say_ready(struct ehis *e)
@@ -242,11 +253,11 @@ void connection_say_ready(struct ehis *e)
             f.stream_window_messages = e->stream_window;
     }
     f.stream_window_bytes = f.stream_window_messages ? 64 * 1024 * 1024 : 0;
-    if (!e->link || !e->is_ready_sent)
+    if (!is_connected(e) || !e->is_ready_sent)
         return;
     buf_clear(&e->item);
     if (ready_write(&f, &e->item) != EHIS_OK || connection_send(e, FRAME_READY, buf_span(&e->item)) != EHIS_OK)
-        link_fail(e->link, EHIS_E_LINK_FULL);
+        connection_fail(e, EHIS_E_LINK_FULL);
 }
 
 /* Everything fetched: is the gateway itself in order by what was fetched? Then READY. */
@@ -287,8 +298,10 @@ static ehis_err on_hello(struct ehis *e, struct span payload, struct ehis_why *w
     e->window_bytes = h.window_bytes;
     e->max_frame_bytes = h.max_frame_bytes < FRAME_MAX_BYTES_LIMIT ? h.max_frame_bytes : FRAME_MAX_BYTES_LIMIT;
     e->gateway_version = h.registry_version;
-    link_set_trusted(e->link, FRAME_MAX_BYTES_LIMIT);
-    link_set_send_max(e->link, h.max_frame_bytes);
+    if (e->link) {
+        link_set_trusted(e->link, FRAME_MAX_BYTES_LIMIT);
+        link_set_send_max(e->link, h.max_frame_bytes);
+    }
     e->ready_at_ms = clock_mono_ms(e->clock) + FETCH_MS;
     if (!e->registry || registry_version(e->registry) != h.registry_version || memcmp(registry_hash(e->registry)->b, h.registry_hash, HASH_BYTES) != 0)
         EHIS_TRY(ask_registry(e));
@@ -521,22 +534,23 @@ void connection_tick(struct ehis *e)
 {
     struct ehis_why why = {""};
     int64_t now = clock_mono_ms(e->clock);
-    if (!e->link || !e->is_hello)
+    if (!is_connected(e) || !e->is_hello)
         return;
     if (e->is_leaving && now >= e->ready_at_ms) {
-        link_close(e->link);
+        if (e->link)
+            link_close(e->link);
     } else if (!e->is_ready && now >= e->ready_at_ms) {
-        link_fail(e->link, EHIS_E_LINK_TIMEOUT);
+        connection_fail(e, EHIS_E_LINK_TIMEOUT);
     } else if (!e->is_ready_sent && !e->is_fetching_registry && !e->is_fetching_crl && now_ms(e) - e->registry_asked_ms >= 1000) {
         ehis_err err = ask_registry(e); /* READY was answered "stale": fetch again */
         if (err == EHIS_OK)
             err = ask_crl(e);
         if (err != EHIS_OK)
-            link_fail(e->link, err);
+            connection_fail(e, err);
     }
     if (e->is_ready && pki_trust_recheck(e->trust, &e->peer, now_ms(e), NULL, &why) != EHIS_OK) {
         connection_note(e, EHIS_E_CERT_REVOKED, why.text);
-        link_fail(e->link, EHIS_E_CERT_REVOKED);
+        connection_fail(e, EHIS_E_CERT_REVOKED);
     }
 }
 

@@ -223,6 +223,8 @@ struct ehis {
 
     /* connection.c */
     struct link *link;
+    ehis_err (*tap)(void *arg, uint8_t type, struct span payload); /* a test's: frames go there, and there is no link */
+    void *tap_arg;
     struct resolving *resolving;
     enum frame_state state;
     bool is_hello, is_ready, is_ready_sent, has_streams, wants_registry, wants_crl, is_fetching_registry, is_fetching_crl, is_leaving;
@@ -273,12 +275,14 @@ void work_wake_status(struct ehis *e); /* with the lock: what waits in changed l
 ehis_err client_new(const ehis_config *config, struct disk *disk, const struct clock *clock, const struct random *random, struct ehis **out,
                     struct ehis_why *why) EHIS_MUST_USE;
 void client_free(struct ehis *e);
-void client_turn(void *e);
+void client_turn(struct ehis *e);
+void client_tick(struct ehis *e); /* each 100 ms: deadlines; a turn */
 void turn_soon(struct ehis *e);
 void ehis_release(struct ehis *e); /* one reference, with the lock held; it is given back */
 void ehis_fatal(struct ehis *e, ehis_err err); /* the disk has failed */
 /* Runs when the group that is being collected is durable; c is then its own. */
 void after_commit(struct ehis *e, struct committed *c, void (*run)(struct ehis *e, struct committed *c));
+static inline bool is_connected(const struct ehis *e) { return e->link || e->tap; }
 static inline int64_t now_ms(const struct ehis *e) { return clock_wall_ms(e->clock); }
 
 /* state.c */
@@ -291,6 +295,7 @@ void state_close(struct ehis *e);
 /* connection.c */
 void connection_start(struct ehis *e);
 void connection_tick(struct ehis *e);
+void connection_fail(struct ehis *e, ehis_err err); /* the session ends */
 void connection_stop(struct ehis *e); /* GOODBYE, then closes */
 void connection_say_ready(struct ehis *e); /* windows have changed */
 void connection_want_registry(struct ehis *e);

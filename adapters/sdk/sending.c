@@ -320,7 +320,7 @@ ehis_err sending_submit(struct ehis *e, struct span envelope)
     if (!e->is_ready || e->is_leaving || e->failed != EHIS_OK || e->unanswered >= e->window_messages ||
         (e->unanswered > 0 && e->unanswered_bytes + envelope.len > e->window_bytes))
         return EHIS_E_SDK_BUSY;
-    EHIS_TRY(link_send(e->link, FRAME_SUBMIT, &envelope, 1));
+    EHIS_TRY(connection_send(e, FRAME_SUBMIT, envelope));
     e->unanswered++;
     e->unanswered_bytes += envelope.len;
     return EHIS_OK;
