@@ -26,6 +26,7 @@ struct sim_client {
     struct sim_frame *frames; /* that the client has sent, and the test has not taken */
     size_t frame_count, frame_cap;
     uint64_t delivery;
+    struct pki_peer gateway; /* its identity, once met */
     struct ehis_why why; /* of the last frame that was refused */
 };
 
