@@ -166,7 +166,7 @@ static void add_ack(json_t *o, struct span bytes)
 
 static json_t *record_json(const struct record *r, const struct envelope_header *h, const struct journal_entry *e, bool is_archived)
 {
-    bool is_refusal = r->kind == RECORD_REFUSED || r->kind == RECORD_CONFLICT;
+    bool is_refusal = r->kind == RECORD_REFUSED || r->kind == RECORD_CONFLICT || r->kind == RECORD_FAILED;
     json_t *o = json_object();
     json_object_set_new(o, "sequence", json_integer((json_int_t)r->sequence));
     set_time(o, "time", r->time_ms);
