@@ -271,7 +271,10 @@ static ehis_err get_ready(struct ehis *e, struct ehis_why *why)
     EHIS_TRY(pki_trust_recheck(e->trust, &e->peer, now_ms(e), &is_stale, why));
     if (is_stale)
         return ehis_fail(why, EHIS_E_CRL_EXPIRED, "the gateway has no newer revocation list either");
-    ehis_err err = registry_check_pin(e->registry, span_str(e->peer.leaf.id), true, span_of(e->peer.leaf.spki, e->peer.leaf.spki_len), now_ms(e));
+    ehis_err err = registry_check_time(e->registry, now_ms(e));
+    if (err != EHIS_OK)
+        return ehis_fail(why, err, "version %llu; the gateway has no newer one either", (unsigned long long)registry_version(e->registry));
+    err = registry_check_pin(e->registry, span_str(e->peer.leaf.id), true, span_of(e->peer.leaf.spki, e->peer.leaf.spki_len), now_ms(e));
     if (err != EHIS_OK)
         return ehis_fail(why, err, "%s", e->peer.leaf.id);
     e->is_ready_sent = true;
@@ -530,6 +533,17 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
 static const struct link_events events = {.on_peer = on_peer, .on_frame = on_frame, .on_fault = on_fault, .on_room = on_room, .on_end = on_end,
                                           .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
 
+/* Nothing goes on with what has run out or is revoked: the next session fetches first. */
+static ehis_err what_ran_out(const struct ehis *e, struct ehis_why *why)
+{
+    bool is_stale = false;
+    ehis_err err = registry_check_time(e->registry, now_ms(e));
+    if (err != EHIS_OK)
+        return ehis_fail(why, err, "version %llu", (unsigned long long)registry_version(e->registry));
+    EHIS_TRY(pki_trust_recheck(e->trust, &e->peer, now_ms(e), &is_stale, why));
+    return is_stale ? ehis_fail(why, EHIS_E_CRL_EXPIRED, "a list of the gateway's authorities") : EHIS_OK;
+}
+
 void connection_tick(struct ehis *e)
 {
     struct ehis_why why = {""};
@@ -548,9 +562,10 @@ void connection_tick(struct ehis *e)
         if (err != EHIS_OK)
             connection_fail(e, err);
     }
-    if (e->is_ready && pki_trust_recheck(e->trust, &e->peer, now_ms(e), NULL, &why) != EHIS_OK) {
-        connection_note(e, EHIS_E_CERT_REVOKED, why.text);
-        connection_fail(e, EHIS_E_CERT_REVOKED);
+    ehis_err ran_out = e->is_ready ? what_ran_out(e, &why) : EHIS_OK;
+    if (ran_out != EHIS_OK) {
+        connection_note(e, ran_out, why.text);
+        connection_fail(e, ran_out);
     }
 }
 

@@ -257,12 +257,13 @@ static void take(struct ehis *e, struct ehis_incoming *in)
     struct ehis_why why = {""};
     const struct envelope_header *h = &in->header;
     ehis_err err = incoming_vet(e, in, &why);
-    if (err == EHIS_E_REGISTRY_NEWER || err == EHIS_E_TOPIC_KEY_MISSING) {
+    bool needs_registry = err == EHIS_E_REGISTRY_NEWER || err == EHIS_E_REGISTRY_EXPIRED;
+    if (needs_registry || err == EHIS_E_TOPIC_KEY_MISSING) {
         if (now_ms(e) >= in->held_until_ms) {
             refuse(e, in, err, 1000);
             return;
         }
-        if (err == EHIS_E_REGISTRY_NEWER)
+        if (needs_registry)
             connection_want_registry(e);
         else if (!in->is_held)
             events_want_key(e, h);

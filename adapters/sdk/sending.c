@@ -276,7 +276,7 @@ void sending_flush(struct ehis *e)
     while (e->drafts && count < BATCH_MAX_LEAVES - TREE_ROOM && bytes < DRAFT_TURN_BYTES) {
         struct draft *d = e->drafts;
         struct ehis_why why = {""};
-        ehis_err err = e->failed != EHIS_OK ? e->failed : e->registry ? EHIS_OK : EHIS_E_SDK_NO_REGISTRY;
+        ehis_err err = e->failed != EHIS_OK ? e->failed : e->registry ? registry_check_time(e->registry, now_ms(e)) : EHIS_E_SDK_NO_REGISTRY;
         e->drafts = d->next;
         if (!e->drafts)
             e->drafts_end = &e->drafts;

@@ -61,7 +61,7 @@ static ehis_err on_carry(void *ctx, uint64_t segment)
 
 static void path_of(const struct ehis *e, const char *name, char *out, size_t bytes) { snprintf(out, bytes, "%s/%s", e->state_dir, name); }
 
-/* What stands there may be too old to be used, or of other operators: it is fetched again then. */
+/* What has run out is still what a newer one must follow. What is of other operators, or behind our own record, is fetched again. */
 static void load_registry(struct ehis *e)
 {
     char path[4096];
@@ -72,7 +72,7 @@ static void load_registry(struct ehis *e)
     buf_init(&b, PART_MAX_BYTES);
     ehis_err err = file_read(path, PART_MAX_BYTES, &b, &why);
     if (err == EHIS_OK)
-        err = registry_from_part(buf_span(&b), &e->registry_trust, NULL, now_ms(e), &r, &why);
+        err = registry_from_part(buf_span(&b), &e->registry_trust, NULL, REGISTRY_ANY_TIME, &r, &why);
     if (err == EHIS_OK && registry_version(r) >= e->highest_version) {
         e->registry = r;
         r = NULL;

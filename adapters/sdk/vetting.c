@@ -94,6 +94,7 @@ static ehis_err open_body(struct ehis *e, struct ehis_incoming *in)
 
 ehis_err incoming_vet(struct ehis *e, struct ehis_incoming *in, struct ehis_why *why)
 {
+    EHIS_TRY(registry_check_time(e->registry, now_ms(e)));
     EHIS_TRY(check_recipient(e, &in->header));
     EHIS_TRY(check_registry(e, in));
     EHIS_TRY(check_signature(e, in));
