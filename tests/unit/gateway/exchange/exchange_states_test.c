@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Each state of a message in a stream with each thing that may happen to it: what it ends as, and what its sender is told. */
-#include "exchange_test.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
 
 
 enum from { PENDING, WAITING, FLYING, BACKING_OFF, DELIVERED, FAILED, EXPIRED, REFUSED, STATES };
