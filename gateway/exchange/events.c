@@ -34,11 +34,12 @@ struct topic *exchange_topic(struct exchange *x, struct span service, struct spa
     return t;
 }
 
+/* A system has few subscriptions, a topic may have thousands. */
 struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s)
 {
-    for (struct node *n = t->subscriptions.next; n != &t->subscriptions; n = n->next)
-        if (container_of(n, struct subscriber, in_topic)->system == s)
-            return container_of(n, struct subscriber, in_topic);
+    for (struct node *n = s->subscriptions.next; n != &s->subscriptions; n = n->next)
+        if (container_of(n, struct subscriber, in_system)->topic == t)
+            return container_of(n, struct subscriber, in_system);
     return NULL;
 }
 

@@ -113,7 +113,7 @@ struct delivery {
     struct table_node by_number;
     struct node in_queue; /* of its lane, of its system's calls, of a session: in flight or responses */
     struct message *message;
-    struct delivery *next; /* of the message */
+    struct delivery *next, *prev; /* of the message */
     struct lane *lane;     /* NULL: a call or its response */
     struct system *to;
     struct session *session; /* in flight there */

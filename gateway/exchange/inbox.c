@@ -14,6 +14,8 @@ struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, st
     d->to = to;
     d->lane = l;
     d->next = m->deliveries;
+    if (d->next)
+        d->next->prev = d;
     m->deliveries = d;
     to->calls_waiting += !l && m->kind == KIND_REQUEST;
     to->waiting++;
@@ -63,11 +65,10 @@ void exchange_delivery_detach(struct exchange *x, struct delivery *d)
 
 void exchange_delivery_drop(struct exchange *x, struct delivery *d)
 {
-    struct delivery **at = &d->message->deliveries;
     exchange_delivery_detach(x, d);
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
+    if (d->next)
+        d->next->prev = d->prev;
+    *(d->prev ? &d->prev->next : &d->message->deliveries) = d->next;
     d->to->calls_waiting -= !d->lane && d->message->kind == KIND_REQUEST;
     if (!d->skip) {
         d->to->waiting--;

@@ -372,8 +372,83 @@ static void an_envelope_of_a_newer_registry_waits_and_one_of_a_fork_is_refused(v
     assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK);
     sim_durable(h);
     assert_receipt(h, a, &d, STATE_ACCEPTED, 0);
+    struct sim_house *other = sim_house_new(8); /* another operator's document of the same version */
+    struct registry *held = h->registry;
+    while (registry_version(other->registry) < registry_version(held))
+        sim_house_publish(other);
+    h->registry = other->registry;
+    buf_clear(&b);
+    sim_envelope(h, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"}, &b, &d, NULL);
+    h->registry = held;
+    sim_forget(h);
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK);
+    sim_durable(h);
+    assert_receipt(h, a, &d, STATE_REFUSED, EHIS_E_REGISTRY_FORK);
+    sim_house_free(other);
     registry_unref(old);
     buf_fini(&b);
+}
+
+static void keys_that_do_not_count_are_refused(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    struct sim_message m = {.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"};
+    sim_ready(h, B, 8, 8, 1 << 20);
+    test_registry_retire(h->author, A, USE_SIGN, h->clock.wall_ms - 1000);
+    sim_house_publish(h);
+    sim_forget(h);
+    what_is_refused(h, a, &m, EHIS_E_KEY_RETIRED, EHIS_E_KEY_RETIRED);
+    test_registry_revoke(h->author, A, USE_SIGN, h->clock.wall_ms);
+    sim_house_publish(h);
+    what_is_refused(h, a, &m, EHIS_E_KEY_REVOKED, EHIS_E_KEY_REVOKED);
+}
+
+static void a_remembered_refusal_is_repeated_as_it_was_though_its_key_is_revoked_since(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    struct buf b;
+    struct hash d;
+    sim_ready(h, B, 8, 8, 1 << 20);
+    buf_init(&b, 1 << 20);
+    sim_envelope(h, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get", .purpose = "nosing"}, &b, &d, NULL);
+    sim_forget(h);
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK); /* verified, refused, remembered */
+    sim_durable(h);
+    assert_receipt(h, a, &d, STATE_REFUSED, EHIS_E_POLICY_PURPOSE);
+    sim_restart(h, false);
+    test_registry_revoke(h->author, A, USE_SIGN, h->clock.wall_ms);
+    sim_house_publish(h);
+    a = sim_ready(h, A, 8, 8, 1 << 20);
+    sim_forget(h);
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK); /* a retry: its first receipt (R4) */
+    assert_receipt(h, a, &d, STATE_REFUSED, EHIS_E_POLICY_PURPOSE);
+    buf_fini(&b);
+}
+
+static void a_clock_that_is_set_back_stops_nothing(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    struct hash d;
+    struct record r;
+    sim_ready(h, B, 8, 8, 1 << 20);
+    sim_pass(h, 5000);
+    sim_clock_jump_wall_ms(&h->clock, -3600000);
+    sim_pass(h, 1000);
+    assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"}, &d), EHIS_OK);
+    sim_durable(h);
+    sim_pass(h, 32000);
+    assert_true(sim_record(h, RECORD_EXPIRED, &d, &r));
+    sim_clock_jump_wall_ms(&h->clock, INT64_C(86400000) * 20);
+    for (int i = 0; i < 5; i++)
+        sim_pass(h, 1000);
+    sim_durable(h);
+    sim_pass(h, 1000);
+    struct exchange_status s;
+    exchange_status(h->x, &s);
+    assert_int_equal(s.stored_messages, 0);
 }
 
 int main(void)
@@ -390,6 +465,9 @@ int main(void)
         HOUSE_TEST(a_refused_number_is_used_up_and_goes_on_as_a_skip),
         HOUSE_TEST(a_flood_of_equal_refusals_is_recorded_as_one_a_second_and_answered_after_it),
         cmocka_unit_test_setup_teardown(bounds_answer_busy_one_below_and_at_them, small_bounds, close_house),
+        HOUSE_TEST(keys_that_do_not_count_are_refused),
+        HOUSE_TEST(a_remembered_refusal_is_repeated_as_it_was_though_its_key_is_revoked_since),
+        HOUSE_TEST(a_clock_that_is_set_back_stops_nothing),
         HOUSE_TEST(an_envelope_of_a_newer_registry_waits_and_one_of_a_fork_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,6 +234,68 @@ static void an_event_dead_lettered_at_one_subscriber_reaches_the_other(void **st
     assert_non_null(sim_take(h, SIM_DELIVERY, c));
 }
 
+static int small_bounds(void **state)
+{
+    struct sim_house *h = sim_house_new(9);
+    h->bounds.stored_messages_max = 8;
+    h->bounds.subscriptions_max = 0;
+    sim_restart(h, true);
+    *state = h;
+    return 0;
+}
+
+static int small_queues(void **state)
+{
+    small_bounds(state);
+    struct sim_house *h = *state;
+    h->bounds.subscriptions_max = 1;
+    sim_restart(h, true);
+    return 0;
+}
+
+static void subscriptions_are_bounded(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    subscribe(h, a, false, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL);
+    subscribe(h, a, true, 0); /* there is none: as it is */
+}
+
+static void a_subscriber_whose_queue_is_full_misses_events_and_the_publisher_does_not_wait(void **state)
+{
+    struct sim_house *h = *state;
+    struct record r;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20), b = publisher(h);
+    subscribe(h, a, false, 0);
+    sim_end(h, a);
+    for (uint64_t n = 1; n <= 6; n++) {
+        struct hash d = publish(h, b, n, NULL);
+        sim_durable(h);
+        assert_receipt(h, b, &d, STATE_ACCEPTED, 0);
+        assert_int_equal(sim_record(h, RECORD_FAILED, &d, &r), n > 4);
+        if (n > 4)
+            assert_int_equal(r.code, EHIS_E_EXCHANGE_INBOX_FULL);
+    }
+    assert_int_equal(sim_settled(h, b, stream, 7), EHIS_OK);
+    a = sim_ready(h, A, 8, 8, 1 << 20);
+    assert_int_equal(sim_count(h, SIM_DELIVERY, a), 4);
+}
+
+static void a_key_envelope_that_fits_no_frame_is_refused(void **state)
+{
+    struct sim_house *h = *state;
+    struct hash d;
+    session_id b = publisher(h);
+    struct sim_message m = {.kind = KIND_KEY, .sender = B, .recipient = SVC, .operation = "Changed", .lifetime_ms = 1000, .body_bytes = 131072};
+    assert_int_equal(sim_submit(h, b, &m, &d), EHIS_OK);
+    sim_durable(h);
+    assert_receipt(h, b, &d, STATE_REFUSED, EHIS_E_TOO_LARGE);
+    m.body_bytes = 130000;
+    assert_int_equal(sim_submit(h, b, &m, &d), EHIS_OK);
+    sim_durable(h);
+    assert_receipt(h, b, &d, STATE_ACCEPTED, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +305,9 @@ int main(void)
         HOUSE_TEST(events_wait_for_a_subscriber_that_is_away_also_over_a_restart),
         HOUSE_TEST(keys_come_before_the_first_event_of_their_epoch),
         HOUSE_TEST(keys_are_served_by_epoch_to_the_entitled_and_are_kept_until_they_expire),
+        cmocka_unit_test_setup_teardown(subscriptions_are_bounded, small_bounds, close_house),
+        cmocka_unit_test_setup_teardown(a_subscriber_whose_queue_is_full_misses_events_and_the_publisher_does_not_wait, small_queues, close_house),
+        HOUSE_TEST(a_key_envelope_that_fits_no_frame_is_refused),
         HOUSE_TEST(an_event_dead_lettered_at_one_subscriber_reaches_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
