@@ -209,7 +209,7 @@ void calls_make(struct ehis *e)
 void calls_run(struct ehis *e)
 {
     int64_t now = now_ms(e);
-    for (struct call **at = &e->calls_due; *at;) {
+    for (struct call **at = &e->calls_due; *at && !e->is_leaving;) { /* a gateway that stops takes answers alone */
         struct call *c = *at;
         if (now < c->send_at_ms) {
             at = &c->next_due;

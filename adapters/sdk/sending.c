@@ -317,7 +317,7 @@ void sending_flush(struct ehis *e)
 
 ehis_err sending_submit(struct ehis *e, struct span envelope)
 {
-    if (!e->is_ready || e->is_leaving || e->failed != EHIS_OK || e->unanswered >= e->window_messages ||
+    if (!e->is_ready || e->failed != EHIS_OK || e->unanswered >= e->window_messages ||
         (e->unanswered > 0 && e->unanswered_bytes + envelope.len > e->window_bytes))
         return EHIS_E_SDK_BUSY;
     EHIS_TRY(connection_send(e, FRAME_SUBMIT, envelope));

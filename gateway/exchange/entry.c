@@ -321,7 +321,8 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
         if (is_flow)
             return EHIS_OK;
     }
-    if (x->is_draining)
+    bool is_answer = u.header.kind == KIND_RESPONSE && envelope_is_waiting(&u.header); /* finishes what is in flight */
+    if (x->is_draining && !is_answer)
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_DRAINING, 4 * BUSY_RETRY_MS);
     if (exchange_halted(x) != EHIS_OK)
         return exchange_busy(x, &u, exchange_halted(x), 4 * BUSY_RETRY_MS);

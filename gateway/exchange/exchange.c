@@ -305,6 +305,9 @@ void exchange_each_inbox(const struct exchange *x, void (*each)(void *ctx, const
 
 bool exchange_drain(struct exchange *x)
 {
+    bool is_done = x->pending_count == 0;
     x->is_draining = true;
-    return x->pending_count == 0;
+    for (const struct node *n = x->systems.next; n != &x->systems && is_done; n = n->next)
+        is_done = container_of(n, struct system, in_all)->calls_waiting == 0; /* somebody waits: its answer may still come */
+    return is_done;
 }

@@ -255,6 +255,17 @@ def test_the_gateway_is_killed_under_load_and_nothing_is_lost_or_handed_over_twi
     assert [x["body"] for x in consumer.got("response")] == [f"n{i}" for i in range(150)]
 
 
+def test_a_gateway_that_stops_lets_answers_under_way_come(both):
+    """SPEC 8.8"""
+    provider, consumer = served(both)
+    consumer.say("call GetPerson sleep:900")
+    provider.wait(lambda x: x["event"] == "request")
+    begun = time.monotonic()
+    assert both.world.stop("gateway") == 0
+    assert time.monotonic() - begun < 10
+    assert consumer.wait(lambda x: x["event"] == "reply", 5)["err"] == 0
+
+
 def test_calls_go_on_after_the_gateway_was_restarted(both):
     _, consumer = served(both)
     assert consumer.do("call GetPerson a", "reply")["err"] == 0
