@@ -35,6 +35,13 @@ static void on_flush_due(void *arg)
     sessions_flush(s);
 }
 
+/* The deliveries of this turn go out first: signing takes longer than sending them. */
+static void on_turn_done(void *arg)
+{
+    struct sessions *s = arg;
+    loop_later(s->loop, on_flush_due, s);
+}
+
 static ehis_err touch(struct sessions *s, struct session *x)
 {
     if (x->statements_first)
@@ -78,7 +85,7 @@ static ehis_err add(struct sessions *s, struct session *x, struct statement *t, 
     x->statement_bytes += STATEMENT_FRAME_BYTES;
     if (!s->is_flush_due) {
         s->is_flush_due = true;
-        loop_later(s->loop, on_flush_due, s);
+        loop_later(s->loop, on_turn_done, s);
     }
     return EHIS_OK;
 }
