@@ -191,7 +191,6 @@ class Peer:
 
     def cut(self):
         """The connection goes without close_notify."""
-        self.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
         socket.socket(fileno=self.tls.detach()).close()
 
     # -- session
