@@ -148,6 +148,23 @@ static ehis_err tell(struct ehis *e, struct out_message *m, const struct receipt
     return EHIS_OK;
 }
 
+/* Nothing will come of what stands in this stream: the application is told so, by us. */
+void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code)
+{
+    for (struct out_message *m = s->first, *next; m; m = next) {
+        struct receipt r = {.state = STATE_FAILED, .code = (uint32_t)code, .time_ms = (uint64_t)now_ms(e)};
+        next = m->next;
+        memcpy(r.digest, m->by_digest.key, HASH_BYTES);
+        m->state = STATE_FAILED;
+        if (m->is_telling)
+            continue;
+        m->is_telling = true;
+        ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, m, &r, false);
+        if (err != EHIS_OK)
+            ehis_fatal(e, err);
+    }
+}
+
 /* An application that does not take its receipts: the session ends, and they come again. */
 static bool is_too_slow(struct ehis *e)
 {

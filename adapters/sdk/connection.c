@@ -44,8 +44,12 @@ static void on_resolved(struct ehis *e, struct order *o)
         memcpy(&e->addresses.a[e->addresses.count], a->ai_addr, a->ai_addrlen);
         e->addresses.len[e->addresses.count++] = a->ai_addrlen;
     }
-    if (e->addresses.count == 0)
-        connection_note(e, EHIS_E_LINK_RESET, "the gateway's name has no address");
+    if (e->addresses.count == 0) {
+        struct ehis_why why;
+        ehis_fail(&why, EHIS_E_LINK_RESET, "%s has no address", r->host);
+        connection_note(e, EHIS_E_LINK_RESET, why.text);
+        e->addresses.count = e->addresses.at = 1; /* used up: the next gateway */
+    }
     resolving_free(r);
     if (!e->is_stopped)
         dial(e);
@@ -146,7 +150,7 @@ static const struct link_events events;
 static void dial(struct ehis *e)
 {
     struct link_limits limits = link_limits_default;
-    if (e->is_ending || e->link || e->resolving)
+    if (e->is_ending || e->failed != EHIS_OK || e->link || e->resolving)
         return;
     limits.max_frame_bytes = FRAME_MAX_BYTES_LIMIT;
     limits.output_max_bytes = 2 * FRAME_MAX_BYTES_LIMIT;
@@ -174,7 +178,7 @@ static void on_dial_again(void *arg) { dial(arg); }
 static void on_dial_timer(void *arg)
 {
     struct ehis *e = arg;
-    if (e->addresses.count == 0 && !e->resolving && !e->link && resolve(e, e->gateways[e->gateway_at]) != EHIS_OK)
+    if (e->failed == EHIS_OK && e->addresses.count == 0 && !e->resolving && !e->link && resolve(e, e->gateways[e->gateway_at]) != EHIS_OK)
         dial_later(e, 1000);
 }
 

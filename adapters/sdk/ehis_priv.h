@@ -374,6 +374,7 @@ void events_fini(struct ehis *e);
 /* acks.c: acknowledgements out, receipts and flows in. */
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms);
 void acks_flush(struct ehis *e);
+void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code);
 ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out) EHIS_MUST_USE;

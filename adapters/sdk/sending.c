@@ -405,6 +405,7 @@ ehis_err sending_on_stream_state(struct ehis *e, struct span payload, struct ehi
     ehis_err err = outbox_opened(e->outbox, s, f.expected);
     if (err == EHIS_E_STATE_BEHIND) {
         connection_note(e, err, s->recipient);
+        acks_give_up(e, s, err);
         return EHIS_OK;
     }
     turn_soon(e);

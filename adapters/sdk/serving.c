@@ -181,8 +181,12 @@ void serving_run(struct ehis *e)
 /* In the order of their coming, which is nearly that of their expiry. */
 void serving_tick(struct ehis *e)
 {
-    while (e->served && now_ms(e) >= e->served->expires_ms && (e->served->is_made || e->served->rejected != EHIS_OK))
-        forget(e, e->served);
+    int64_t now = now_ms(e);
+    for (struct served *s = e->served, *next; s && now >= s->expires_ms; s = next) {
+        next = s->next;
+        if (s->is_made || s->rejected != EHIS_OK) /* else its handler still runs */
+            forget(e, s);
+    }
 }
 
 /* A gateway that wants the answer asks for it. */

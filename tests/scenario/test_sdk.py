@@ -278,6 +278,13 @@ def test_calls_go_on_after_the_gateway_was_restarted(both):
     wait_until(lambda: consumer.do("call GetPerson c", "reply")["err"] == 0, 30)
 
 
+def test_the_next_gateway_of_the_list_is_tried_and_names_are_resolved(both):
+    world = both.world
+    world.write_adapter_settings("tax", "AZ/GOV/STS/tax", gateways=f"['127.0.0.1:1', 'no-such-host.invalid:7400', 'localhost:{world.port}']")
+    _, consumer = served(both)
+    assert consumer.do("call GetPerson x", "reply")["err"] == 0
+
+
 def test_a_state_folder_is_not_used_twice(both):
     both("tax")
     second = Peer(both.world, "tax", is_opened=False)

@@ -312,11 +312,67 @@ size_t sim_client_count(const struct sim_client *c, uint8_t type)
     return n;
 }
 
+static const uint8_t topic_key[32] = {7, 7, 7};
+
+/* Signs alone and writes. */
+static void sign_one(struct sim_client *c, const char *from, struct span header, struct span sealed, struct buf *out, struct hash *digest)
+{
+    const struct test_owner *own = test_registry_owner(c->registry, from);
+    struct envelope e = {.header = header, .sealed = sealed, .signature = {.algorithm = ALGORITHM_ED25519, .size = 1}};
+    struct hash sealed_hash, leaf;
+    struct tree t;
+    hash_span(sealed, &sealed_hash);
+    hash_envelope(header, sealed.len, &sealed_hash, digest);
+    leaf_envelope(digest, &leaf);
+    tree_init(&t);
+    MUST(sign_batch(own->sign, &t, &leaf, 1, e.signature.signature));
+    memcpy(e.signature.key_id, sign_key_id(own->sign)->b, 32);
+    buf_clear(out);
+    MUST(envelope_write(&e, out));
+    tree_fini(&t);
+}
+
+ehis_err sim_keys(struct sim_client *c, const char *from, const char *service, const char *event, const uint8_t epoch[16], const char *to)
+{
+    struct envelope_header h = {.kind = KIND_KEY, .sender = span_str(from), .recipient = span_str(service), .operation = span_str(event),
+                                .created_ms = (uint64_t)c->clock.wall_ms, .expires_ms = (uint64_t)c->clock.wall_ms + 3600000,
+                                .registry_version = registry_version(c->document), .registry_hash = span_of(registry_hash(c->document)->b, 32)};
+    struct seal_binding b = {.kind = KIND_KEY, .sender = h.sender, .recipient = h.recipient};
+    struct seal_message_key key;
+    struct seal_context *context;
+    const struct registry_key *sealing;
+    struct buf header, wraps, envelope, frame;
+    struct hash digest;
+    uint8_t wrapped[72];
+    buf_init(&header, 8192);
+    buf_init(&wraps, 8192);
+    buf_init(&envelope, 65536);
+    buf_init(&frame, 65536);
+    uuid7_make(h.exchange_id, c->clock.wall_ms, &c->clock.random);
+    memcpy(b.exchange_id, h.exchange_id, 16);
+    h.seal.epoch = span_of(epoch, 16);
+    MUST(envelope_header_write(&h, &header));
+    MUST(registry_sealing_key(c->document, span_str(to), c->clock.wall_ms, &sealing));
+    MUST(seal_context_new(sealing->public_key.p, c->clock.wall_ms, &c->clock.random, &context));
+    MUST(seal_context_derive(context, c->clock.wall_ms, &b, &key));
+    seal_wrap_key(&key, buf_span(&header), topic_key, &c->clock.random, wrapped);
+    struct key_wrap w = {span_of(sealing->id.b, 32), span_of(seal_context_ephemeral(context), 32), span_of(key.commitment.b, 32), span_of(wrapped, 72)};
+    MUST(key_wraps_put(&w, &wraps));
+    sign_one(c, from, buf_span(&header), buf_span(&wraps), &envelope, &digest);
+    MUST(keys_put(buf_span(&envelope), &frame));
+    ehis_err err = sim_client_frame(c, FRAME_KEYS, buf_span(&frame));
+    seal_context_free(context);
+    buf_fini(&header);
+    buf_fini(&wraps);
+    buf_fini(&envelope);
+    buf_fini(&frame);
+    return err;
+}
+
 void sim_envelope(struct sim_client *c, const char *from, struct envelope_header *h, const char *body, struct buf *out, struct hash *digest)
 {
     static const uint8_t nothing[16];
     static uint8_t ephemeral[32], key_id[32], commitment[32], hash[32];
-    const struct test_owner *own = test_registry_owner(c->registry, from);
     struct seal_message_key key;
     struct buf header, sealed;
     int64_t now = c->clock.wall_ms;
@@ -337,7 +393,11 @@ void sim_envelope(struct sim_client *c, const char *from, struct envelope_header
     }
     struct seal_binding b = {.kind = (uint8_t)h->kind, .sender = h->sender, .recipient = h->recipient};
     memcpy(b.exchange_id, h->exchange_id, 16);
-    if (!h->seal.recipient_key_id.len) {
+    if (h->kind == KIND_EVENT) {
+        seal_topic_derive(topic_key, &b, &key);
+        memcpy(commitment, key.commitment.b, 32);
+        h->seal.commitment = span_of(commitment, 32);
+    } else if (!h->seal.recipient_key_id.len) {
         struct seal_context *context;
         const struct registry_key *to;
         MUST(registry_sealing_key(c->document, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), now, &to));
@@ -351,18 +411,7 @@ void sim_envelope(struct sim_client *c, const char *from, struct envelope_header
     }
     MUST(envelope_header_write(h, &header));
     MUST(seal_close(&key, buf_span(&header), span_str(body), &c->clock.random, &sealed));
-    struct hash sealed_hash, leaf;
-    struct tree t;
-    hash_span(buf_span(&sealed), &sealed_hash);
-    hash_envelope(buf_span(&header), sealed.len, &sealed_hash, digest);
-    leaf_envelope(digest, &leaf);
-    struct envelope e = {.header = buf_span(&header), .sealed = buf_span(&sealed), .signature = {.algorithm = ALGORITHM_ED25519, .size = 1}};
-    tree_init(&t);
-    MUST(sign_batch(own->sign, &t, &leaf, 1, e.signature.signature));
-    memcpy(e.signature.key_id, sign_key_id(own->sign)->b, 32);
-    buf_clear(out);
-    MUST(envelope_write(&e, out));
-    tree_fini(&t);
+    sign_one(c, from, buf_span(&header), buf_span(&sealed), out, digest);
     buf_fini(&header);
     buf_fini(&sealed);
 }

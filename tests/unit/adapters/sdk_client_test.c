@@ -630,6 +630,208 @@ static void a_message_of_another_shape_than_is_allowed_is_refused_before_anythin
     sim_client_fini(&c);
 }
 
+/* ---- events ---- */
+
+static void on_published(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
+{
+    struct out_message *m;
+    (void)why;
+    assert_int_equal(err, EHIS_OK);
+    assert_int_equal(outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m), EHIS_OK);
+    draft_free(d);
+}
+
+static void publish(const char *body)
+{
+    ehis_message m = message(body);
+    struct draft *d;
+    m.operation = "PersonChanged";
+    m.purpose = m.legal_basis = NULL;
+    assert_int_equal(message_draft(c.e, &m, KIND_EVENT, 60000, &d, NULL), EHIS_OK);
+    d->class_ = OUT_EVENTS;
+    d->on_made = on_published;
+    sending_add(c.e, d);
+    sim_client_turn(&c);
+}
+
+static void open_stream(void)
+{
+    struct sim_frame f;
+    struct stream_open o;
+    struct buf b;
+    if (!sim_client_take(&c, FRAME_STREAM_OPEN, &f))
+        return;
+    assert_int_equal(stream_open_read(span_of(f.p, f.len), &o, NULL), EHIS_OK);
+    struct stream_state s = {.expected = o.lowest};
+    memcpy(s.stream, o.stream, 16);
+    buf_init(&b, 64);
+    assert_int_equal(stream_state_write(&s, &b), EHIS_OK);
+    free(f.p);
+    assert_int_equal(sim_client_frame(&c, FRAME_STREAM_STATE, buf_span(&b)), EHIS_OK);
+    buf_fini(&b);
+}
+
+/* The next envelope that is submitted; accepted at once. */
+static struct envelope_header submitted(enum envelope_kind kind, uint8_t epoch[16], size_t *wraps)
+{
+    struct sim_frame f;
+    struct envelope env;
+    struct envelope_header h;
+    struct hash d;
+    size_t at = 0;
+    struct key_wrap w;
+    assert_true(sim_client_take(&c, FRAME_SUBMIT, &f));
+    sim_read_submit(&f, &env, &h, &d);
+    assert_int_equal(h.kind, kind);
+    memcpy(epoch, h.seal.epoch.p, 16);
+    for (*wraps = 0; kind == KIND_KEY && key_wraps_next(env.sealed, &at, &w); (*wraps)++)
+        ;
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_ACCEPTED, 0), EHIS_OK);
+    free(f.p);
+    return h;
+}
+
+static void a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour(void **state)
+{
+    uint8_t first[16], epoch[16];
+    size_t wraps;
+    (void)state;
+    provider();
+    publish("one");
+    publish("two");
+    open_stream();
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1); /* the events wait for their key */
+    submitted(KIND_KEY, first, &wraps);
+    assert_int_equal(wraps, 1);
+    submitted(KIND_EVENT, epoch, &wraps);
+    assert_memory_equal(epoch, first, 16);
+    submitted(KIND_EVENT, epoch, &wraps);
+    assert_memory_equal(epoch, first, 16);
+    struct test_rule more = {.id = "R-9", .consumers = SIM_OTHER, .operations = "PersonChanged", .purposes = "tax", .legal_bases = "Law 23"};
+    test_registry_rule(c.registry, SIM_PERSON, &more);
+    assert_int_equal(sim_client_registry(&c), EHIS_OK);
+    struct ready_state ready = {.has_streams = true};
+    struct buf b;
+    buf_init(&b, 64);
+    assert_int_equal(ready_state_write(&ready, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_READY_STATE, buf_span(&b)), EHIS_OK);
+    publish("three");
+    submitted(KIND_KEY, epoch, &wraps);
+    assert_int_equal(wraps, 2);
+    assert_memory_not_equal(epoch, first, 16);
+    memcpy(first, epoch, 16);
+    submitted(KIND_EVENT, epoch, &wraps);
+    assert_memory_equal(epoch, first, 16);
+    test_registry_new_key(c.registry, SIM_TAX, USE_SEAL, c.clock.wall_ms - 1);
+    sim_clock_advance_ms(&c.clock, 3600001);
+    publish("four");
+    submitted(KIND_KEY, epoch, &wraps);
+    assert_memory_not_equal(epoch, first, 16);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
+static void event_of(struct buf *out, uint64_t number, const uint8_t epoch[16])
+{
+    static const uint8_t stream[16] = {4};
+    struct hash d;
+    struct envelope_header h = {.kind = KIND_EVENT, .recipient = span_str(SIM_PERSON), .operation = span_str("PersonChanged"),
+                                .stream = span_of(stream, 16), .number = number, .seal = {.epoch = span_of(epoch, 16)}};
+    sim_envelope(&c, SIM_POPULATION, &h, "changed", out, &d);
+}
+
+static void an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count(void **state)
+{
+    uint8_t epoch[16] = {3}, never[16] = {9};
+    struct buf e;
+    struct sim_frame f;
+    struct keys_get get;
+    uint32_t code = 0;
+    (void)state;
+    consumer();
+    buf_init(&e, 1 << 20);
+    assert_int_equal(ehis_subscribe(c.e, SIM_PERSON, "PersonChanged", on_message, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBSCRIBE), 1);
+    event_of(&e, 1, epoch);
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(handed(), 0);
+    assert_true(sim_client_take(&c, FRAME_KEYS_GET, &f));
+    assert_int_equal(keys_get_read(span_of(f.p, f.len), &get, NULL), EHIS_OK);
+    assert_memory_equal(get.epoch, epoch, 16);
+    free(f.p);
+    assert_int_not_equal(sim_keys(&c, SIM_OTHER, SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_E_FRAME_UNKNOWN);
+    assert_int_equal(handed(), 0);
+    assert_int_equal(sim_keys(&c, SIM_POPULATION, SIM_PERSON, "PersonChanged", epoch, SIM_POPULATION), EHIS_OK); /* for somebody else */
+    assert_int_equal(handed(), 0);
+    assert_int_equal(sim_keys(&c, SIM_POPULATION, SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_OK);
+    assert_int_equal(handed(), 1);
+    size_t n;
+    assert_memory_equal(ehis_incoming_body(got[0], &n), "changed", 7);
+    ehis_done(got[0]);
+    handed();
+    assert_int_equal(ack_of(1, &code), OUTCOME_DONE);
+    event_of(&e, 2, never);
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    sim_client_pass_ms(&c, HELD_MS + 200);
+    assert_int_equal(ack_of(2, &code), OUTCOME_RETRY);
+    assert_int_equal(code, EHIS_E_TOPIC_KEY_MISSING);
+    buf_fini(&e);
+    sim_client_fini(&c);
+}
+
+static ehis_receipt told;
+static void on_receipt(void *arg, const ehis_receipt *r)
+{
+    (void)arg;
+    told = *r;
+}
+
+static void a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told(void **state)
+{
+    struct sim_frame f;
+    struct stream_open o;
+    struct buf b;
+    (void)state;
+    provider();
+    ehis_on_receipt(c.e, on_receipt, NULL);
+    publish("one");
+    assert_true(sim_client_take(&c, FRAME_STREAM_OPEN, &f));
+    assert_int_equal(stream_open_read(span_of(f.p, f.len), &o, NULL), EHIS_OK);
+    struct stream_state s = {.expected = 1000};
+    memcpy(s.stream, o.stream, 16);
+    buf_init(&b, 64);
+    assert_int_equal(stream_state_write(&s, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_STREAM_STATE, buf_span(&b)), EHIS_OK);
+    handed();
+    assert_int_equal(told.state, EHIS_FAILED);
+    assert_int_equal(told.code, EHIS_E_STATE_BEHIND);
+    uint64_t messages, bytes;
+    outbox_count(c.e->outbox, &messages, &bytes);
+    assert_int_equal(messages, 0);
+    assert_int_equal(bytes, 0);
+    publish("two"); /* in a new stream */
+    free(f.p);
+    assert_true(sim_client_take(&c, FRAME_STREAM_OPEN, &f));
+    assert_int_equal(stream_open_read(span_of(f.p, f.len), &o, NULL), EHIS_OK);
+    assert_memory_not_equal(o.stream, s.stream, 16);
+    free(f.p);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
+static void past_its_registry_nothing_is_done_but_fetching(void **state)
+{
+    ehis_status status = {.size = sizeof status};
+    (void)state;
+    provider();
+    sim_clock_advance_ms(&c.clock, 34ll * 86400000); /* 30 days and 3 of grace */
+    sim_client_pass_ms(&c, 100);
+    ehis_get_status(c.e, &status);
+    assert_true(status.last_error == EHIS_E_REGISTRY_EXPIRED || status.last_error == EHIS_E_CRL_EXPIRED || status.last_error == EHIS_E_CERT_EXPIRED);
+    sim_client_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -651,6 +853,10 @@ int main(void)
         cmocka_unit_test(a_receipt_that_the_gateway_has_not_signed_ends_the_session),
         cmocka_unit_test(what_waits_in_one_turn_is_signed_once),
         cmocka_unit_test(a_seal_context_is_used_for_an_hour_and_then_made_new),
+        cmocka_unit_test(a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour),
+        cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
+        cmocka_unit_test(a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told),
+        cmocka_unit_test(past_its_registry_nothing_is_done_but_fetching),
         cmocka_unit_test(a_message_of_another_shape_than_is_allowed_is_refused_before_anything_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
