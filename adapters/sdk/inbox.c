@@ -267,7 +267,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
         return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
     /* Nearer work comes first. Where there is none, all before it is a gap, however wide. */
     bool has_nearer = s->running || (s->waiting && s->waiting->number - s->expected < INBOX_WINDOW);
-    if (item->number > s->expected && item->number - s->expected >= INBOX_WINDOW && has_nearer)
+    if (item->number == UINT64_MAX || (item->number > s->expected && item->number - s->expected >= INBOX_WINDOW && has_nearer))
         return INBOX_AHEAD;
     item->is_late = item->number < s->expected;
     if (item->number == s->expected)
