@@ -10,6 +10,7 @@
 
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS 15000
+#define SETTLED_MS 5000 /* a session that one side ends sooner counts as a failure: no storm of them */
 #define FETCH_MS 15000 /* from HELLO to READY_STATE */
 
 /* ---- names to addresses, in a thread of its own ---- */
@@ -367,7 +368,7 @@ static ehis_err on_ready_state(struct ehis *e, struct span payload, struct ehis_
     bool is_first = !e->is_ready;
     e->state = FRAME_STATE_READY;
     e->has_streams = f.has_streams;
-    e->failures = 0;
+    e->settled_at_ms = clock_mono_ms(e->clock) + SETTLED_MS;
     e->retry_ms = 0;
     set_ready(e, true);
     if (is_first)
@@ -520,10 +521,15 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         turn_soon(e);
         return;
     }
+    bool is_settled = clock_mono_ms(e->clock) >= e->settled_at_ms;
+    if (was_ready && (is_settled || (end != LINK_END_PROTOCOL && end != LINK_END_PEER_REFUSED)))
+        e->failures = 0;
+    else if (was_ready)
+        e->failures++;
     if (was_ready) { /* the next gateway of the list at once, if there is another */
         e->addresses.count = e->addresses.at = 0;
         e->gateway_at = (e->gateway_at + 1) % (uint32_t)e->gateway_count;
-        dial_later(e, e->gateway_count > 1 ? 0 : e->retry_ms);
+        dial_later(e, e->gateway_count > 1 && e->failures == 0 ? 0 : e->retry_ms);
     } else if (e->addresses.at < e->addresses.count && end == LINK_END_CONNECT) {
         loop_later(e->loop, on_dial_again, e);
     } else {

@@ -235,7 +235,7 @@ struct ehis {
     size_t max_frame_bytes;
     uint32_t gateway_at, failures, retry_ms;
     struct { struct sockaddr_storage a[4]; socklen_t len[4]; size_t count, at; } addresses;
-    int64_t registry_asked_ms, ready_at_ms;
+    int64_t registry_asked_ms, ready_at_ms, settled_at_ms;
 
     /* sending.c, calls.c, serving.c, events.c, acks.c */
     struct draft *drafts, **drafts_end;

@@ -334,14 +334,19 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     return append(b, s);
 }
 
-void inbox_give_back(struct in_item *item)
+void inbox_put_back(struct in_item *item)
 {
     struct in_stream *s = item->stream;
     EHIS_ASSERT(s->running == item);
     s->running = NULL;
-    /* It may have had its effect in part: the next time it is marked. */
-    s->is_begun |= item->number == s->expected;
     s->is_retrying = true;
+}
+
+void inbox_give_back(struct in_item *item)
+{
+    inbox_put_back(item);
+    /* It may have had its effect in part: the next time it is marked. */
+    item->stream->is_begun |= item->number == item->stream->expected;
 }
 
 void inbox_session_ended(struct inbox *b)

@@ -68,6 +68,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
 /* Done, rejected or passed: recorded, effective at the commit; acknowledge then and ask inbox_next again. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
+void inbox_put_back(struct in_item *item);  /* the same of one that nobody was there to take: it is not marked for that */
 void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */
 /* Streams where something may be due since the last call: one after another, NULL at the end. */
 struct in_stream *inbox_touched(struct inbox *b);

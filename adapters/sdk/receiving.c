@@ -205,8 +205,10 @@ void incoming_end(struct ehis *e, struct ehis_incoming *in)
     } else if (in->item.stream && in->outcome != OUTCOME_RETRY) {
         finish_in_stream(e, in);
         return;
-    } else if (in->item.stream) {
+    } else if (in->item.stream && in->fn) {
         inbox_give_back(&in->item);
+    } else if (in->item.stream) {
+        inbox_put_back(&in->item);
     }
     acknowledge(e, in);
     receiving_free(in);

@@ -185,6 +185,8 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     if (q.is_end ? !sub : sub != NULL)
         return answer(x, s, &q, 0, false); /* as it is */
     if (!is_permitted) {
+        if (!exchange_refusal_fits(x, s->system, (uint32_t)a.code))
+            return ehis_fail(why, EHIS_E_EXCHANGE_BUSY, "more refused subscriptions in a second than are recorded");
         r.kind = RECORD_REFUSED;
         r.code = (uint32_t)a.code;
         r.rule = a.rule;

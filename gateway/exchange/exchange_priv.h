@@ -28,6 +28,7 @@
 #define BUSY_RETRY_MS 250
 #define REFUSALS_A_SECOND 20                    /* of one peer and code with a record each; then one aggregate a second */
 #define REFUSED_NUMBERS_A_SECOND 200            /* these cannot be aggregated: beyond, BUSY */
+#define REFUSED_SUBSCRIPTIONS_A_SECOND 512
 #define REFUSALS_HELD_MAX 4096                  /* receipts waiting for their aggregate, of all peers */
 #define REFUSAL_SLOTS 16                         /* codes of one peer in one second; one more is BUSY */
 #define FRAMES_HELD_MAX_BYTES (1024 * 1024)     /* small frames kept for a session whose output is full */
@@ -315,6 +316,8 @@ struct submission {
 ehis_err exchange_refuse(struct exchange *x, struct submission *u, ehis_err code) EHIS_MUST_USE;
 ehis_err exchange_busy(struct exchange *x, const struct submission *u, ehis_err code, uint32_t retry_ms) EHIS_MUST_USE;
 void exchange_submission_record(struct exchange *x, const struct submission *u, struct record *r);
+/* Counts one that needs a record of its own and has no FLOW; false: too many in this second, the session is to end. */
+bool exchange_refusal_fits(struct exchange *x, struct system *s, uint32_t code);
 void exchange_refusals_due(struct exchange *x, struct system *s);
 /* What follows from the record, also in replay. */
 void exchange_refused(struct exchange *x, struct message *m, uint32_t code, int64_t at_ms, uint64_t group);

@@ -238,6 +238,7 @@ void exchange_message_answer(struct exchange *x, struct message *request, struct
         return;
     while (request->deliveries)
         exchange_delivery_drop(x, request->deliveries);
+    x->status.delivered += !x->is_replaying;
     request->state = STATE_DELIVERED;
     request->since_ms = response->since_ms;
     exchange_message_close(x, request);

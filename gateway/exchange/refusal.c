@@ -168,6 +168,12 @@ ehis_err exchange_refuse(struct exchange *x, struct submission *u, ehis_err err)
     return record_refusal(x, u, code);
 }
 
+bool exchange_refusal_fits(struct exchange *x, struct system *s, uint32_t code)
+{
+    struct refusals *f = slot_of(x, s, code);
+    return f && f->count++ < REFUSED_SUBSCRIPTIONS_A_SECOND;
+}
+
 static ehis_err record_aggregate(struct exchange *x, struct system *s, struct refusals *f)
 {
     size_t count = 0;

@@ -10,6 +10,7 @@
 
 #define SOFTWARE "ehis-gateway/0.1"
 #define REFUSALS_PER_SECOND 20
+#define CLOCK_NOTED_MS 30000
 
 void session_set_state(struct session *x, enum frame_state state)
 {
@@ -167,6 +168,9 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
     if (h.registry_version == registry_version(s->identity.registry) && memcmp(h.registry_hash, registry_hash(s->identity.registry)->b, HASH_BYTES) == 0)
         x->registry_version = h.registry_version;
     session_set_state(x, FRAME_STATE_FETCH);
+    int64_t ahead_ms = (int64_t)h.clock_ms - clock_wall_ms(s->clock); /* for people: nothing is decided by it */
+    if (h.clock_ms && h.clock_ms <= INT64_MAX / 2 && (ahead_ms > CLOCK_NOTED_MS || ahead_ms < -CLOCK_NOTED_MS))
+        log_line(LOG_WARN, "session.clock", F_STR("system", x->peer.leaf.id), F_I64("ahead_ms", ahead_ms));
     log_line(LOG_INFO, "session.open", F_U64("session", x->id), F_STR("system", x->peer.leaf.id), F_STR("address", link_peer_address(x->link)),
              F_SPAN("software", h.software));
     EHIS_TRY(send_hello(x));

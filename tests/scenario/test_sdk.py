@@ -285,6 +285,27 @@ def test_the_next_gateway_of_the_list_is_tried_and_names_are_resolved(both):
     assert consumer.do("call GetPerson x", "reply")["err"] == 0
 
 
+def test_receipts_of_before_the_gateways_new_key_count_under_it(both):
+    """SPEC 5.5: what a gateway repeats it signs anew"""
+    world, consumer = both.world, both("tax")
+    consumer.well("ready")
+    for i in range(3):
+        consumer.well(f"send GetPerson n{i}")
+    consumer.well("flush state")
+    consumer.kill()
+    world.stop("gateway")
+    world.make_keys("gwb", "AZ/gw1", "--gateway")
+    world.run("ehis-registry", "add", "gwb/join.request", "--as", "gateway", "--dir", "registry", check=True)
+    world.publish_registry()
+    settings = world.dir / "gateway.yaml"
+    settings.write_text(settings.read_text().replace("gw/", "gwb/"))
+    world.start_gateway()
+    provider, consumer = served(both)
+    wait_until(lambda: len(consumer.got("response")) == 3)
+    status = consumer.do("status", "status")
+    assert status["reconnects"] == 0 and status["last_error"] == 0, status
+
+
 def test_a_state_folder_is_not_used_twice(both):
     both("tax")
     second = Peer(both.world, "tax", is_opened=False)
