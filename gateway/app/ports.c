@@ -41,6 +41,8 @@ static ehis_err append(void *ctx, const struct record *r, const struct span *att
 static uint64_t open_group(void *ctx) { return journal_open_group(((struct gateway *)ctx)->journal); }
 static uint64_t room_bytes(void *ctx) { return journal_room_bytes(((struct gateway *)ctx)->journal); }
 
+static uint64_t live_max_bytes(void *ctx) { return journal_live_max_bytes(((struct gateway *)ctx)->journal); }
+
 static ehis_err read_entry(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
 {
     return journal_read(((struct gateway *)ctx)->journal, pos, into, out);
@@ -61,7 +63,7 @@ static ehis_err to_bus(void *ctx, const struct exchange_item *item, bool *is_her
 
 void gateway_ports(struct gateway *g, struct exchange_ports *ports)
 {
-    *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .read = read_entry,
+    *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .live_max_bytes = live_max_bytes, .read = read_entry,
                                      .send_receipt = send_receipt, .send_flow = send_flow, .send_delivery = send_delivery, .send_skip = send_skip,
                                      .send_frame = send_frame, .end_session = end_session, .to_bus = to_bus};
     random_fill(&random_system, ports->seed, sizeof ports->seed);

@@ -61,7 +61,10 @@ static void on_tick(void *arg)
 {
     struct gateway *g = arg;
     uint32_t next_ms = exchange_tick(g->exchange, now_ms(g));
+    uint64_t segment;
     free_segments(g);
+    if (journal_release_wanted(g->journal, &segment))
+        next_ms = 5; /* a budget a tick, so that sessions are heard between */
     if (g->is_stopping) {
         finish(g);
         next_ms = 20;

@@ -147,6 +147,8 @@ static bool has_room(struct exchange *x, const struct submission *u)
         if (from->calls_open >= b->calls_max)
             return false;
     }
+    if (x->ports.live_max_bytes && x->live_bytes + sealed + u->envelope.header.len > x->ports.live_max_bytes(x->ports.ctx))
+        return false;
     return x->ports.room_bytes(x->ports.ctx) > x->reserved_bytes + needed;
 }
 

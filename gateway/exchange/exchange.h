@@ -64,6 +64,7 @@ struct exchange_ports {
     ehis_err (*append)(void *ctx, const struct record *r, const struct span *attachment, size_t parts, bool is_lazy, struct journal_pos *pos);
     uint64_t (*open_group)(void *ctx);
     uint64_t (*room_bytes)(void *ctx);
+    uint64_t (*live_max_bytes)(void *ctx); /* of records and bodies that are still needed: carrying them must free something. NULL: no bound */
     ehis_err (*read)(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out);
     /* Session output; LINK_FULL or LINK_ENDED: the core keeps the item and offers it again at exchange_session_room. Receipts and skips given during one
      * durable group are signed together by the session layer. */

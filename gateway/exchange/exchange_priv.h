@@ -104,7 +104,7 @@ struct message {
     int64_t since_ms;   /* of its state */
     int64_t expires_ms;
     uint64_t registry_version;
-    uint32_t wheel_at_s, sealed_bytes, code;
+    uint32_t wheel_at_s, sealed_bytes, code, live_bytes;
     uint32_t largest_bytes;  /* request: of its response; event: reserved for the ends of its deliveries */
     uint16_t pending, flags; /* pending: entries of the ring */
     uint8_t kind, state, durable;
@@ -183,7 +183,7 @@ struct exchange {
     struct registry *registry;
     struct root_cache *roots;
     struct exchange_status status;
-    uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes;
+    uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes, live_bytes;
     int64_t now_ms; /* of the verb that runs */
     bool is_draining, is_replaying, has_replayed;
     ehis_err halted;

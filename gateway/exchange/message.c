@@ -127,6 +127,7 @@ void exchange_message_drop(struct exchange *x, struct message *m)
     while (m->deliveries)
         exchange_delivery_drop(x, m->deliveries);
     exchange_message_close(x, m);
+    x->live_bytes -= m->live_bytes;
     table_remove(&x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
     node_remove(&m->in_segment);
     node_remove(&m->in_wheel);
@@ -171,12 +172,22 @@ void exchange_message_settle(struct exchange *x, struct message *m)
     exchange_message_drop(x, m);
 }
 
+/* What carrying it ahead would take. */
+static void count_live(struct exchange *x, struct message *m)
+{
+    bool has_body = message_is(m, IS_OPEN) || (m->kind == KIND_RESPONSE && message_is(m, IS_WAITING));
+    x->live_bytes -= m->live_bytes;
+    m->live_bytes = node_is_linked(&m->in_segment) ? m->home.record_bytes + (has_body ? m->home.attachment_bytes : 0) : 0;
+    x->live_bytes += m->live_bytes;
+}
+
 void exchange_message_stand(struct exchange *x, struct message *m, const struct journal_pos *home)
 {
     struct segment *s = exchange_segment(x, home->segment);
     m->home = exchange_place(home);
     if (s)
         node_move(&s->messages, &m->in_segment);
+    count_live(x, m);
 }
 
 /* ---- bounds ---- */
@@ -197,6 +208,7 @@ void exchange_message_open(struct exchange *x, struct message *m)
     x->reserved_bytes += reserved_for(m);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open++;
+    count_live(x, m);
 }
 
 void exchange_message_reserve(struct exchange *x, struct message *m)
@@ -219,6 +231,7 @@ void exchange_message_close(struct exchange *x, struct message *m)
     x->reserved_bytes -= reserved_for(m);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open--;
+    count_live(x, m);
 }
 
 /* ---- the end ---- */

@@ -98,6 +98,13 @@ uint64_t journal_room_bytes(const struct journal *j)
     return segments ? rest + (segments - 1) * (j->config.segment_bytes - group) : 0; /* one is the reserve */
 }
 
+/* Packed, it leaves two segments free, so that nothing more is carried, and half of one to fill until something must be again. */
+uint64_t journal_live_max_bytes(const struct journal *j)
+{
+    uint64_t usable = j->config.segment_bytes - j->config.group_max_bytes, segments = j->last_segment + 1 - j->first_file + j->spare_count;
+    return segments > 2 ? (2 * segments - 5) * usable / 2 : 0;
+}
+
 uint64_t journal_open_group(const struct journal *j)
 {
     return j->next_group;

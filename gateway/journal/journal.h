@@ -52,6 +52,8 @@ ehis_err journal_append(struct journal *j, const struct span *record, size_t rec
 /* Bytes of segments still free, for admission, but for a reserve of one segment that append may still use: for what ends accepted work and
  * for carrying ahead. An entry alone in its group takes its size rounded up to 4 KiB. */
 uint64_t journal_room_bytes(const struct journal *j);
+/* What the owner may still need of all that stands in it: so much that carrying ahead always frees a segment in the end. */
+uint64_t journal_live_max_bytes(const struct journal *j);
 uint64_t journal_open_group(const struct journal *j);    /* number of the group that append writes into */
 size_t journal_open_bytes(const struct journal *j);      /* 0: nothing to seal */
 bool journal_is_writing(const struct journal *j);

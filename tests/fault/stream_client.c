@@ -3,7 +3,8 @@
 /* The load of the fault tests: senders, receivers and callers as systems of their own over mutual TLS in one thread, which outlive their
  * gateway and do what SPEC 12 asks of a peer: the same bytes again from the lowest number without a final receipt, duplicates not handed
  * over, an answer kept for who asks again. What it did and what it was told goes into a log, a line an event, for the checker to judge.
- *   stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS]
+ *   stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS [all|senders|churn]]
+ * senders: no receiver connects. churn: receivers alone, which come and go.
  * SIGTERM or SECONDS: no new messages; it ends (0) when all are final, or (3) after DRAIN_SECONDS.
  * DIR (made by tests/support/country.py): ca.crt, crl.pem, registry.pb, operator.hex, s<k>/ and r<k>/ with keys and tls.crt.
  * Lines: microseconds of the monotonic clock, then
@@ -216,6 +217,7 @@ static void begin(struct item *t, uint64_t number)
     uuid7_make(t->exchange_id, clock_wall_ms(&clock_system), &random_system);
 }
 
+static bool is_churn, is_senders;
 static bool is_time_left(void) { return now_us() < until_us; }
 
 static void make_new(struct end *e)
@@ -626,6 +628,10 @@ static void on_ready_state(struct end *e, struct span payload)
         return; /* streams moved */
     e->is_ready = true;
     note("U %s", e->id);
+    if (is_churn) {
+        link_abort(e->link);
+        return;
+    }
     if (e->is_sender)
         open_stream(e);
     for (size_t i = 0; i < KEPT_MAX; i++)
@@ -787,7 +793,8 @@ static void on_tick(void *arg)
 {
     for (int i = 0; i < 2 * pairs; i++) {
         struct end *e = &ends[i];
-        if (!e->link && now_us() >= e->dial_us)
+        bool is_wanted = e->is_sender ? !is_churn : !is_senders;
+        if (is_wanted && !e->link && now_us() >= e->dial_us)
             dial(e);
         want_send(e);
     }
@@ -804,7 +811,7 @@ int main(int argc, char **argv)
 {
     struct loop_timer *timer;
     if (argc < 11 || !(out = fopen(argv[3], "a"))) {
-        fprintf(stderr, "stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS]\n");
+        fprintf(stderr, "stream_client DIR PORT LOG SECONDS PAIRS WINDOW BATCH BODY_BYTES RATE CALLS [DRAIN_SECONDS [all|senders|churn]]\n");
         return 2;
     }
     setvbuf(out, NULL, _IOLBF, 0);
@@ -829,6 +836,8 @@ int main(int argc, char **argv)
     started_us = now_us();
     until_us = started_us + strtol(argv[4], NULL, 10) * 1000000;
     drain_us = (argc > 11 ? strtol(argv[11], NULL, 10) : 60) * 1000000;
+    is_senders = argc > 12 && strcmp(argv[12], "senders") == 0;
+    is_churn = argc > 12 && strcmp(argv[12], "churn") == 0;
     MUST(loop_timer_new(loop, on_tick, &timer, &timer));
     loop_timer_set(timer, 0);
     while (!is_done() && now_us() < until_us + drain_us)

@@ -66,6 +66,38 @@ def test_a_full_disk_makes_busy_and_heals(make_run, small_disk):
     assert done["handed"] > 1000, done
 
 
+def test_a_full_journal_finds_room_again_whatever_sessions_come_and_go(make_run):
+    """Every segment is full of what nobody takes, and records of sessions keep coming: what carries old things ahead still has its place."""
+    run = make_run(journal_settings={"segment_bytes": "1MiB", "segments_max": 4, "group_max_bytes": "64KiB"})
+    run.start_gateway()
+    senders = run.start_load(seconds=2, body=3000, window=1000, calls=0, drain=0, mode="senders")
+    assert senders.wait(30) == 3  # nothing was delivered
+    assert run.ask()["exchange"]["busy"] > 0
+    churn = run.start_load(seconds=12, calls=0, mode="churn")
+    churn.wait(30)
+    stored = run.ask()["exchange"]["stored_messages"]
+    time.sleep(1)
+    at_rest = run.ask()["journal"]["last_segment"]
+    time.sleep(2)
+    assert run.ask()["journal"]["last_segment"] <= at_rest + 1, "what cannot be freed is carried round and round"
+    assert run.stop_gateway() == 0
+    run.start_gateway()
+    assert run.ask()["exchange"]["stored_messages"] == stored
+    receivers = run.start_load(seconds=20, rate=20, calls=0)
+    wait_until(lambda: sum(i["waiting"] for i in run.ask()["inboxes"]) < 10, 20, "what waited, taken")
+    receivers.wait(60)
+    run.loads = [receivers]
+    run.loads[0].args[4] = "0"
+    assert run.stop_gateway() == 0
+    run.no_crash()
+    verified = run.journal_verify()
+    assert verified.returncode == 0, verified.stderr
+    show = run.journal_show()
+    accepted = {r["digest"] for r in show if r["kind"] == "accepted"}
+    ended = {r["digest"] for r in show if r["kind"] in ("delivered", "failed")}
+    assert accepted == ended and len(accepted) > 200
+
+
 def live_segments(run):
     return sorted(run.journal.glob("*.seg"))
 

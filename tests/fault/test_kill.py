@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from world import wait_until
 
 TINY = {"segment_bytes": "1MiB", "segments_max": 6, "group_max_bytes": "128KiB"}
 
@@ -47,15 +48,14 @@ def test_what_was_accepted_survives_a_kill_at_any_moment(make_run, chance, round
 def test_segments_roll_and_are_archived_whole_through_kills(make_run, chance, rounds):
     run = make_run(journal_settings={"segment_bytes": "1MiB", "segments_max": 4, "group_max_bytes": "256KiB"})
     run.start_gateway()
-    run.start_load(seconds=3600, body=2048, window=128)
+    run.start_load(seconds=3600, body=2048, window=64, calls=1, rate=300)  # what is unfinished or may be asked again must fit
     for _ in range(6 * rounds):
-        time.sleep(chance.uniform(0.2, 1.5))
+        time.sleep(chance.uniform(0.2, 2))
         run.kill_gateway()
         verified = run.journal_verify()
         assert verified.returncode == 0, verified.stdout + verified.stderr
         run.start_gateway()
-    time.sleep(2)
-    assert run.ask()["journal"]["first_segment"] > 4
+    wait_until(lambda: run.ask()["journal"]["first_segment"] > 4, 20, "the fourth segment, archived")
     done = run.finish()
     assert done["handed"] > 500, done
     assert any(r["is_archived"] for r in run.journal_show())

@@ -158,10 +158,10 @@ class Run:
 
     # -- the load
 
-    def start_load(self, seconds, window=64, batch=16, body=512, rate=0, calls=2, drain=60, pairs=None):
+    def start_load(self, seconds, window=64, batch=16, body=512, rate=0, calls=2, drain=60, pairs=None, mode="all"):
         log = self.dir / f"load-{len(self.loads)}.log"
         p = subprocess.Popen([BIN / "stream_client", self.country.dir, str(self.port), log, str(seconds), str(pairs or self.country.pairs), str(window),
-                              str(batch), str(body), str(rate), str(calls), str(drain)], stderr=open(f"{log}.err", "wb"))
+                              str(batch), str(body), str(rate), str(calls), str(drain), mode], stderr=open(f"{log}.err", "wb"))
         self.loads.append(p)
         return p
 
