@@ -6,6 +6,9 @@
 #include "proto/evidence/receipt.h"
 #include <stdlib.h>
 
+#define RETRY_MIN_MS 10 /* whatever the gateway says */
+#define RETRY_MAX_MS 60000
+
 /* Of another session: the delivery comes again, and is acknowledged then. */
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms)
 {
@@ -233,7 +236,8 @@ ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why)
 {
     struct flow f;
     EHIS_TRY(flow_read(payload, &f, why));
-    int64_t until = now_ms(e) + (f.retry_ms < 60000 ? f.retry_ms : 60000);
+    uint32_t pause_ms = f.retry_ms < RETRY_MIN_MS ? RETRY_MIN_MS : f.retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : f.retry_ms;
+    int64_t until = now_ms(e) + pause_ms;
     struct out_message *m = outbox_by_digest(e->outbox, f.digest);
     struct call *c = m ? NULL : calls_find(e, f.digest);
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);

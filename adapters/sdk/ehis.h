@@ -46,7 +46,8 @@ typedef struct ehis_config {
     uint32_t stream_window;       /* stream messages in flight; 0 = 256 */
     uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it EHIS_BUSY */
     /* The application keeps positions itself: asked for each (sender, stream) that is new in this process; returns the number of the last message whose
-     * effect the application has stored, 0 for none. libehis then records no watermark before it acknowledges. NULL: libehis keeps them. */
+     * effect the application has stored, 0 for none. libehis then records no watermark before it acknowledges. NULL: libehis keeps them.
+     * Called in the I/O thread, as `log` is: both return soon and call nothing of this header. */
     uint64_t (*position)(void *arg, const char *sender, const uint8_t stream[16]);
     void *position_arg;
     void (*log)(void *arg, int level, const char *json_line); /* NULL: standard error */
@@ -63,6 +64,7 @@ EHIS_API int ehis_open(const ehis_config *config, ehis **out, char *why);
 /* Waits until a session is ready (registry and CRL current), at most timeout_ms; the reason of the last failure is in why. */
 EHIS_API int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why);
 /* Finishes: new work is refused, handlers that run are waited for (at most timeout_ms), state is synced, the session closed, memory freed.
+ * What waits in other threads (ehis_call, ehis_send, ehis_flush) ends with SDK_CLOSED; none may be called any more when this returns.
  * Unfinished incoming messages come again, marked. NULL does nothing. */
 EHIS_API void ehis_close(ehis *e, uint32_t timeout_ms);
 /* With config.dispatch: readable when a handler is due; level-triggered. */
@@ -151,7 +153,7 @@ EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes);
 /* Each consumes the message. content_type NULL = that of the request. fields: names of what is returned, for the audit record. */
 EHIS_API int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields,
                          size_t field_count, char *why);
-EHIS_API void ehis_done(ehis_incoming *in);
+EHIS_API void ehis_done(ehis_incoming *in); /* a request that is done without an answer counts as rejected */
 EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the sender gets failed */
 EHIS_API void ehis_retry(ehis_incoming *in, uint32_t delay_ms); /* later; delays its own stream only */
 /* What was passed over in a stream, with the gateway's reason (a skip) or without one (a gap). */

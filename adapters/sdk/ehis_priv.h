@@ -171,11 +171,9 @@ struct ehis {
     struct sign_key *sign_key;
     struct seal_key *seal_keys[SEAL_KEYS_MAX];
     size_t seal_key_count;
-    bool is_dispatched, is_position_kept;
+    bool is_dispatched;
     uint8_t wait_state;
     uint32_t call_window, stream_window;
-    uint64_t (*position)(void *arg, const char *sender, const uint8_t stream[16]);
-    void *position_arg;
     void (*log)(void *arg, int level, const char *line);
     void *log_arg;
     const struct clock *clock;
