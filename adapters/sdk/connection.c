@@ -191,7 +191,7 @@ void connection_start(struct ehis *e)
 
 /* ---- frames out ---- */
 
-ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload) 
+ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload)
 {
     if (e->tap)
         return e->tap(e->tap_arg, type, payload);
