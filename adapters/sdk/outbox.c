@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "adapters/sdk/outbox.h"
+#include "proto/crypto/hash.h"
 #include <stdlib.h>
 
 #define STREAMS_MAX 256
@@ -13,7 +14,7 @@ enum { ACCEPTED = 1, DELIVERED = 3 }; /* states; what is above is final too */
 
 /* A request that is final: its response may come until it expires. */
 struct asked {
-    struct entry by_digest;
+    struct entry by_key; /* of digest and recipient */
     struct asked *next;
     int64_t expires_ms;
 };
@@ -27,7 +28,7 @@ struct outbox {
     size_t stream_count;
     struct table by_digest;
     struct out_message *earliest, *latest;
-    struct table asked_by_digest;
+    struct table asked_by_key;
     struct asked *asked, **asked_end;
 };
 
@@ -55,7 +56,7 @@ void outbox_set_store(struct outbox *o, struct store *s)
 static void drop_asked(struct outbox *o)
 {
     struct asked *a = o->asked;
-    table_remove(&o->asked_by_digest, &a->by_digest);
+    table_remove(&o->asked_by_key, &a->by_key);
     o->asked = a->next;
     if (!o->asked)
         o->asked_end = &o->asked;
@@ -79,16 +80,29 @@ void outbox_free(struct outbox *o)
     }
     while (o->asked)
         drop_asked(o);
-    table_fini(&o->asked_by_digest);
+    table_fini(&o->asked_by_key);
     table_fini(&o->by_digest);
     free(o);
 }
 
 bool outbox_is_final(const struct out_message *m) { return m->state >= DELIVERED || (m->state >= ACCEPTED && m->stream->class_ == OUT_EVENTS); }
 
-bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32])
+static void asked_key(const uint8_t digest[32], struct span system, uint8_t out[32])
 {
-    return outbox_by_digest(o, digest) || table_find(&o->asked_by_digest, digest);
+    struct span parts[] = {span_of(digest, 32), system};
+    struct hash h;
+    hash_spans(parts, 2, &h);
+    memcpy(out, h.b, 32);
+}
+
+bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32], struct span system)
+{
+    const struct out_message *m = outbox_by_digest(o, digest);
+    uint8_t key[32];
+    if (m)
+        return m->stream->class_ == OUT_REQUESTS && span_eq(span_str(m->stream->recipient), system);
+    asked_key(digest, system, key);
+    return table_find(&o->asked_by_key, key) != NULL;
 }
 
 void outbox_forget_asked(struct outbox *o, int64_t now_ms)
@@ -97,28 +111,28 @@ void outbox_forget_asked(struct outbox *o, int64_t now_ms)
         drop_asked(o);
 }
 
-static ehis_err remember_asked(struct outbox *o, const uint8_t digest[32], int64_t expires_ms)
+static ehis_err remember_asked(struct outbox *o, const uint8_t key[32], int64_t expires_ms)
 {
     struct asked *a = calloc(1, sizeof *a);
     if (!a)
         return EHIS_E_NO_MEMORY;
-    memcpy(a->by_digest.key, digest, 32);
+    memcpy(a->by_key.key, key, 32);
     a->expires_ms = expires_ms;
-    if (table_add(&o->asked_by_digest, &a->by_digest) != EHIS_OK) {
+    if (table_add(&o->asked_by_key, &a->by_key) != EHIS_OK) {
         free(a);
         return EHIS_OK;
     }
     *o->asked_end = a;
     o->asked_end = &a->next;
-    if (o->asked_by_digest.count > ASKED_MAX)
+    if (o->asked_by_key.count > ASKED_MAX)
         drop_asked(o);
     return EHIS_OK;
 }
 
-static ehis_err append_asked(struct outbox *o, const uint8_t digest[32], int64_t expires_ms)
+static ehis_err append_asked(struct outbox *o, const uint8_t key[32], int64_t expires_ms)
 {
     uint8_t fixed[40];
-    memcpy(fixed, digest, 32);
+    memcpy(fixed, key, 32);
     be_put(fixed + 32, (uint64_t)expires_ms, 8);
     struct span whole = span_of(fixed, sizeof fixed);
     return o->store && !o->is_memory ? store_append(o->store, RECORD_ASKED, &whole, 1, NULL) : EHIS_OK;
@@ -405,7 +419,7 @@ ehis_err outbox_snapshot(struct outbox *o)
             EHIS_TRY(store_append(o->store, RECORD_REMEMBERED, &whole, 1, NULL));
     }
     for (const struct asked *a = o->asked; a; a = a->next)
-        EHIS_TRY(append_asked(o, a->by_digest.key, a->expires_ms));
+        EHIS_TRY(append_asked(o, a->by_key.key, a->expires_ms));
     return EHIS_OK;
 }
 
@@ -596,9 +610,11 @@ ehis_err outbox_finish(struct outbox *o, struct out_message *m)
 {
     ehis_err err = append_state(o, m);
     if (err == EHIS_OK && m->stream->class_ == OUT_REQUESTS && m->state == DELIVERED) {
-        err = append_asked(o, m->by_digest.key, m->expires_ms);
+        uint8_t key[32];
+        asked_key(m->by_digest.key, span_str(m->stream->recipient), key);
+        err = append_asked(o, key, m->expires_ms);
         if (err == EHIS_OK)
-            err = remember_asked(o, m->by_digest.key, m->expires_ms);
+            err = remember_asked(o, key, m->expires_ms);
     }
     unlink_message(o, m);
     return err;

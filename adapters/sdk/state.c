@@ -143,6 +143,10 @@ ehis_err state_take_crl(struct ehis *e, struct span der, struct ehis_why *why)
     struct pki_trust *newer;
     path_of(e, "crl.der", path, sizeof path);
     EHIS_TRY(pki_trust_new(buf_span(&e->ca), der, now_ms(e), PKI_TRUST_STALE_ALLOWED, e->trust, &newer, why));
+    if (memcmp(pki_trust_crl_hash(newer)->b, pki_trust_crl_hash(e->trust)->b, HASH_BYTES) == 0) {
+        pki_trust_unref(newer);
+        return EHIS_OK;
+    }
     ehis_err err = make_tls(e, newer, why);
     if (err != EHIS_OK) {
         pki_trust_unref(newer);

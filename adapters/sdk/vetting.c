@@ -22,7 +22,7 @@ static ehis_err check_times(const struct ehis *e, const struct ehis_incoming *in
 static ehis_err check_recipient(struct ehis *e, const struct envelope_header *h)
 {
     struct span own = span_str(e->system);
-    if (h->kind == KIND_RESPONSE && (h->stream.len ? !outbox_has_asked(e->outbox, h->in_reply_to.p) : !calls_find(e, h->in_reply_to.p)))
+    if (h->kind == KIND_RESPONSE && (h->stream.len ? !outbox_has_asked(e->outbox, h->in_reply_to.p, h->sender) : !calls_find(e, h->in_reply_to.p)))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (h->kind == KIND_KEY || (h->kind != KIND_EVENT && !span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), own)))
         return EHIS_E_NOT_FOR_US;

@@ -306,6 +306,40 @@ def test_receipts_of_before_the_gateways_new_key_count_under_it(both):
     assert status["reconnects"] == 0 and status["last_error"] == 0, status
 
 
+def test_another_state_folder_of_the_system_takes_over_the_streams_where_the_first_ended(both):
+    world = both.world
+    world.write_adapter_settings("second", "AZ/GOV/MIA/population", sign_key="population/sign.key", seal_keys="[population/seal.key]",
+                                 tls="{chain: population/tls.crt, key: population/tls.key, ca: ca/ca.crt, crl: crl.pem}")
+    first, consumer = served(both)
+    second = both("second")
+    second.well("ready")
+    second.well("serve GetPerson")
+    for text in ("one", "two", "hang"):
+        consumer.well(f"send GetPerson {text}")
+    first.wait(lambda x: x["event"] == "request" and x["body"] == "hang")
+    assert second.got("request") == []
+    assert second.do("status", "status")["streams"] == 0
+    first.kill()
+    again = second.wait(lambda x: x["event"] == "request")
+    assert (again["body"], again["number"], again["repeated"]) == ("hang", 3, 1)
+    assert second.do("status", "status")["streams"] == 1
+
+
+def test_two_thousand_messages_sent_without_a_gateway_arrive_in_order(both):
+    provider, consumer = served(both)
+    both.world.kill_gateway()
+    for i in range(2000):
+        consumer.say(f"send GetPerson n{i}")
+    wait_until(lambda: sum(x["verb"] == "send" for x in consumer.got("did")) == 2000, 60)
+    consumer.kill()
+    both.world.start_gateway()
+    consumer = both("tax")
+    wait_until(lambda: len(provider.got("request")) >= 2000, 90)
+    wait_until(lambda: len(consumer.got("response")) >= 2000, 90)
+    assert [x["number"] for x in provider.got("request")] == list(range(1, 2001))
+    assert [x["body"] for x in consumer.got("response")] == [f"n{i}" for i in range(2000)]
+
+
 def test_a_state_folder_is_not_used_twice(both):
     both("tax")
     second = Peer(both.world, "tax", is_opened=False)
