@@ -48,6 +48,7 @@ class Country:
         self.dir = folder
         self.pids = folder / "pids"
         self.running = {}
+        self.lock = None
         self.step_count = 0
 
     # -- telling
@@ -346,6 +347,7 @@ def renew(c):
     if os.fork() != 0:
         return
     os.setsid()
+    c.lock.close()
     with open(c.dir / "renew.log", "ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -362,6 +364,17 @@ def renew(c):
 def default_dir():
     base = os.environ.get("XDG_STATE_HOME") or "/var/tmp"
     return pathlib.Path(base) / f"ehis-quickstart-{os.getuid()}"
+
+
+def lock(folder):
+    """Held while this script runs; beside the folder, which is deleted. What is started does not inherit it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    f = open(f"{folder}.lock", "w")
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed(f"another run works in {folder}; wait for it, or name another folder with --dir") from None
+    return f
 
 
 def prepare(folder):
@@ -388,10 +401,9 @@ def main():
     begun = time.monotonic()
     c = Country(a.dir)
     try:
+        a.dir.parent.mkdir(parents=True, exist_ok=True)
+        c.lock = lock(a.dir)
         prepare(a.dir)
-        lock = open(a.dir / ".lock", "w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.set_inheritable(lock.fileno(), False)
         perform(c)
     except (Failed, OSError, subprocess.SubprocessError, ValueError, KeyError) as e:
         c.stop_all()
