@@ -187,11 +187,15 @@ static void read_records(struct link *l, int64_t now)
             return;
         }
         ERR_clear_error();
+        unsigned messages = l->key_updates;
         int got = SSL_read(l->ssl, room, (int)n);
         if (is_over_budget(l, got > 0)) {
             link_fault(l, LINK_END_RENEGOTIATION, EHIS_OK);
             return;
         }
+        /* Stopped by a message of TLS itself: newer OpenSSL may hold the next records already, and no event tells of those. */
+        if (got <= 0 && l->key_updates != messages && SSL_get_error(l->ssl, got) == SSL_ERROR_WANT_READ)
+            continue;
         if (got <= 0) {
             if (l->in.len == 0)
                 link_input_clear(&l->in); /* an idle connection holds no buffer */
