@@ -38,10 +38,10 @@
 #define KEPT_MAX 512
 #define TICK_US 10000
 #define REDIAL_US 100000
-#define CALL_PAUSE_US 200000 /* after a refusal */
+#define CALL_PAUSE_US 200000 /* between the end of a call and the next */
 #define OUTPUT_SOFT_BYTES (1u << 20)
 #define STREAM_LIFETIME_MS 3600000
-#define CALL_LIFETIME_MS 120000
+#define CALL_LIFETIME_MS 20000 /* so long the journal keeps its answer, and a minute more its record */
 #define REFUSE_EVERY 53 /* a purpose that no rule permits */
 #define REJECT_EVERY 97 /* the application does not want it */
 #define REJECTED 6001
@@ -531,6 +531,7 @@ static void on_response(struct end *e, const struct envelope_header *h)
             continue;
         note("P %s %s %s", e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
         t->is_used = false;
+        t->again_us = now_us() + CALL_PAUSE_US;
         answered_count++;
     }
 }
