@@ -103,9 +103,11 @@ def test_a_settings_file_that_is_wrong_is_told_with_its_place(country, tmp_path)
 
 
 def test_a_state_folder_that_is_in_use_is_not_used_twice(country):
+    opened = country.status()["sessions"]["opened"]
     country.start("holder", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax.yaml")
     try:
-        wait_until(lambda: country.run("ehis-call", "status", "--config", "tax.yaml", "--json").returncode == BUSY, what="the lock")
+        wait_until(lambda: country.status()["sessions"]["opened"] > opened, what="the holder's session: it has the folder")
+        assert country.run("ehis-call", "status", "--config", "tax.yaml", "--json").returncode == BUSY
         done = country.call("tax", "GetPerson", {"pin": country.pins(1)[0]}, "--state", "second.state")
         assert done.returncode == OK, done.stderr
     finally:
