@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* librdkafka behind the loop: a few handles, never one for each agency. Knows topics, partitions, offsets and bytes, nothing of what they mean.
+ * Everything comes back on the loop's thread, from queues that are drained to empty at each wake-up and by a safety timer; nothing here ever
+ * blocks the loop. Works around what librdkafka 2.0.2 does wrong; each work-around names its issue. */
+#pragma once
+#include "base/bytes.h"
+#include "base/loop.h"
+
+struct kafka;
+
+struct kafka_config { /* texts are copied */
+    const char *brokers, *ca_file, *certificate_file, *key_file;
+    const char *client; /* the gateway's name in the broker's logs */
+    const char *group;  /* under which positions are committed; nobody ever joins it */
+    uint64_t queue_max_bytes; /* not confirmed yet; beyond: BUS_FULL */
+    uint32_t queue_max_count;
+    uint32_t bulk_linger_us;
+};
+/* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer with a short wait), BULK for the rest. */
+enum kafka_lane { KAFKA_FAST, KAFKA_BULK };
+enum { KAFKA_FROM_BEGIN = -2, KAFKA_FROM_END = -1 };
+
+struct kafka_record {
+    uint32_t watch;      /* as given to kafka_watch */
+    int32_t partition;
+    int64_t offset, broker_ms; /* -1: no broker time */
+    struct span key, value;    /* value empty with is_tombstone */
+    bool is_tombstone;
+    void *hold;          /* kafka_release when value is needed no longer; borrowed bytes live until then */
+};
+struct kafka_position { int64_t offset; struct span metadata; }; /* offset < 0: none was committed */
+
+struct kafka_calls { /* on the loop's thread; each may call any verb below */
+    void *ctx;
+    /* Exactly once for each kafka_send that returned OK. OK: confirmed by all in-sync replicas. Anything else: unknown or not: send again the
+     * same bytes. Of one partition, sends confirm in order, or fail from the first failed on, so that sending again keeps order. */
+    void (*on_sent)(void *ctx, uint64_t token, ehis_err err, int64_t offset);
+    void (*on_record)(void *ctx, struct kafka_record *r); /* the callee releases it, now or later */
+    /* A watch is broken (topic gone, not allowed, position out of range, ...): nothing more comes until it is watched again. */
+    void (*on_watch_error)(void *ctx, uint32_t watch, ehis_err err, const char *text);
+    void (*on_position)(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p); /* answer to kafka_position_get */
+    void (*on_state)(void *ctx, ehis_err state, const char *text); /* OK: brokers are there; else why not (BUS_UNREACHABLE, BUS_TLS, BUS_NOT_ALLOWED, BUS_FATAL) */
+};
+
+/* Returns at once; connects in the background. SETTINGS with why: a file or value that librdkafka refuses. */
+ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const struct kafka_calls *calls, struct kafka **out, struct ehis_why *why) EHIS_MUST_USE;
+/* Destroys the handles; what was not confirmed is not. May take a moment (up to some 100 ms): only at the end of a process. */
+void kafka_free(struct kafka *k);
+
+/* Parts are copied. token comes back in on_sent. partition -1: by key (murmur2 as Java's, so that others can find it). BUS_FULL; BUS_TOO_LARGE
+ * (above 1,000,000 bytes); BUS_UNREACHABLE is never returned here: it waits in the queue up to timeout_ms, then on_sent says BUS_TIMEOUT. */
+ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
+                    uint64_t token, uint32_t timeout_ms) EHIS_MUST_USE;
+/* A record without a value: a compacted topic forgets the key. */
+ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, struct span key, uint64_t token) EHIS_MUST_USE;
+
+/* Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use. A fatal error of a handle is healed inside: all its
+ * watches go on where they stood. */
+ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
+void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */
+void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused);
+void kafka_release(struct kafka *k, void *hold);
+/* Where the partition was committed under our group; on_position answers within 10 s. */
+ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;
+/* Fire and forget: a lost commit is repeated by the next; a refused one is logged. metadata <= 4,000 bytes of text. */
+ehis_err kafka_commit(struct kafka *k, const char *topic, int32_t partition, int64_t offset, struct span metadata) EHIS_MUST_USE;
+
+struct kafka_status { uint64_t sent, confirmed, failed, received, queued_messages, queued_bytes, held_records, rebuilt; ehis_err state; };
+void kafka_status(const struct kafka *k, struct kafka_status *out);
