@@ -131,7 +131,7 @@ static const struct cli_option call_options[] = {
     {"basis", "CODE", "the legal basis, a code of the registry", true, false},
     {"case-ref", "TEXT", "reference of the case", false, false},
     {"official", "TEXT", "the acting official", false, false},
-    {"on-behalf-of", "SYSTEM", "the system that it is asked for", false, false},
+    {"on-behalf-of", "NAME", "the agency or system that it is asked for", false, false},
     {"subject", "HEX", "subject token, 64 hexadecimal digits", false, true},
     {BODY}, {TYPE},
     {"timeout", "TIME", "how long to wait for the answer, 30s unless given, at most 5m", false, false},

@@ -22,8 +22,12 @@ ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_even
         return ehis_fail(why, EHIS_E_SDK_MESSAGE, "service and operation are required");
     EHIS_TRY(identifier_check(span_str(m->service), IDENTIFIER_SERVICE, why));
     EHIS_TRY(identifier_part_check(span_str(m->operation), why));
-    if (m->on_behalf_of)
-        EHIS_TRY(identifier_check(span_str(m->on_behalf_of), IDENTIFIER_SYSTEM, why));
+    if (m->on_behalf_of) {
+        unsigned parts;
+        EHIS_TRY(identifier_parse(span_str(m->on_behalf_of), &parts, why));
+        if (parts != IDENTIFIER_AGENCY && parts != IDENTIFIER_SYSTEM)
+            return ehis_fail(why, EHIS_E_SDK_MESSAGE, "on_behalf_of is neither an agency nor a system");
+    }
     if (!is_event && (!m->purpose || !m->legal_basis))
         return ehis_fail(why, EHIS_E_SDK_MESSAGE, "purpose and legal_basis are required");
     if (is_event && !span_eq(identifier_prefix(span_str(m->service), IDENTIFIER_SYSTEM), span_str(e->system)))

@@ -352,14 +352,13 @@ static ehis_err on_ready_state(struct ehis *e, struct span payload, struct ehis_
 {
     struct ready_state f;
     EHIS_TRY(ready_state_read(payload, &f, why));
-    if (!e->is_ready_sent)
+    if (!e->is_ready_sent && !e->is_ready) /* once ready it may come at any time: streams move, or the gateway is out of date */
         return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "READY_STATE");
     if (f.code != 0) {
         ehis_err code;
         if (!ehis_err_from_number(f.code, &code))
             code = EHIS_E_SDK_NOT_READY;
-        e->is_ready_sent = false;
-        e->state = FRAME_STATE_FETCH;
+        e->is_ready_sent = false; /* what is under way still comes */
         connection_note(e, code, e->peer.leaf.id);
         return e->gateway_version && e->registry && registry_version(e->registry) > e->gateway_version ? EHIS_E_GATEWAY_BEHIND : EHIS_OK; /* the tick fetches again */
     }
@@ -409,6 +408,11 @@ static ehis_err on_subscription(struct ehis *e, struct span payload, struct ehis
     log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("event", f.event), F_ERR(code));
     if (code != EHIS_OK)
         connection_note(e, code, "a subscription was refused");
+    if (code != EHIS_E_CRL_STALE && code != EHIS_E_REGISTRY_EXPIRED)
+        return EHIS_OK;
+    for (struct handler *h = e->handlers; h; h = h->next) /* the gateway is out of date, not we: again when it is not */
+        h->is_told &= h->kind != HANDLER_SUBSCRIBE || !span_eq(f.service, span_str(h->service)) || !span_eq(f.event, span_str(h->operation));
+    e->is_ready_sent = false; /* the tick fetches, and then it is ready again */
     return EHIS_OK;
 }
 

@@ -95,14 +95,15 @@ static void asked_key(const uint8_t digest[32], struct span system, uint8_t out[
     memcpy(out, h.b, 32);
 }
 
-bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32], struct span system)
+int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system)
 {
     const struct out_message *m = outbox_by_digest(o, digest);
     uint8_t key[32];
     if (m)
-        return m->stream->class_ == OUT_REQUESTS && span_eq(span_str(m->stream->recipient), system);
+        return m->stream->class_ == OUT_REQUESTS && span_eq(span_str(m->stream->recipient), system) ? m->expires_ms : 0;
     asked_key(digest, system, key);
-    return table_find(&o->asked_by_key, key) != NULL;
+    struct entry *e = table_find(&o->asked_by_key, key);
+    return e ? OWNER_OF(e, struct asked, by_key)->expires_ms : 0;
 }
 
 void outbox_forget_asked(struct outbox *o, int64_t now_ms)

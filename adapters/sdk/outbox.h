@@ -62,7 +62,7 @@ ehis_err outbox_check_room(const struct outbox *o, size_t bytes) EHIS_MUST_USE;
 ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], int64_t expires_ms, struct span envelope,
                     struct out_message **out) EHIS_MUST_USE;
 /* Was this request sent to this system in a stream, and has it not expired? */
-bool outbox_has_asked(const struct outbox *o, const uint8_t digest[32], struct span system);
+int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system); /* when that request expires; 0: it was not asked */
 void outbox_forget_asked(struct outbox *o, int64_t now_ms);
 /* Final for the application: of an event the acceptance is. */
 bool outbox_is_final(const struct out_message *m);

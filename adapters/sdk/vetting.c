@@ -22,8 +22,14 @@ static ehis_err check_times(const struct ehis *e, const struct ehis_incoming *in
 static ehis_err check_recipient(struct ehis *e, const struct envelope_header *h)
 {
     struct span own = span_str(e->system);
-    if (h->kind == KIND_RESPONSE && (h->stream.len ? !outbox_has_asked(e->outbox, h->in_reply_to.p, h->sender) : !calls_find(e, h->in_reply_to.p)))
-        return EHIS_E_EXCHANGE_NOT_A_REPLY;
+    if (h->kind == KIND_RESPONSE) {
+        const struct call *c = h->stream.len ? NULL : calls_find(e, h->in_reply_to.p);
+        int64_t until_ms = h->stream.len ? outbox_asked_until(e->outbox, h->in_reply_to.p, h->sender) : c ? c->expires_ms : 0;
+        if (until_ms == 0)
+            return EHIS_E_EXCHANGE_NOT_A_REPLY;
+        if ((int64_t)h->expires_ms > until_ms)
+            return EHIS_E_EXCHANGE_RESPONSE_LATE;
+    }
     if (h->kind == KIND_KEY || (h->kind != KIND_EVENT && !span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), own)))
         return EHIS_E_NOT_FOR_US;
     return EHIS_OK;

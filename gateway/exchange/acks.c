@@ -102,6 +102,13 @@ static ehis_err take(struct exchange *x, struct session *s, const struct ack_bat
     return exchange_finish(x, d->message, d, is_done ? RECORD_DELIVERED : RECORD_FAILED, a->code, ack, s);
 }
 
+/* Nobody's word counts past the registry's or the lists' time: it is asked for again by a new delivery. */
+static ehis_err not_now(struct exchange *x, struct session *s, const struct ack *a)
+{
+    struct delivery *d = exchange_delivery_find(x, s, a->delivery);
+    return d && (d->lane || a->outcome != OUTCOME_DONE) ? exchange_give_back(x, d, false, false, 0) : EHIS_OK;
+}
+
 ehis_err exchange_on_acks(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
 {
     struct ack_batch b;
@@ -110,6 +117,11 @@ ehis_err exchange_on_acks(struct exchange *x, session_id id, struct span payload
     if (!s)
         return EHIS_E_LINK_ENDED;
     EHIS_TRY(read_batch(x, payload, &b, why));
+    if (exchange_halted(x) != EHIS_OK) {
+        for (size_t i = 0; i < b.count; i++)
+            EHIS_TRY(not_now(x, s, &x->acks[i]));
+        return exchange_ready_state(x, s, exchange_halted(x));
+    }
     EHIS_TRY(verify_batch(x, s, &b, why));
     for (size_t i = 0; i < b.count; i++)
         EHIS_TRY(take(x, s, &b, i, why));

@@ -5,7 +5,6 @@
 #include "gateway/exchange/exchange_priv.h"
 
 #define DEFAULT_RESPONSE_BYTES (1024 * 1024)
-#define CALLERS_PER_PROVIDER 4     /* at their own bound of calls */
 #define KEY_MAX_BYTES 131072 /* of a whole envelope inside KEYS */
 
 /* ---- is it true? ---- */
@@ -53,8 +52,10 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (message_is(q, IS_REPLIED) || message_is(q, IS_WAITING) != is_waiting || memcmp(q->id, u->header.exchange_id, 16) != 0)
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
-    if (q->state > STATE_DELIVERED || (is_waiting && q->state != STATE_ACCEPTED) || x->now_ms >= q->expires_ms + DUPLICATE_MS)
+    if (q->state > STATE_DELIVERED || (is_waiting && q->state != STATE_ACCEPTED))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
+    if (u->header.expires_ms > (uint64_t)q->expires_ms)
+        return EHIS_E_EXCHANGE_RESPONSE_LATE;
     if (u->envelope.sealed.len > q->largest_bytes)
         return EHIS_E_EXCHANGE_RESPONSE_TOO_LARGE;
     u->request = q;
@@ -156,13 +157,12 @@ static bool has_room(struct exchange *x, const struct submission *u)
 static bool recipient_has_room(struct exchange *x, const struct submission *u)
 {
     const struct envelope_header *h = &u->header;
-    const struct exchange_bounds *b = &x->bounds;
     const struct system *to = h->kind == KIND_EVENT || h->kind == KIND_KEY ? NULL : recipient_system(x, h);
     if (!to || (h->kind == KIND_RESPONSE && envelope_is_waiting(h)))
         return true;
     if (envelope_is_waiting(h))
-        return to->calls_waiting < CALLERS_PER_PROVIDER * b->calls_max;
-    return to->waiting < b->stored_messages_max && to->waiting_bytes + u->envelope.sealed.len <= b->stored_bytes_max;
+        return exchange_share_fits_call(x, u->session->system, to);
+    return exchange_share_fits(x, u->session->system, to, u->envelope.sealed.len);
 }
 
 /* ---- accepted ---- */
@@ -314,6 +314,8 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
         u.header.stream = span_of(NULL, 0);
         return exchange_refuse(x, &u, EHIS_E_EXCHANGE_SENDER_MISMATCH);
     }
+    if (exchange_halted(x) != EHIS_OK)
+        return exchange_busy(x, &u, exchange_halted(x), 4 * BUSY_RETRY_MS);
     struct message *m = exchange_message_by_key(x, u.session->system, &u.header);
     if (m)
         return known(x, &u, m);
@@ -326,14 +328,12 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
     bool is_answer = u.header.kind == KIND_RESPONSE && envelope_is_waiting(&u.header); /* finishes what is in flight */
     if (x->is_draining && !is_answer)
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_DRAINING, 4 * BUSY_RETRY_MS);
-    if (exchange_halted(x) != EHIS_OK)
-        return exchange_busy(x, &u, exchange_halted(x), 4 * BUSY_RETRY_MS);
     if (!has_room(x, &u))
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_BUSY, BUSY_RETRY_MS);
     err = judge(x, &u);
     if (err == EHIS_E_EXCHANGE_REGISTRY_BEHIND)
         return exchange_busy(x, &u, err, 4 * BUSY_RETRY_MS);
     if (err == EHIS_OK && !recipient_has_room(x, &u))
-        return exchange_busy(x, &u, EHIS_E_EXCHANGE_BUSY, BUSY_RETRY_MS);
+        return exchange_busy(x, &u, EHIS_E_EXCHANGE_SHARE_FULL, BUSY_RETRY_MS);
     return err == EHIS_OK ? accept(x, &u) : exchange_refuse(x, &u, err);
 }

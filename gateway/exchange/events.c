@@ -74,17 +74,19 @@ void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group)
 {
     for (struct node *n = m->topic->subscriptions.next; n != &m->topic->subscriptions; n = n->next) {
         struct system *to = container_of(n, struct subscriber, in_topic)->system;
+        bool is_crowded = !exchange_share_fits(x, m->sender, to, m->sealed_bytes);
         struct lane *l = exchange_lane(x, m->stream, to);
         struct delivery *d = l ? exchange_delivery_new(x, m, to, l) : NULL;
-        if (d) /* without memory this subscriber finds a gap */
-            d->group = group;
+        if (!d)
+            continue; /* without memory this subscriber finds a gap */
+        d->group = group;
+        d->is_crowded = is_crowded;
     }
     exchange_message_reserve(x, m);
     for (struct delivery *d = m->deliveries, *next; d; d = next) {
-        bool is_crowded = d->to->waiting > x->bounds.stored_messages_max / 2 || d->to->waiting_bytes > x->bounds.stored_bytes_max / 2;
         next = d->next;
         ehis_err err = EHIS_OK;
-        if (is_crowded)
+        if (d->is_crowded)
             err = exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_INBOX_FULL, span_of(NULL, 0), NULL);
         (void)err; /* kept then, over the bound by what the journal still takes */
     }
@@ -178,6 +180,8 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     EHIS_TRY(subscribe_read(payload, &q, why));
     EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
     EHIS_TRY(identifier_part_check(q.event, why));
+    if (exchange_halted(x) != EHIS_OK)
+        return answer(x, s, &q, (uint32_t)exchange_halted(x), false);
     struct record r = {.session = s->id, .system = name_span(s->system->name), .service = q.service, .event = q.event};
     bool is_permitted = q.is_end || exchange_may_receive(x, s->system, q.service, q.event, &a);
     struct topic *t = is_permitted ? exchange_topic(x, q.service, q.event, !q.is_end) : NULL;
@@ -319,5 +323,7 @@ ehis_err exchange_on_keys_get(struct exchange *x, session_id id, struct span pay
     EHIS_TRY(keys_get_read(payload, &q, why));
     EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
     EHIS_TRY(identifier_part_check(q.event, why));
+    if (exchange_halted(x) != EHIS_OK)
+        return exchange_ready_state(x, s, exchange_halted(x));
     return exchange_frame(x, s, FRAME_KEYS_GET, payload);
 }

@@ -18,8 +18,10 @@ struct exchange;
 struct record; /* proto/wire/record.h */
 
 struct exchange_bounds { /* for each system */
-    uint32_t stored_messages_max; /* unfinished and unsettled, of one sender; 100,000. Half of it for the events that wait for one subscriber */
-    uint64_t stored_bytes_max;    /* sealed bodies waiting for one recipient, and from one sender; 256 MiB */
+    /* Of what waits for one recipient, calls and events included, no sender holds more than is still free: one alone half of it. An event
+     * beyond is not kept for that subscriber (EXCHANGE_INBOX_FULL), anything else is told EXCHANGE_SHARE_FULL. */
+    uint32_t stored_messages_max; /* unfinished and unsettled, of one sender; waiting for one recipient; 100,000 */
+    uint64_t stored_bytes_max;    /* sealed bodies, likewise; 256 MiB */
     uint32_t streams_max;         /* 256 */
     uint32_t calls_max;           /* waiting requests in flight from one system; 1,024 */
     uint32_t known_calls_max;     /* remembered for duplicates, and asynchronous requests whose answer is still to come; 100,000 */

@@ -122,6 +122,8 @@ struct delivery {
     uint8_t attempt, strikes;
     uint8_t skip;          /* state, where it is a skip */
     bool is_queued;        /* in the lane or in calls */
+    bool is_crowded;       /* an event that its subscriber's inbox has no room for */
+    struct share *share;
 };
 
 struct stream {
@@ -136,16 +138,25 @@ struct stream {
     char recipient[IDENTIFIER_MAX_BYTES], event[IDENTIFIER_PART_MAX_BYTES];
 };
 
+/* What one sender has in one recipient's inbox; lives while something points to it. */
+struct share {
+    struct table_node by_ends;
+    struct system *from, *to;
+    uint64_t refs, waiting, waiting_bytes; /* refs: of lanes and deliveries */
+    uint32_t calls_waiting;
+};
+
 struct lane {
     struct table_node by_ends; /* stream and recipient */
     struct node in_stream, in_system /* of system.lanes */, in_blocked, queue;
     struct delivery *hint;
     struct stream *stream;
     struct system *to;
+    struct share *share;
     int64_t blocked_until_ms;
     uint64_t lowest; /* of what a session gives back */
     uint32_t in_flight;
-    bool has_relation;
+    bool has_relation; /* its recipient has had, or was to have, something of the stream */
 };
 
 struct topic {
@@ -188,7 +199,7 @@ struct exchange {
     bool is_draining, is_replaying, has_replayed;
     ehis_err halted;
     uint32_t refusals_held;
-    struct table names, topics, sessions, streams, lanes, by_digest, by_key, by_delivery;
+    struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery;
     struct pool messages, deliveries;
     struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
     int64_t wheel_s; /* the next second to look at */
@@ -257,6 +268,14 @@ void exchange_lane_wake(struct exchange *x, struct lane *l); /* among its system
 void exchange_lane_block(struct exchange *x, struct lane *l, int64_t until_ms);
 void exchange_lane_drop(struct exchange *x, struct lane *l);
 
+/* share.c */
+struct share *exchange_share(struct exchange *x, struct system *from, struct system *to); /* a reference; made where absent; NULL without memory */
+void exchange_share_unref(struct exchange *x, struct share *s);
+void exchange_shares_free(struct exchange *x);
+/* One message more of so many bytes, or one waiting call more. */
+bool exchange_share_fits(const struct exchange *x, const struct system *from, const struct system *to, uint64_t bytes);
+bool exchange_share_fits_call(const struct exchange *x, const struct system *from, const struct system *to);
+
 /* inbox.c */
 ehis_err exchange_halted(const struct exchange *x); /* why nothing goes on; OK */
 struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, struct system *to, struct lane *l);
@@ -270,6 +289,9 @@ void exchange_pump_later(struct exchange *x, struct system *to);
 void exchange_pump(struct exchange *x); /* last in every verb: sends what may be sent now */
 ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t delay_ms) EHIS_MUST_USE;
 void exchange_session_gives_back(struct exchange *x, struct session *s);
+
+/* peers.c */
+ehis_err exchange_ready_state(struct exchange *x, struct session *s, ehis_err code) EHIS_MUST_USE; /* a code: nothing is taken from it now */
 
 /* calls.c */
 uint32_t exchange_largest_response(const struct exchange *x, const struct envelope_header *h, bool *needs_reply); /* entry.c */

@@ -5,11 +5,29 @@
 
 #define DECISION_GOOD_MS 1000 /* the one of acceptance, under the same registry */
 
+/* Skips do not count: whoever has no right fills nobody's inbox with them. */
+static void count_waiting(struct delivery *d, int by)
+{
+    uint64_t bytes = d->message->sealed_bytes;
+    uint32_t calls = !d->lane && d->message->kind == KIND_REQUEST;
+    d->to->waiting += (uint64_t)by;
+    d->to->waiting_bytes += by < 0 ? 0 - bytes : bytes;
+    d->to->calls_waiting += by < 0 ? 0 - calls : calls;
+    d->share->waiting += (uint64_t)by;
+    d->share->waiting_bytes += by < 0 ? 0 - bytes : bytes;
+    d->share->calls_waiting += by < 0 ? 0 - calls : calls;
+}
+
 struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, struct system *to, struct lane *l)
 {
     struct delivery *d = pool_take(&x->deliveries);
-    if (!d)
+    struct share *share = d ? exchange_share(x, m->sender, to) : NULL;
+    if (!share) {
+        if (d)
+            pool_give(&x->deliveries, d);
         return NULL;
+    }
+    d->share = share;
     d->message = m;
     d->to = to;
     d->lane = l;
@@ -17,9 +35,9 @@ struct delivery *exchange_delivery_new(struct exchange *x, struct message *m, st
     if (d->next)
         d->next->prev = d;
     m->deliveries = d;
-    to->calls_waiting += !l && m->kind == KIND_REQUEST;
-    to->waiting++;
-    to->waiting_bytes += m->sealed_bytes;
+    count_waiting(d, 1);
+    if (l && m->state != STATE_REFUSED)
+        l->has_relation = true;
     return d;
 }
 
@@ -69,11 +87,9 @@ void exchange_delivery_drop(struct exchange *x, struct delivery *d)
     if (d->next)
         d->next->prev = d->prev;
     *(d->prev ? &d->prev->next : &d->message->deliveries) = d->next;
-    d->to->calls_waiting -= !d->lane && d->message->kind == KIND_REQUEST;
-    if (!d->skip) {
-        d->to->waiting--;
-        d->to->waiting_bytes -= d->message->sealed_bytes;
-    }
+    if (!d->skip)
+        count_waiting(d, -1);
+    exchange_share_unref(x, d->share);
     pool_give(&x->deliveries, d);
 }
 
@@ -90,8 +106,7 @@ void exchange_delivery_queue(struct exchange *x, struct delivery *d)
     exchange_pump_later(x, d->to);
 }
 
-/* Skips are owed to who has had something of the stream, or will. They count against their sender alone: whoever has no right fills nobody's
- * inbox with them. */
+/* Skips are owed to who has had something of the stream, or will. They count against their sender alone. */
 void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t state, uint64_t group)
 {
     if (!d->lane) {
@@ -103,8 +118,7 @@ void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t stat
     exchange_delivery_detach(x, d);
     d->skip = state;
     d->group = group;
-    d->to->waiting--;
-    d->to->waiting_bytes -= d->message->sealed_bytes;
+    count_waiting(d, -1);
     exchange_lane_add(x, d->lane, d);
 }
 

@@ -241,8 +241,6 @@ void exchange_message_answer(struct exchange *x, struct message *request, struct
     request->flags |= IS_REPLIED;
     request->peer = response;
     response->peer = request;
-    if (message_is(request, IS_WAITING) && response->expires_ms > request->expires_ms)
-        response->expires_ms = request->expires_ms; /* nobody asks for it later */
     if (!message_is(request, IS_WAITING)) {
         exchange_message_settle(x, request); /* it may have waited for this alone */
         return;

@@ -70,9 +70,9 @@ ehis_err exchange_session_open(struct exchange *x, const struct exchange_peer *p
     return EHIS_OK;
 }
 
-static ehis_err send_ready_state(struct exchange *x, struct session *s)
+ehis_err exchange_ready_state(struct exchange *x, struct session *s, ehis_err code)
 {
-    struct ready_state state = {.has_streams = s->system->stream_session == s};
+    struct ready_state state = {.code = (uint32_t)code, .retry_ms = code == EHIS_OK ? 0 : 4 * BUSY_RETRY_MS, .has_streams = s->system->stream_session == s};
     buf_clear(&x->text_buf);
     EHIS_TRY(ready_state_write(&state, &x->text_buf));
     return exchange_frame(x, s, FRAME_READY_STATE, buf_span(&x->text_buf));
@@ -116,9 +116,9 @@ ehis_err exchange_on_ready(struct exchange *x, session_id id, struct span payloa
     if (!before || before == s)
         s->system->stream_session = choose_for_streams(s->system);
     if (before == s && s->system->stream_session && s->system->stream_session != s) /* it takes no streams any more */
-        EHIS_TRY(send_ready_state(x, s->system->stream_session));
+        EHIS_TRY(exchange_ready_state(x, s->system->stream_session, EHIS_OK));
     fail_calls(x, s->system);
-    EHIS_TRY(send_ready_state(x, s));
+    EHIS_TRY(exchange_ready_state(x, s, EHIS_OK));
     exchange_pump_later(x, s->system);
     exchange_pump(x);
     return EHIS_OK;
@@ -161,7 +161,7 @@ void exchange_session_ended(struct exchange *x, session_id id, ehis_err code, st
     free(s);
     if (had_streams) {
         system->stream_session = choose_for_streams(system);
-        if (system->stream_session && send_ready_state(x, system->stream_session) != EHIS_OK)
+        if (system->stream_session && exchange_ready_state(x, system->stream_session, EHIS_OK) != EHIS_OK)
             x->ports.end_session(x->ports.ctx, system->stream_session->id, EHIS_E_TOO_LARGE);
     }
     fail_calls(x, system);

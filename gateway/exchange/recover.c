@@ -196,6 +196,14 @@ static ehis_err replay_stream(struct exchange *x, const struct journal_entry *e,
         return EHIS_E_NO_MEMORY;
     if (r->number > st->expected)
         st->expected = r->number;
+    struct span name;
+    for (size_t at = 0; record_pending_next(r, &at, &name);) {
+        struct system *to = exchange_system(x, name);
+        struct lane *l = to ? exchange_lane(x, st, to) : NULL;
+        if (!l)
+            return EHIS_E_NO_MEMORY;
+        l->has_relation = true;
+    }
     exchange_stream_stand(x, st, e->pos.segment);
     return EHIS_OK;
 }

@@ -119,10 +119,18 @@ static struct record stream_record(const struct stream *st, uint32_t kind, uint6
                            .service = stream_recipient(st), .event = stream_event(st)};
 }
 
+/* With the names of those who are owed its skips. */
 ehis_err exchange_stream_record(struct exchange *x, struct stream *st)
 {
     struct record r = stream_record(st, RECORD_STREAM, st->expected);
     struct journal_pos pos;
+    buf_clear(&x->text_buf);
+    for (struct node *n = st->lanes.next; n != &st->lanes; n = n->next) {
+        const struct lane *l = container_of(n, struct lane, in_stream);
+        if (l->has_relation)
+            EHIS_TRY(record_pending_put(name_span(l->to->name), &x->text_buf));
+    }
+    r.pending = buf_span(&x->text_buf);
     EHIS_TRY(exchange_append(x, &r, NULL, 0, true, &pos));
     if (st->settled > 1) {
         r = stream_record(st, RECORD_SETTLED, st->settled);
@@ -196,7 +204,9 @@ ehis_err exchange_on_stream_open(struct exchange *x, session_id id, struct span 
         EHIS_TRY(identifier_part_check(o.event, why));
     struct stream *st = exchange_stream_find(x, s->system, o.stream);
     bool is_new = !st;
-    ehis_err err = st ? EHIS_OK : open_new(x, s, &o, &st);
+    ehis_err err = exchange_halted(x);
+    if (err == EHIS_OK && is_new)
+        err = open_new(x, s, &o, &st);
     if (err != EHIS_OK)
         return stream_state(x, s, o.stream, 0, err);
     bool is_same = span_eq(o.recipient, stream_recipient(st)) && span_eq(o.event, stream_event(st));
@@ -257,10 +267,14 @@ struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system 
             return known;
     }
     struct lane *l = calloc(1, sizeof *l);
-    if (!l)
+    struct share *share = l ? exchange_share(x, st->sender, to) : NULL;
+    if (!share) {
+        free(l);
         return NULL;
+    }
     l->stream = st;
     l->to = to;
+    l->share = share;
     node_init(&l->queue);
     list_add(&st->lanes, &l->in_stream);
     table_add(&x->lanes, hash, &l->by_ends);
@@ -283,8 +297,6 @@ void exchange_lane_add(struct exchange *x, struct lane *l, struct delivery *d)
     node_insert_after(at, &d->in_queue);
     l->hint = d;
     d->is_queued = true;
-    if (!d->skip)
-        l->has_relation = true;
     exchange_lane_wake(x, l);
 }
 
@@ -312,5 +324,6 @@ void exchange_lane_drop(struct exchange *x, struct lane *l)
     node_remove(&l->in_system);
     node_remove(&l->in_blocked);
     table_remove(&x->lanes, lane_hash(x, l->stream, l->to), &l->by_ends);
+    exchange_share_unref(x, l->share);
     free(l);
 }

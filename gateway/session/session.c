@@ -239,7 +239,6 @@ static ehis_err on_ready(struct session *x, struct span payload, struct ehis_why
     ehis_err code = readiness(x);
     if (code == EHIS_OK) {
         session_set_state(x, FRAME_STATE_READY);
-        x->is_suspended = false;
         return exchange_on_ready(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
     }
     struct ready_state answer = {.code = (uint32_t)code, .retry_ms = 1000};
@@ -249,12 +248,12 @@ static ehis_err on_ready(struct session *x, struct span payload, struct ehis_why
     return link_send(x->link, FRAME_READY_STATE, &whole, 1);
 }
 
-/* More than the window, or while suspended: not taken, said so, nothing recorded. */
-static ehis_err flow_for(struct session *x, struct span payload, ehis_err code, uint32_t retry_ms, struct ehis_why *why)
+/* More than the window: not taken, said so, nothing recorded. */
+static ehis_err flow_busy(struct session *x, struct span payload, struct ehis_why *why)
 {
     struct envelope e;
     struct hash sealed;
-    struct flow frame = {.code = (uint32_t)code, .retry_ms = retry_ms};
+    struct flow frame = {.code = EHIS_E_EXCHANGE_BUSY, .retry_ms = 100};
     EHIS_TRY(envelope_read(payload, &e, why));
     hash_span(e.sealed, &sealed);
     struct hash digest;
@@ -286,10 +285,8 @@ static bool has_window(struct session *x, size_t bytes)
 
 static ehis_err on_submit(struct session *x, struct span payload, struct ehis_why *why)
 {
-    if (x->is_suspended)
-        return flow_for(x, payload, readiness(x) == EHIS_OK ? EHIS_E_REGISTRY_STALE : readiness(x), 1000, why);
     if (!has_window(x, payload.len))
-        return flow_for(x, payload, EHIS_E_EXCHANGE_BUSY, 100, why);
+        return flow_busy(x, payload, why);
     x->in_open.count++;
     x->in_open.bytes += payload.len;
     return exchange_on_submit(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
@@ -436,16 +433,12 @@ void session_recheck(struct session *x)
     if (!x->peer.leaf.id[0] || x->is_closing)
         return;
     ehis_err err = pki_trust_recheck(x->all->identity.trust, &x->peer, now, NULL, &why);
-    if (err == EHIS_E_CRL_EXPIRED) {
-        x->is_suspended = true; /* our own lists ran out: nobody is judged by them, nobody gets work through */
-        return;
-    }
+    if (err == EHIS_E_CRL_EXPIRED)
+        return; /* our own lists ran out: nobody is judged by them, and the core is halted */
     if (err == EHIS_OK)
         err = check_registered(x, &why);
     if (err != EHIS_OK) {
         log_line(LOG_NOTICE, "session.revoked", F_ERR(err), F_U64("session", x->id), F_STR("system", x->peer.leaf.id), F_STR("why", why.text));
         session_fail(x, err, 0, &why);
-    } else {
-        x->is_suspended = false;
     }
 }

@@ -14,7 +14,7 @@ struct session {
     struct link *link;
     session_id id; /* 0: HELLO has not come */
     enum frame_state state;
-    bool is_half_open, is_noted, is_suspended, is_closing;
+    bool is_half_open, is_noted, is_closing;
     struct pki_peer peer;
     uint64_t group; /* of the journal that was open at the last SUBMIT */
     struct { uint64_t count, bytes; } in_open, in_sealed; /* SUBMITs of that group, and of the one before it while it is written */

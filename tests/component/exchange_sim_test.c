@@ -27,7 +27,7 @@ struct one {
     struct hash digest;
     uint8_t id[16], final, told; /* states of receipts */
     uint32_t code;
-    int64_t told_ms;
+    int64_t told_ms, expires_ms;
     size_t from, stream; /* STREAMS: a call */
     uint64_t number;
     uint64_t accepted_group, final_group, refused_group; /* of its records; 0 = none */
@@ -68,7 +68,7 @@ static struct {
     size_t scanned; /* entries of the journal */
     uint64_t sequence;
     bool is_calm;
-    unsigned restarts, releases, deaths, skips, responses, duplicates;
+    unsigned restarts, releases, deaths, skips, responses, duplicates, shares;
 } w;
 
 static void failed(const char *what, int line)
@@ -95,6 +95,11 @@ static struct one *make(size_t from, const struct sim_message *m)
     sim_envelope(w.h, m, &o->bytes, &o->digest, o->id);
     o->from = from;
     o->stream = STREAMS;
+    struct envelope e;
+    struct envelope_header header;
+    MUST(envelope_read(buf_span(&o->bytes), &e, NULL));
+    MUST(envelope_header_read(e.header, &header, NULL));
+    o->expires_ms = (int64_t)header.expires_ms;
     size_t at = (size_t)be_get(o->digest.b, 8) % KNOWN_SLOTS;
     while (w.known[at])
         at = (at + 1) % KNOWN_SLOTS;
@@ -266,9 +271,12 @@ static void serve(void)
     struct one *q = w.todo[at].m;
     w.todo[at] = w.todo[--w.todo_count];
     if (!q->response) {
+        if (q->expires_ms <= w.h->clock.wall_ms)
+            return;
         q->runs++;
         struct sim_message m = {.kind = KIND_RESPONSE, .sender = names[B], .recipient = names[q->from], .operation = "Get", .in_reply_to = &q->digest,
-                                .exchange_id = q->id, .body_bytes = 64 + (uint32_t)BELOW(500)};
+                                .exchange_id = q->id, .body_bytes = 64 + (uint32_t)BELOW(500),
+                                .lifetime_ms = q->expires_ms - w.h->clock.wall_ms};
         q->response = make(B, &m);
         q->response->request = q;
     }
@@ -341,10 +349,10 @@ static void acknowledge(size_t sys)
                     outcome = OUTCOME_REJECTED;
             }
             acks[count++] = (struct sim_ack){a->delivery, a->named, outcome, 0, 0};
-            if (outcome == OUTCOME_DONE && !a->is_skip && a->m->is_get && !a->m->response && sys == B) {
+            if (outcome == OUTCOME_DONE && !a->is_skip && a->m->is_get && !a->m->response && sys == B && a->m->expires_ms > w.h->clock.wall_ms) {
                 size_t back = a->m->from == A ? 5 : 6;
                 struct sim_message m = {.kind = KIND_RESPONSE, .sender = names[B], .recipient = names[a->m->from], .operation = "Get",
-                                        .in_reply_to = &a->m->digest, .exchange_id = a->m->id};
+                                        .in_reply_to = &a->m->digest, .exchange_id = a->m->id, .lifetime_ms = a->m->expires_ms - w.h->clock.wall_ms};
                 a->m->response = append_to(&w.streams[back], back, &m);
                 a->m->response->request = a->m;
                 a->m->response->is_short = a->m->is_short;
@@ -407,10 +415,34 @@ static void take_frame(size_t sys, const struct sim_out *o)
     }
 }
 
+/* How much of an inbox its sender has, as far as its own streams say. */
+static size_t held_by(size_t from, const char *recipient)
+{
+    size_t held = 0;
+    for (size_t i = 0; i < STREAMS; i++) {
+        const struct stream *st = &w.streams[i];
+        for (uint64_t n = st->lowest; st->from == from && !st->event && strcmp(st->recipient, recipient) == 0 && n <= st->count; n++)
+            held += st->sent[n]->accepted_group && !st->sent[n]->final_group;
+    }
+    return held;
+}
+
+/* Whoever has nothing in an inbox gets in, and one sender's share is half of it at most. */
+static void check_share(const struct one *m)
+{
+    if (m->stream == STREAMS) /* calls: bounds of their own */
+        return;
+    size_t held = held_by(m->from, w.streams[m->stream].recipient);
+    CHECK(held > 0 && held <= (w.h->bounds.stored_messages_max + 1) / 2);
+    w.shares++;
+}
+
 static void take_flow(const struct sim_out *o)
 {
     struct one *m = find(&o->digest);
     CHECK(m);
+    if (o->code == EHIS_E_EXCHANGE_SHARE_FULL)
+        check_share(m);
     if (m->stream == STREAMS)
         return;
     struct stream *st = &w.streams[m->stream];
@@ -698,6 +730,7 @@ static void check_end(void)
     CHECK(s.stored_bytes == 0 && s.in_flight == 0);
 }
 
+static unsigned all_shares;
 static void run(uint64_t seed, uint64_t steps)
 {
     static const struct { size_t from; const char *recipient, *event, *operation; } plan[STREAMS] = {
@@ -738,9 +771,10 @@ static void run(uint64_t seed, uint64_t steps)
     uint64_t sent = 0;
     for (size_t i = 0; i < STREAMS; i++)
         sent += w.streams[i].count;
-    printf("seed %llu: %llu in streams, %zu calls, %u responses, %u skips, %u duplicates, %u restarts, %u releases, %u deaths\n", (unsigned long long)seed,
-           (unsigned long long)sent, w.call_count, w.responses, w.skips, w.duplicates, w.restarts, w.releases, w.deaths);
+    printf("seed %llu: %llu in streams, %zu calls, %u responses, %u skips, %u duplicates, %u restarts, %u releases, %u deaths, %u beyond a share\n", (unsigned long long)seed,
+           (unsigned long long)sent, w.call_count, w.responses, w.skips, w.duplicates, w.restarts, w.releases, w.deaths, w.shares);
     fflush(stdout);
+    all_shares += w.shares;
     for (size_t i = 0; i < KNOWN_SLOTS; i++)
         if (w.known[i]) {
             buf_fini(&w.known[i]->bytes);
@@ -759,5 +793,6 @@ int main(int argc, char **argv)
     }
     for (seed = 1; seed <= 12; seed++)
         run(seed, steps);
+    CHECK(all_shares > 0);
     return 0;
 }

@@ -15,6 +15,7 @@ static ehis_incoming *got[64];
 static size_t got_count;
 static struct hash last_submit;
 static uint8_t last_id[16];
+static uint64_t last_expires_ms;
 static bool is_good; /* what was delivered last is as its sender made it */
 
 static void on_message(void *arg, ehis_incoming *in)
@@ -65,6 +66,7 @@ static void settle(void)
         struct envelope_header h;
         sim_read_submit(&f, &env, &h, &last_submit);
         memcpy(last_id, h.exchange_id, 16);
+        last_expires_ms = h.expires_ms;
         free(f.p);
     }
     while (c.frame_count > 0)
@@ -88,6 +90,8 @@ static void deliver(struct cursor *in, uint8_t kind)
         h.status = STATUS_OK;
         h.in_reply_to = span_of(last_submit.b, 32);
         memcpy(h.exchange_id, last_id, 16);
+        if ((int64_t)last_expires_ms > c.clock.wall_ms)
+            h.expires_ms = last_expires_ms;
     }
     buf_init(&e, 1 << 20);
     sim_envelope(&c, SIM_TAX, &h, "body", &e, &d);

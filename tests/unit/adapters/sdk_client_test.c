@@ -447,9 +447,17 @@ static void a_call_repeats_its_bytes_after_busy_and_a_lost_session_and_ends_once
     assert_memory_equal(f.p, first.p, first.len);
     free(f.p);
     struct envelope_header r = {.kind = KIND_RESPONSE, .status = STATUS_OK, .recipient = span_str(SIM_TAX), .operation = span_str("GetPerson"),
-                                .in_reply_to = span_of(d.b, 32)};
+                                .in_reply_to = span_of(d.b, 32), .expires_ms = h.expires_ms};
+    uint32_t code = 0;
     memcpy(r.exchange_id, h.exchange_id, 16);
     struct hash rd;
+    struct envelope_header late = r;
+    late.expires_ms++;
+    sim_envelope(&c, SIM_POPULATION, &late, "late", &b, &rd); /* later than what it answers */
+    assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_REJECTED);
+    assert_int_equal(code, EHIS_E_EXCHANGE_RESPONSE_LATE);
+    buf_clear(&b);
     sim_envelope(&c, SIM_POPULATION, &r, "found", &b, &rd);
     assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
     assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
@@ -621,6 +629,13 @@ static void a_message_of_another_shape_than_is_allowed_is_refused_before_anythin
     m = message("pin");
     m.service = "AZ/GOV/MIA/population";
     assert_int_equal(ehis_call_start(c.e, &m, on_done, NULL, NULL, why), EHIS_E_IDENTIFIER_INVALID);
+    static const struct { const char *name; ehis_err err; } behalf[] = {
+        {"AZ/GOV/MOE", EHIS_OK}, {"AZ/GOV/MOE/other", EHIS_OK}, {"AZ/gw1", EHIS_E_SDK_MESSAGE}, {"AZ/GOV/MOE/other/svc", EHIS_E_SDK_MESSAGE}, {"AZ", EHIS_E_IDENTIFIER_INVALID}};
+    for (size_t i = 0; i < sizeof behalf / sizeof *behalf; i++) {
+        m = message("pin");
+        m.on_behalf_of = behalf[i].name;
+        assert_int_equal(message_check(c.e, &m, false, NULL), behalf[i].err);
+    }
     m = message("pin");
     m.lifetime_ms = 300001;
     assert_int_equal(ehis_call_start(c.e, &m, on_done, NULL, NULL, why), EHIS_E_SDK_MESSAGE);
@@ -780,6 +795,45 @@ static void an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_si
     sim_client_fini(&c);
 }
 
+static void a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again(void **state)
+{
+    struct ready_state ready = {.code = EHIS_E_CRL_STALE, .retry_ms = 1000};
+    struct buf b;
+    (void)state;
+    consumer();
+    buf_init(&b, 4096);
+    assert_int_equal(ehis_subscribe(c.e, SIM_PERSON, "PersonChanged", on_message, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    struct sim_frame f;
+    assert_true(sim_client_take(&c, FRAME_SUBSCRIBE, &f));
+    free(f.p);
+    struct subscription refused = {.service = span_str(SIM_PERSON), .event = span_str("PersonChanged"), .code = EHIS_E_CRL_STALE};
+    assert_int_equal(subscription_write(&refused, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_SUBSCRIPTION, buf_span(&b)), EHIS_OK);
+    buf_clear(&b);
+    assert_int_equal(ready_state_write(&ready, &b), EHIS_OK); /* and what is under way still comes */
+    assert_int_equal(sim_client_frame(&c, FRAME_READY_STATE, buf_span(&b)), EHIS_OK);
+    buf_clear(&b);
+    assert_int_equal(subscription_write(&refused, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_SUBSCRIPTION, buf_span(&b)), EHIS_OK);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBSCRIBE), 0);
+    sim_client_pass_ms(&c, 1100);
+    assert_int_equal(sim_client_count(&c, FRAME_CRL_GET), 1);
+    assert_int_equal(sim_client_registry(&c), EHIS_OK);
+    buf_clear(&b);
+    assert_int_equal(crl_write(&(struct crl){.der = pki_trust_crl_bundle(c.e->trust)}, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_CRL, buf_span(&b)), EHIS_OK);
+    assert_true(sim_client_take(&c, FRAME_READY, &f));
+    free(f.p);
+    buf_clear(&b);
+    ready = (struct ready_state){.has_streams = true};
+    assert_int_equal(ready_state_write(&ready, &b), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_READY_STATE, buf_span(&b)), EHIS_OK);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBSCRIBE), 1);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
 static ehis_receipt told;
 static void on_receipt(void *arg, const ehis_receipt *r)
 {
@@ -855,6 +909,7 @@ int main(void)
         cmocka_unit_test(a_seal_context_is_used_for_an_hour_and_then_made_new),
         cmocka_unit_test(a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
+        cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
         cmocka_unit_test(a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told),
         cmocka_unit_test(past_its_registry_nothing_is_done_but_fetching),
         cmocka_unit_test(a_message_of_another_shape_than_is_allowed_is_refused_before_anything_happens),

@@ -112,6 +112,45 @@ static void a_response_is_the_right_providers_once_and_not_too_large(void **stat
     assert_non_null(sim_take(h, SIM_DELIVERY, a));
 }
 
+static void a_response_expires_with_its_request_or_earlier(void **state)
+{
+    static const uint8_t there[16] = {1}, back[16] = {2};
+    struct sim_house *h = *state;
+    uint8_t id[16] = {0};
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20), b = sim_ready(h, B, 8, 8, 1 << 20);
+    struct hash d = call(h, a, id, 100), answer; /* 30 s from now */
+    sim_durable(h);
+    sim_forget(h);
+    for (int early = -1; early <= 1; early++) {
+        struct sim_message reply = reply_to(&d, id, 10);
+        reply.lifetime_ms = 30000 - early;
+        assert_int_equal(sim_submit(h, b, &reply, &answer), EHIS_OK);
+        if (early < 0) {
+            assert_refused(h, b, &answer, EHIS_E_EXCHANGE_RESPONSE_LATE);
+            continue;
+        }
+        sim_durable(h);
+        assert_receipt(h, b, &answer, STATE_ACCEPTED, 0);
+        break;
+    }
+    struct buf bytes;
+    buf_init(&bytes, 1 << 20);
+    assert_int_equal(sim_stream_open(h, a, there, B, NULL, 1), EHIS_OK);
+    assert_int_equal(sim_stream_open(h, b, back, A, NULL, 1), EHIS_OK);
+    sim_envelope(h, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get", .stream = there, .number = 1, .lifetime_ms = 7000}, &bytes, &d, id);
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&bytes)), EHIS_OK);
+    sim_durable(h);
+    sim_forget(h);
+    for (uint64_t n = 1; n <= 2; n++) {
+        struct sim_message reply = reply_to(&d, id, 10);
+        reply.stream = back, reply.number = n, reply.lifetime_ms = 7002 - (int64_t)n;
+        assert_int_equal(sim_submit(h, b, &reply, &answer), EHIS_OK);
+        sim_durable(h);
+        assert_receipt(h, b, &answer, n == 1 ? STATE_REFUSED : STATE_ACCEPTED, n == 1 ? EHIS_E_EXCHANGE_RESPONSE_LATE : 0);
+    }
+    buf_fini(&bytes);
+}
+
 static void a_repeated_call_gets_its_stored_response_also_after_a_restart(void **state)
 {
     struct sim_house *h = *state;
@@ -282,6 +321,7 @@ int main(void)
         HOUSE_TEST(calls_beyond_the_window_wait_and_fail_with_the_last_session),
         HOUSE_TEST(a_call_is_not_behind_a_backlog_of_streams),
         HOUSE_TEST(a_response_is_the_right_providers_once_and_not_too_large),
+        HOUSE_TEST(a_response_expires_with_its_request_or_earlier),
         HOUSE_TEST(a_repeated_call_gets_its_stored_response_also_after_a_restart),
         HOUSE_TEST(a_call_that_a_restart_interrupted_is_passed_on_when_it_is_repeated),
         HOUSE_TEST(a_call_that_is_not_answered_expires),

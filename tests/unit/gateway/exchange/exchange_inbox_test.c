@@ -441,6 +441,138 @@ static void a_full_inbox_is_told_only_to_whom_may_write_to_it(void **state)
     assert_int_equal(sim_record_count(h, RECORD_REFUSED), 1);
 }
 
+static void put_from(struct sim_house *h, session_id s, const char *system, const uint8_t id[16], uint64_t n, bool fits)
+{
+    struct hash d;
+    sim_forget(h);
+    assert_int_equal(sim_submit(h, s, &(struct sim_message){.kind = KIND_REQUEST, .sender = system, .recipient = SVC, .operation = "Put", .stream = id, .number = n}, &d), EHIS_OK);
+    sim_durable(h);
+    if (fits) {
+        assert_receipt(h, s, &d, STATE_ACCEPTED, 0);
+        return;
+    }
+    struct sim_out *o = sim_take(h, SIM_FLOW, s);
+    assert_non_null(o);
+    assert_int_equal(o->code, EHIS_E_EXCHANGE_SHARE_FULL);
+    assert_int_equal(o->expected, n); /* no number is used up */
+    assert_null(sim_take(h, SIM_RECEIPT, s));
+}
+
+static void nobody_holds_more_of_an_inbox_than_is_free_so_another_gets_in(void **state)
+{
+    static const uint8_t theirs[16] = {7};
+    struct sim_house *h = *state;
+    h->bounds.stored_messages_max = 8;
+    exchange_set_bounds(h->x, &h->bounds);
+    for (int round = 0; round < 2; round++) { /* the same after a restart */
+        session_id a = sender(h), c = sim_ready(h, C, 8, 8, 1 << 20);
+        assert_int_equal(sim_stream_open(h, c, theirs, B, NULL, 1), EHIS_OK);
+        for (uint64_t n = 1; round == 0 && n <= 4; n++)
+            put_from(h, a, A, stream, n, true);
+        put_from(h, a, A, stream, 5, false);
+        for (uint64_t n = 1; round == 0 && n <= 2; n++)
+            put_from(h, c, C, theirs, n, true);
+        put_from(h, c, C, theirs, 3, false);
+        if (round == 0)
+            sim_restart(h, true);
+    }
+    session_id b = sim_ready(h, B, 8, 1, 1 << 20);
+    delivered(h, b, stream, 1, 1, OUTCOME_DONE);
+    sim_durable(h);
+}
+
+static void bytes_of_an_inbox_are_shared_alike(void **state)
+{
+    static const uint8_t theirs[16] = {7};
+    struct sim_house *h = *state;
+    h->bounds.stored_bytes_max = 1000; /* bodies of 64 */
+    exchange_set_bounds(h->x, &h->bounds);
+    session_id a = sender(h), c = sim_ready(h, C, 8, 8, 1 << 20);
+    assert_int_equal(sim_stream_open(h, c, theirs, B, NULL, 1), EHIS_OK);
+    for (uint64_t n = 1; n <= 8; n++)
+        put_from(h, a, A, stream, n, true);
+    put_from(h, a, A, stream, 9, false);
+    for (uint64_t n = 1; n <= 4; n++)
+        put_from(h, c, C, theirs, n, true);
+    put_from(h, c, C, theirs, 5, false);
+}
+
+static void callers_share_a_provider_alike(void **state)
+{
+    struct sim_house *h = *state;
+    struct hash d;
+    h->bounds.calls_max = 4; /* of one caller; 16 wait for one provider */
+    exchange_set_bounds(h->x, &h->bounds);
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20), c = sim_ready(h, C, 8, 8, 1 << 20);
+    sim_ready(h, B, 1, 8, 1 << 20);
+    struct sim_message m = {.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(sim_submit(h, a, &m, NULL), EHIS_OK);
+    h->bounds.calls_max = 2; /* 8: A has 4, 4 are free */
+    exchange_set_bounds(h->x, &h->bounds);
+    m.sender = C;
+    sim_durable(h);
+    sim_forget(h);
+    assert_int_equal(sim_submit(h, c, &m, &d), EHIS_OK);
+    sim_durable(h);
+    assert_receipt(h, c, &d, STATE_ACCEPTED, 0);
+}
+
+static void an_out_of_date_gateway_takes_no_word_and_hears_it_again_afterwards(void **state)
+{
+    struct sim_house *h = *state;
+    struct stream_state st;
+    struct subscription sub;
+    struct ready_state rs;
+    static const uint8_t third[16] = {3}, epoch[16] = {4};
+    session_id a = sender(h), b = sim_ready(h, B, 8, 8, 1 << 20);
+    put(h, a, stream, 1);
+    sim_durable(h);
+    struct sim_ack ack = delivered(h, b, stream, 1, 1, OUTCOME_DONE);
+    exchange_halt(h->x, EHIS_E_CRL_STALE);
+    sim_forget(h);
+    assert_int_equal(sim_stream_open(h, a, third, B, NULL, 1), EHIS_OK);
+    struct sim_out *o = take_frame(h, a, FRAME_STREAM_STATE);
+    assert_non_null(o);
+    assert_int_equal(stream_state_read(buf_span(&o->bytes), &st, NULL), EHIS_OK);
+    assert_int_equal(st.code, EHIS_E_CRL_STALE);
+    for (int is_end = 0; is_end < 2; is_end++) {
+        assert_int_equal(sim_subscribe(h, a, SVC, "Changed", is_end), EHIS_OK);
+        o = take_frame(h, a, FRAME_SUBSCRIPTION);
+        assert_non_null(o);
+        assert_int_equal(subscription_read(buf_span(&o->bytes), &sub, NULL), EHIS_OK);
+        assert_int_equal(sub.code, EHIS_E_CRL_STALE);
+    }
+    assert_int_equal(sim_keys_get(h, a, SVC, "Changed", epoch), EHIS_OK);
+    o = take_frame(h, a, FRAME_READY_STATE);
+    assert_non_null(o);
+    assert_int_equal(ready_state_read(buf_span(&o->bytes), &rs, NULL), EHIS_OK);
+    assert_int_equal(rs.code, EHIS_E_CRL_STALE);
+    assert_null(take_frame(h, a, FRAME_KEYS));
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    o = take_frame(h, b, FRAME_READY_STATE);
+    assert_non_null(o);
+    assert_int_equal(ready_state_read(buf_span(&o->bytes), &rs, NULL), EHIS_OK);
+    assert_int_equal(rs.code, EHIS_E_CRL_STALE);
+    assert_true(rs.has_streams && rs.retry_ms > 0);
+    sim_durable(h);
+    sim_pass(h, 3000);
+    assert_int_equal(sim_record_count(h, RECORD_DELIVERED), 0);
+    assert_int_equal(sim_record_count(h, RECORD_SUBSCRIBED), 0);
+    assert_int_equal(sim_record_count(h, RECORD_ATTEMPTED), 0); /* nobody's fault */
+    assert_null(sim_take(h, SIM_DELIVERY, 0));
+    exchange_halt(h->x, EHIS_OK);
+    assert_int_equal(sim_set_ready(h, b, 8, 8, 1 << 20), EHIS_OK);
+    ack = delivered(h, b, stream, 1, 2, OUTCOME_DONE);
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    assert_int_equal(sim_stream_open(h, a, third, B, NULL, 1), EHIS_OK);
+    assert_stream_state(h, a, 1, 0);
+    assert_int_equal(sim_subscribe(h, a, SVC, "Changed", false), EHIS_OK);
+    sim_durable(h);
+    assert_int_equal(sim_record_count(h, RECORD_DELIVERED), 1);
+    assert_int_equal(sim_record_count(h, RECORD_SUBSCRIBED), 1);
+}
+
 static void what_waits_when_the_lists_run_out_waits_on(void **state)
 {
     struct sim_house *h = *state;
@@ -469,6 +601,10 @@ int main(void)
         HOUSE_TEST(whoever_has_no_right_fills_nobodys_inbox),
         HOUSE_TEST(a_full_inbox_is_told_only_to_whom_may_write_to_it),
         HOUSE_TEST(what_waits_when_the_lists_run_out_waits_on),
+        HOUSE_TEST(nobody_holds_more_of_an_inbox_than_is_free_so_another_gets_in),
+        HOUSE_TEST(bytes_of_an_inbox_are_shared_alike),
+        HOUSE_TEST(callers_share_a_provider_alike),
+        HOUSE_TEST(an_out_of_date_gateway_takes_no_word_and_hears_it_again_afterwards),
         HOUSE_TEST(a_bad_acknowledgement_ends_the_session_and_changes_nothing),
         HOUSE_TEST(a_negative_acknowledgement_delays_its_own_stream_alone),
         HOUSE_TEST(what_fails_too_often_is_dead_lettered_and_goes_on_as_a_skip),

@@ -149,6 +149,60 @@ static void receipts_and_numbers_survive_restarts_and_releases(void **state)
     assert_int_equal(s.stored_messages, 4);
 }
 
+static void a_skip_alone_in_its_lane_goes_out_after_a_restart(void **state)
+{
+    struct sim_house *h = *state;
+    h->segment_entries = 4;
+    for (int is_released = 0; is_released < 2; is_released++) { /* what its recipient took before is in no record any more */
+        uint8_t id[16] = {(uint8_t)(20 + is_released)};
+        session_id a = sim_ready(h, A, 8, 8, 1 << 20), b = sim_ready(h, B, 8, 8, 1 << 20);
+        assert_int_equal(sim_stream_open(h, a, id, B, NULL, 1), EHIS_OK);
+        assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = id, .number = 1}, NULL), EHIS_OK);
+        sim_durable(h);
+        struct sim_out *o = sim_take(h, SIM_DELIVERY, b);
+        assert_non_null(o);
+        struct sim_ack ack = {o->delivery, o->digest, OUTCOME_DONE, 0, 0};
+        assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+        sim_durable(h);
+        assert_int_equal(sim_settled(h, a, id, 2), EHIS_OK);
+        sim_end(h, b);
+        for (int i = 0; is_released && i < 20; i++) {
+            sim_release(h);
+            sim_durable(h);
+        }
+        assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = id, .number = 2, .purpose = "nosing"}, NULL), EHIS_OK);
+        sim_durable(h);
+        sim_restart(h, true);
+        sim_forget(h);
+        b = sim_ready(h, B, 8, 8, 1 << 20);
+        sim_pass(h, 1000);
+        o = sim_take(h, SIM_SKIP, b);
+        assert_non_null(o);
+        assert_int_equal(o->number, 2);
+        assert_int_equal(o->state, STATE_REFUSED);
+        sim_end(h, b);
+    }
+}
+
+static void a_stream_of_refusals_alone_reaches_nobody_also_after_a_restart(void **state)
+{
+    struct sim_house *h = *state;
+    static const uint8_t id[16] = {30};
+    session_id d = sim_ready(h, D, 8, 8, 1 << 20);
+    assert_int_equal(sim_stream_open(h, d, id, B, NULL, 1), EHIS_OK);
+    assert_int_equal(sim_submit(h, d, &(struct sim_message){.kind = KIND_REQUEST, .sender = D, .recipient = SVC, .operation = "Put", .stream = id, .number = 1}, NULL), EHIS_OK);
+    sim_durable(h);
+    for (int i = 0; i < 4; i++) {
+        sim_release(h);
+        sim_durable(h);
+        sim_restart(h, true);
+        sim_forget(h);
+        sim_ready(h, B, 8, 8, 1 << 20);
+        sim_pass(h, 1000);
+        assert_null(sim_take(h, SIM_SKIP, 0));
+    }
+}
+
 static void records_that_do_not_continue_are_refused(void **state)
 {
     struct sim_house *h = *state;
@@ -176,6 +230,8 @@ int main(void)
         HOUSE_TEST(a_crash_between_carrying_and_releasing_takes_each_thing_once),
         HOUSE_TEST(carrying_is_done_only_when_what_moved_is_durable),
         HOUSE_TEST(receipts_and_numbers_survive_restarts_and_releases),
+        HOUSE_TEST(a_skip_alone_in_its_lane_goes_out_after_a_restart),
+        HOUSE_TEST(a_stream_of_refusals_alone_reaches_nobody_also_after_a_restart),
         HOUSE_TEST(records_that_do_not_continue_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
