@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The gateway's settings: one option table (base/settings.h), which also gives --check, --print, --sample and the reference page. */
 #pragma once
-#include "base/settings.h"
+#include "gateway/bus/cluster.h"
 
 struct gateway_options {
     const char *name; /* "AZ/gw1" */
@@ -14,6 +14,8 @@ struct gateway_options {
     struct settings_list operator_keys;
     const char *journal_dir;
     uint64_t segment_bytes, segment_count_max, group_max_bytes, journal_reserve_bytes;
+    const char *bus_kind;
+    struct bus_kafka_options kafka;
     uint64_t frame_max_bytes, output_max_bytes;
     uint64_t sessions_max, sessions_per_system, half_open_max, half_open_per_source;
     uint64_t window_messages, window_bytes;

@@ -135,7 +135,7 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &folder, why));
     disk_free(folder);
     EHIS_TRY(gateway_identity_load(g, &g->options, NULL, &identity, &g->own_certificate_expiry_ms, why));
-    ehis_err err = bus_local_new(&g->bus);
+    ehis_err err = strcmp(g->options.bus_kind, "local") == 0 ? bus_local_new(&g->bus) : ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kind: kafka is not built in yet");
     if (err == EHIS_OK)
         err = exchange_new(span_str(g->options.name), &bounds, &ports, &g->exchange);
     if (err == EHIS_OK)
