@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Who owns an inbox (SPEC 17.5): the records of control.lease in the log's order, with the broker's times, give every gateway the same
- * answer. A claim is keyed by inbox, gateway and boot and never rewritten; of those whose gateway still beats the lowest offset owns. A
- * wrong answer costs duplicates, never loss. Pure; one thread. */
+ * answer. A claim is keyed by inbox, gateway and boot; of those whose gateway still beats the first in the log owns, one that takes streams and
+ * calls before one that takes streams alone, that before calls alone. A wrong answer costs duplicates, never loss. Pure; one thread.
+ *
+ * Time is what passes between one record and the next by the broker's clock, at most LEASE_STEP_MS, never back: so a gap in the log itself is
+ * nobody's silence, and a clock that is moved, or a broker that lies, voids nobody at once. A gateway is void when LEASE_VOID_MS have passed
+ * since its last record. Where nothing can be read at all, nothing changes: who owned owns on, nobody takes over. */
 #pragma once
 #include "base/bytes.h"
 
 #define LEASE_BEAT_MS 500
 #define LEASE_VOID_MS 3000
+#define LEASE_STEP_MS 1000
+#define LEASE_FUTURE_MS 60000 /* a record that is further ahead of the one before it is reported */
+#define LEASE_GATEWAYS_MAX 256
+#define LEASE_CLAIMS_MAX 65536
 
 struct lease_table;
 
-struct lease_record {
+struct lease_record {      /* signed by that gateway, which the caller has checked; names are checked identifiers */
     struct span gateway;
-    uint64_t boot;         /* of its process: a random number */
+    uint64_t boot;         /* of its process: a random number. Another than before: the claims of the former end */
     int64_t offset;        /* in control.lease */
-    int64_t broker_ms;     /* LogAppendTime; what jumps back counts as the highest seen; one far ahead of the beats before it is LEASE_FUTURE */
+    int64_t broker_ms;     /* LogAppendTime */
     struct span system;    /* empty: a beat */
     bool streams, calls;   /* of a claim; neither: released */
     bool is_leaving;       /* of a beat: drained; owns nothing from here on */
@@ -23,13 +31,16 @@ struct lease_record {
 
 ehis_err lease_table_new(struct span gateway, uint64_t boot, struct lease_table **out) EHIS_MUST_USE; /* whose table it is */
 void lease_table_free(struct lease_table *t);
-/* Bounds: gateways 256, claims 65,536 (TOO_LARGE: ignored and reported). mono_ms: the local monotonic time at which it was read: void is
- * judged by broker times, and where nothing is read at all, by the local age of the newest beat. */
+/* Every record counts as a beat. Offsets rise: what is not above the last changes nothing. LEASE_FUTURE is a report: the record counts all the
+ * same. TOO_LARGE: no room, and nobody void to forget: ignored. mono_ms: when it was read. */
 ehis_err lease_take(struct lease_table *t, const struct lease_record *r, int64_t mono_ms) EHIS_MUST_USE;
-struct lease_owner { struct span gateway; uint64_t boot; bool streams, calls; bool is_me; };
+struct lease_owner { struct span gateway; uint64_t boot; bool streams, calls; bool is_me; }; /* borrowed until the next lease_take */
 /* False: nobody. */
-bool lease_owner_of(const struct lease_table *t, struct span system, int64_t mono_ms, struct lease_owner *out);
-bool lease_is_reachable(const struct lease_table *t, struct span system, int64_t mono_ms); /* some living gateway has calls of it */
-/* Calls each for every system whose owner or reachability changed since the last call. */
-void lease_changes(struct lease_table *t, int64_t mono_ms, void (*each)(void *ctx, struct span system), void *ctx);
-size_t lease_gateways(const struct lease_table *t, int64_t mono_ms); /* that beat */
+bool lease_owner_of(const struct lease_table *t, struct span system, struct lease_owner *out);
+bool lease_is_reachable(const struct lease_table *t, struct span system); /* its owner takes calls */
+/* A claim of this gateway and boot stands; where it does not and should, it is written again: a table that was full may have dropped it. */
+bool lease_is_claimed(const struct lease_table *t, struct span system);
+/* Calls each for every system whose owner or reachability changed since the last call; each may call the getters. */
+void lease_changes(struct lease_table *t, void (*each)(void *ctx, struct span system), void *ctx);
+size_t lease_gateways(const struct lease_table *t);                   /* that beat */
+int64_t lease_age_ms(const struct lease_table *t, int64_t mono_ms);   /* since anything was read; INT64_MAX: nothing yet */

@@ -28,9 +28,8 @@ struct parcel_head {
     struct span held; /* writing: digests one after another; reading: the raw head for parcel_held_next */
     bool takes_streams, takes_calls, is_leaving;
     struct span service, event;
-    uint64_t group;
+    uint64_t group; /* AUDIT: of the journal */
     uint32_t part, part_count;
-    uint8_t payload_hash[HASH_BYTES]; /* filled in by parcel_write, checked by parcel_read */
 };
 struct parcel {
     struct parcel_head head;
@@ -42,15 +41,17 @@ struct parcel {
     struct hash leaf;
 };
 
+/* Canonical bytes; which fields a kind has, only the reader judges. INVALID: held is no whole number of digests. */
 ehis_err parcel_head_write(const struct parcel_head *h, struct buf *out) EHIS_MUST_USE;
 bool parcel_held_next(const struct parcel *p, size_t *at, struct hash *out);
 /* The leaf to sign. payload_digest: D, or H(payload), or H("") without payload. */
-void parcel_leaf(struct span topic, struct span head, const struct hash *payload_digest, struct hash *out);
+static inline void parcel_leaf(struct span topic, struct span head, const struct hash *payload_digest, struct hash *out) { leaf_parcel(topic, head, payload_digest, out); }
 /* Scans all, hashes, computes the leaf; does not verify the signature. topic: where it was read. Every field that its kind calls for is there and no
- * other. Errors of the scanner; BUS_PARCEL. */
+ * other. Errors of the scanner, IDENTIFIER_INVALID, SIGNATURE_PATH; BUS_TOO_LARGE; BUS_PARCEL. */
 ehis_err parcel_read(struct span topic, struct span bytes, struct parcel *out, struct ehis_why *why) EHIS_MUST_USE;
 /* The signature, by the key of the gateway that the head names: the caller looks that up in the registry. cache may be NULL. */
 ehis_err parcel_verify(const struct parcel *p, const uint8_t public_key[32], struct root_cache *cache) EHIS_MUST_USE;
-/* The whole as parts for a producer: head and signature are written into scratch (cleared first), payload stays where it is. */
+/* The whole as parts for a producer: head and signature are written into scratch (cleared first), payload, at most 6 parts, stays where it is.
+ * BUS_TOO_LARGE; TOO_LARGE: scratch. */
 ehis_err parcel_parts(struct span head, const struct span *payload, size_t payload_count, const struct leaf_signature *signature, struct buf *scratch,
                       struct span parts[8], size_t *count) EHIS_MUST_USE;

@@ -52,3 +52,9 @@ void leaf_skip(struct span sender, struct span recipient, const uint8_t stream[1
     struct span parts[] = {LABEL("ehis/skip/v1"), LP(a, sender), LP(b, recipient), {middle, sizeof middle}, LP(c, gateway)};
     leaf_of(parts, sizeof parts / sizeof *parts, out);
 }
+
+void leaf_parcel(struct span topic, struct span head, const struct hash *payload_digest, struct hash *out)
+{
+    uint8_t a[2];
+    leaf_of((struct span[]){LABEL("ehis/parcel/v1"), LP(a, topic), head, {payload_digest->b, HASH_BYTES}}, 5, out);
+}

@@ -56,3 +56,5 @@ void leaf_receipt(const struct hash *digest, struct span sender, struct span rec
                   struct span gateway, struct hash *out);
 void leaf_skip(struct span sender, struct span recipient, const uint8_t stream[16], uint64_t number, const struct hash *digest /* zeros if unknown */,
                uint8_t state, struct span gateway, struct hash *out);
+/* payload_digest: D of an envelope, H of any other payload, H of nothing where there is none. */
+void leaf_parcel(struct span topic, struct span head, const struct hash *payload_digest, struct hash *out);
