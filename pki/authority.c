@@ -213,37 +213,49 @@ static ehis_err remember(struct pki_authority *a, const struct pki_leaf *leaf, b
     return is_dry ? EHIS_OK : save_issued(a->paths[PATH_ISSUED], &a->issued, why);
 }
 
-ehis_err pki_authority_issue(struct pki_authority *a, struct span csr, enum pki_kind kind, struct span id, unsigned days, int64_t now_ms,
-                             bool is_dry, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why)
+struct wish {
+    struct span csr, id;
+    enum pki_kind kind;
+    const char *const *hosts;
+    size_t host_count;
+    unsigned days;
+    int64_t now_ms;
+    bool is_dry;
+};
+
+static ehis_err issue(struct pki_authority *a, const struct wish *w, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why)
 {
+    static const enum certify_role roles[] = {[PKI_SYSTEM] = CERTIFY_SYSTEM, [PKI_GATEWAY] = CERTIFY_GATEWAY, [PKI_BUS] = CERTIFY_BUS};
     struct span instance = span_str(a->issued.instance);
     int64_t authority_until;
     struct pki_leaf leaf;
     X509_REQ *req = NULL;
     X509 *x = NULL;
-    if (days < 1 || days > PKI_LEAF_DAYS_MAX)
-        return ehis_fail(why, EHIS_E_CERT_LIFETIME, "%u days", days);
-    EHIS_TRY(identifier_check(id, kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, why));
-    if (!span_eq(identifier_prefix(id, 1), instance))
-        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", (int)id.len, (const char *)id.p,
+    if (w->days < 1 || w->days > PKI_LEAF_DAYS_MAX)
+        return ehis_fail(why, EHIS_E_CERT_LIFETIME, "%u days", w->days);
+    EHIS_TRY(identifier_check(w->id, pki_kind_parts(w->kind), why));
+    if (!span_eq(identifier_prefix(w->id, 1), instance))
+        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", (int)w->id.len, (const char *)w->id.p,
                          a->issued.instance);
-    EHIS_TRY(pki_profile_authority(a->intermediate, now_ms, why));
+    EHIS_TRY(pki_profile_authority(a->intermediate, w->now_ms, why));
     EHIS_TRY(pki_time_ms(X509_get0_notAfter(a->intermediate), &authority_until));
-    EHIS_TRY(pki_csr_read(csr, kind, id, &req, why));
-    struct certify c = {.role = kind == PKI_GATEWAY ? CERTIFY_GATEWAY : CERTIFY_SYSTEM,
-                        .id = id,
+    EHIS_TRY(pki_csr_read(w->csr, w->kind, w->id, &req, why));
+    struct certify c = {.role = roles[w->kind],
+                        .id = w->id,
                         .key = X509_REQ_get0_pubkey(req),
                         .issuer = a->intermediate,
                         .issuer_key = a->intermediate_key,
-                        .from_ms = now_ms - BACKDATE_MS,
-                        .until_ms = now_ms - BACKDATE_MS + days * DAY_MS};
+                        .from_ms = w->now_ms - BACKDATE_MS,
+                        .until_ms = w->now_ms - BACKDATE_MS + w->days * DAY_MS,
+                        .hosts = w->hosts,
+                        .host_count = w->host_count};
     if (c.until_ms > authority_until)
         c.until_ms = authority_until;
     ehis_err err = pki_certify(&c, &x, why);
     if (err == EHIS_OK)
-        err = pki_profile_leaf(x, now_ms, &leaf, why);
+        err = w->kind == PKI_BUS ? pki_profile_bus(x, w->now_ms, &leaf, why) : pki_profile_leaf(x, w->now_ms, &leaf, why);
     if (err == EHIS_OK)
-        err = remember(a, &leaf, is_dry, why);
+        err = remember(a, &leaf, w->is_dry, why);
     if (err == EHIS_OK)
         err = put_cert(chain_pem, x);
     if (err == EHIS_OK)
@@ -253,6 +265,18 @@ ehis_err pki_authority_issue(struct pki_authority *a, struct span csr, enum pki_
     X509_free(x);
     X509_REQ_free(req);
     return err;
+}
+
+ehis_err pki_authority_issue(struct pki_authority *a, struct span csr, enum pki_kind kind, struct span id, unsigned days, int64_t now_ms,
+                             bool is_dry, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why)
+{
+    return issue(a, &(struct wish){.csr = csr, .id = id, .kind = kind, .days = days, .now_ms = now_ms, .is_dry = is_dry}, chain_pem, out, why);
+}
+
+ehis_err pki_authority_issue_bus(struct pki_authority *a, struct span csr, struct span id, const char *const *hosts, size_t host_count, unsigned days,
+                                 int64_t now_ms, bool is_dry, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why)
+{
+    return issue(a, &(struct wish){csr, id, PKI_BUS, hosts, host_count, days, now_ms, is_dry}, chain_pem, out, why);
 }
 
 static ehis_err reason_number(const char *name, unsigned *out, struct ehis_why *why)

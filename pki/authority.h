@@ -21,6 +21,9 @@ const char *pki_authority_instance(const struct pki_authority *a);
  * refused (CSR_NAME). days 1 to 90. Appends leaf and intermediate as PEM. is_dry: everything but writing. */
 ehis_err pki_authority_issue(struct pki_authority *a, struct span csr, enum pki_kind kind, struct span id, unsigned days, int64_t now_ms,
                              bool is_dry, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
+/* The same for the bus: a broker's with its hosts, a gateway's own at the brokers without. */
+ehis_err pki_authority_issue_bus(struct pki_authority *a, struct span csr, struct span id, const char *const *hosts, size_t host_count, unsigned days,
+                                 int64_t now_ms, bool is_dry, struct buf *chain_pem, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
 /* which: a serial number in hexadecimal, or an identifier (all its certificates that are valid). reason: as X.509 writes it,
  * "keyCompromise", ...; see pki_reason_names. *count = how many. AUTHORITY_SERIAL, AUTHORITY_REVOKED, INVALID. */
 ehis_err pki_authority_revoke(struct pki_authority *a, const char *which, const char *reason, int64_t now_ms, bool is_dry, size_t *count,

@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "pki/certify.h"
 #include "pki/csr.h"
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -22,6 +23,34 @@ static bool add_extension(X509 *x, X509V3_CTX *ctx, int nid, const char *text)
     return is_added;
 }
 
+static bool is_address(const char *host)
+{
+    uint8_t bytes[16];
+    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
+}
+
+ehis_err pki_certify_hosts_check(const char *const *hosts, size_t count, struct ehis_why *why)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+    if (count > CERTIFY_HOSTS_MAX)
+        return ehis_fail(why, EHIS_E_INVALID, "over %d hosts", CERTIFY_HOSTS_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (!is_address(hosts[i]) && (!hosts[i][0] || strlen(hosts[i]) > 253 || hosts[i][strspn(hosts[i], allowed)]))
+            return ehis_fail(why, EHIS_E_INVALID, "%.64s is no name or address of a host", hosts[i]);
+    return EHIS_OK;
+}
+
+static bool add_bus_extensions(X509 *x, X509V3_CTX *ctx, const struct certify *c)
+{
+    char names[CERTIFY_HOSTS_MAX * 260 + 8 + PKI_URI_MAX_BYTES], uri[PKI_URI_MAX_BYTES];
+    pki_uri(PKI_BUS, c->id, uri);
+    int n = snprintf(names, sizeof names, "URI:%s", uri);
+    for (size_t i = 0; i < c->host_count; i++)
+        n += snprintf(names + n, sizeof names - (size_t)n, ",%s:%s", is_address(c->hosts[i]) ? "IP" : "DNS", c->hosts[i]);
+    return add_extension(x, ctx, NID_ext_key_usage, c->host_count ? "serverAuth,clientAuth" : "clientAuth") &&
+           add_extension(x, ctx, NID_subject_alt_name, names);
+}
+
 static bool add_extensions(X509 *x, const struct certify *c)
 {
     X509V3_CTX ctx;
@@ -33,20 +62,24 @@ static bool add_extensions(X509 *x, const struct certify *c)
         return add_extension(x, &ctx, NID_basic_constraints,
                              c->role == CERTIFY_ROOT ? "critical,CA:TRUE,pathlen:1" : "critical,CA:TRUE,pathlen:0") &&
                add_extension(x, &ctx, NID_key_usage, "critical,keyCertSign,cRLSign");
+    if (!add_extension(x, &ctx, NID_basic_constraints, "critical,CA:FALSE") || !add_extension(x, &ctx, NID_key_usage, "critical,digitalSignature"))
+        return false;
+    if (c->role == CERTIFY_BUS)
+        return add_bus_extensions(x, &ctx, c);
     enum pki_kind kind = c->role == CERTIFY_GATEWAY ? PKI_GATEWAY : PKI_SYSTEM;
     char uri[PKI_URI_MAX_BYTES], name[4 + PKI_URI_MAX_BYTES];
     pki_uri(kind, c->id, uri);
     snprintf(name, sizeof name, "URI:%s", uri);
-    return add_extension(x, &ctx, NID_basic_constraints, "critical,CA:FALSE") &&
-           add_extension(x, &ctx, NID_key_usage, "critical,digitalSignature") &&
-           add_extension(x, &ctx, NID_ext_key_usage, kind == PKI_GATEWAY ? "serverAuth" : "clientAuth") &&
+    return add_extension(x, &ctx, NID_ext_key_usage, kind == PKI_GATEWAY ? "serverAuth" : "clientAuth") &&
            add_extension(x, &ctx, NID_subject_alt_name, name);
 }
 
 ehis_err pki_certify(const struct certify *c, X509 **out, struct ehis_why *why)
 {
     ehis_err err = ehis_fail(why, EHIS_E_TLS_SETUP, "the certificate cannot be made");
-    X509_NAME *subject = pki_subject(c->id);
+    if (pki_certify_hosts_check(c->hosts, c->host_count, why) != EHIS_OK)
+        return EHIS_E_INVALID;
+    X509_NAME *subject = pki_subject(c->id, c->role == CERTIFY_BUS ? PKI_BUS_UNIT : NULL);
     X509 *x = X509_new();
     if (!subject || !x || X509_set_version(x, X509_VERSION_3) != 1 || !set_serial(x) || X509_set_subject_name(x, subject) != 1 ||
         X509_set_issuer_name(x, c->issuer ? X509_get_subject_name(c->issuer) : subject) != 1 || X509_set_pubkey(x, c->key) != 1 ||

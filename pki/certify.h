@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "pki/profile.h"
 
-enum certify_role { CERTIFY_ROOT, CERTIFY_INTERMEDIATE, CERTIFY_SYSTEM, CERTIFY_GATEWAY };
+enum certify_role { CERTIFY_ROOT, CERTIFY_INTERMEDIATE, CERTIFY_SYSTEM, CERTIFY_GATEWAY, CERTIFY_BUS };
 struct certify {
     enum certify_role role;
     struct span id; /* a system's or gateway's identifier; "INSTANCE/NAME" for an authority: O and CN */
@@ -13,7 +13,12 @@ struct certify {
     X509 *issuer;   /* NULL: itself */
     EVP_PKEY *issuer_key;
     int64_t from_ms, until_ms;
+    const char *const *hosts; /* of a broker: names and addresses that clients dial; a server's certificate then */
+    size_t host_count;
 };
+/* CERTIFY_HOSTS_MAX names of at most 253 bytes, or addresses. INVALID. */
+#define CERTIFY_HOSTS_MAX 8
+ehis_err pki_certify_hosts_check(const char *const *hosts, size_t count, struct ehis_why *why) EHIS_MUST_USE;
 /* A certificate with a random serial number of 127 bits, signed with SHA-256. */
 ehis_err pki_certify(const struct certify *c, X509 **out, struct ehis_why *why) EHIS_MUST_USE;
 

@@ -8,10 +8,10 @@
 
 void pki_uri(enum pki_kind kind, struct span id, char out[PKI_URI_MAX_BYTES])
 {
-    snprintf(out, PKI_URI_MAX_BYTES, "%s%.*s", kind == PKI_GATEWAY ? "ehis-gw:" : "ehis:", (int)id.len, (const char *)id.p);
+    snprintf(out, PKI_URI_MAX_BYTES, "%s%.*s", kind == PKI_BUS ? "ehis-bus:" : kind == PKI_GATEWAY ? "ehis-gw:" : "ehis:", (int)id.len, (const char *)id.p);
 }
 
-X509_NAME *pki_subject(struct span id)
+X509_NAME *pki_subject(struct span id, const char *unit)
 {
     size_t last = id.len, before;
     while (last > 0 && id.p[last - 1] != '/')
@@ -21,6 +21,7 @@ X509_NAME *pki_subject(struct span id)
     X509_NAME *n = X509_NAME_new();
     bool is_set = n && last > 0 &&
                   X509_NAME_add_entry_by_NID(n, NID_organizationName, MBSTRING_ASC, id.p + before, (int)(last - 1 - before), -1, 0) == 1 &&
+                  (!unit || X509_NAME_add_entry_by_NID(n, NID_organizationalUnitName, MBSTRING_ASC, (const uint8_t *)unit, -1, -1, 0) == 1) &&
                   X509_NAME_add_entry_by_NID(n, NID_commonName, MBSTRING_ASC, id.p + last, (int)(id.len - last), -1, 0) == 1;
     if (is_set)
         return n;
@@ -43,7 +44,7 @@ ehis_err pki_csr_make(EVP_PKEY *key, enum pki_kind kind, struct span id, struct 
     ehis_err err = ehis_fail(why, EHIS_E_TLS_SETUP, "the request cannot be made");
     STACK_OF(X509_EXTENSION) *wanted = sk_X509_EXTENSION_new_null();
     X509_EXTENSION *name = name_extension(kind, id);
-    X509_NAME *subject = pki_subject(id);
+    X509_NAME *subject = pki_subject(id, kind == PKI_BUS ? PKI_BUS_UNIT : NULL);
     X509_REQ *r = X509_REQ_new();
     uint8_t *der = NULL;
     if (!wanted || !name || sk_X509_EXTENSION_push(wanted, name) <= 0) {

@@ -83,12 +83,13 @@ static bool word_time(struct span w, int64_t *out)
 static bool parse_cert(const struct span *w, struct pki_issued *c)
 {
     uint8_t bytes[32];
-    c->kind = word_is(w[2], "gateway") ? PKI_GATEWAY : PKI_SYSTEM;
+    for (c->kind = PKI_SYSTEM; c->kind < PKI_BUS && !word_is(w[2], pki_kind_name(c->kind));)
+        c->kind++;
     for (c->reason = 0; c->reason < REASON_COUNT && !word_is(w[6], pki_reason_names[c->reason]);)
         c->reason++;
-    return c->reason < REASON_COUNT && (c->kind == PKI_GATEWAY || word_is(w[2], "system")) && w[1].len % 2 == 0 && w[1].len <= 40 &&
+    return c->reason < REASON_COUNT && word_is(w[2], pki_kind_name(c->kind)) && w[1].len % 2 == 0 && w[1].len <= 40 &&
            hex_from_text(w[1], bytes, w[1].len / 2) == EHIS_OK && word_copy(w[1], c->serial, sizeof c->serial) &&
-           identifier_check(w[3], c->kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, NULL) == EHIS_OK &&
+           identifier_check(w[3], pki_kind_parts(c->kind), NULL) == EHIS_OK &&
            word_copy(w[3], c->id, sizeof c->id) && word_time(w[4], &c->not_after_ms) && word_time(w[5], &c->revoked_ms) &&
            hex_from_text(w[7], bytes, 32) == EHIS_OK && word_copy(w[7], c->fingerprint, sizeof c->fingerprint);
 }

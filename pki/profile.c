@@ -10,7 +10,7 @@
 
 const char *pki_kind_name(enum pki_kind kind)
 {
-    return kind == PKI_GATEWAY ? "gateway" : "system";
+    return kind == PKI_BUS ? "bus" : kind == PKI_GATEWAY ? "gateway" : "system";
 }
 
 ehis_err pki_time_ms(const ASN1_TIME *t, int64_t *unix_ms)
@@ -317,6 +317,51 @@ ehis_err pki_profile_leaf(X509 *x, int64_t now_ms, struct pki_leaf *out, struct 
     EHIS_TRY(check_leaf_usage(x, leaf.kind, why));
     if (!X509_get0_authority_key_id(x))
         return ehis_fail(why, EHIS_E_CERT_KEY_IDENTIFIER, "no authority key identifier");
+    EHIS_TRY(check_validity(x, now_ms, PKI_LEAF_DAYS_MAX, &leaf.not_before_ms, &leaf.not_after_ms, why));
+    EHIS_TRY(read_facts(x, &leaf, why));
+    if (out)
+        *out = leaf;
+    return EHIS_OK;
+}
+
+/* Beside the one URI only hosts; *host_count of them. */
+static ehis_err read_bus_names(X509 *x, struct pki_leaf *out, int *host_count, struct ehis_why *why)
+{
+    static const char scheme[] = "ehis-bus:";
+    GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+    ehis_err err = names ? EHIS_OK : ehis_fail(why, EHIS_E_CERT_NAME_MISSING, "none");
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && err == EHIS_OK; i++) {
+        int type;
+        const ASN1_STRING *v = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+        if (type == GEN_DNS || type == GEN_IPADD) {
+            ++*host_count;
+            continue;
+        }
+        struct span uri = type == GEN_URI ? span_of(ASN1_STRING_get0_data(v), (size_t)ASN1_STRING_length(v)) : span_str("");
+        struct span id = uri.len >= sizeof scheme ? span_of(uri.p + sizeof scheme - 1, uri.len - (sizeof scheme - 1)) : span_str("");
+        if (id.len == 0 || memcmp(uri.p, scheme, sizeof scheme - 1) != 0 || identifier_check(id, IDENTIFIER_GATEWAY, NULL) != EHIS_OK || out->id[0])
+            err = ehis_fail(why, EHIS_E_CERT_NAME_FORM, "a certificate of the bus has one URI ehis-bus:INSTANCE/NAME, and hosts");
+        else
+            memcpy(out->id, id.p, id.len);
+    }
+    GENERAL_NAMES_free(names);
+    if (err == EHIS_OK && !out->id[0])
+        err = ehis_fail(why, EHIS_E_CERT_NAME_MISSING, "no URI ehis-bus:");
+    return err;
+}
+
+ehis_err pki_profile_bus(X509 *x, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why)
+{
+    struct pki_leaf leaf = {.kind = PKI_BUS};
+    int host_count = 0;
+    EHIS_TRY(check_canonical(x, why));
+    EHIS_TRY(check_any(x, why));
+    EHIS_TRY(read_bus_names(x, &leaf, &host_count, why));
+    uint32_t flags = X509_get_extension_flags(x), wanted = XKU_SSL_CLIENT | (host_count ? XKU_SSL_SERVER : 0u);
+    if (flags & EXFLAG_CA || !(flags & EXFLAG_KUSAGE) || X509_get_key_usage(x) != KU_DIGITAL_SIGNATURE || X509_get_extended_key_usage(x) != wanted)
+        return ehis_fail(why, EHIS_E_CERT_EXTENDED_USAGE, "it must be for digitalSignature, clientAuth, and with hosts serverAuth");
+    if (EVP_PKEY_get_base_id(X509_get0_pubkey(x)) == EVP_PKEY_ED25519)
+        return ehis_fail(why, EHIS_E_CERT_KEY_WEAK, "Kafka takes no Ed25519");
     EHIS_TRY(check_validity(x, now_ms, PKI_LEAF_DAYS_MAX, &leaf.not_before_ms, &leaf.not_after_ms, why));
     EHIS_TRY(read_facts(x, &leaf, why));
     if (out)

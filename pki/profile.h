@@ -13,8 +13,13 @@
 #define PKI_SPKI_MAX_BYTES 600
 #define PKI_CHAIN_MAX 5 /* leaf, at most three authorities, root */
 
-enum pki_kind { PKI_SYSTEM = 1, PKI_GATEWAY = 2 };
-const char *pki_kind_name(enum pki_kind kind); /* "system", "gateway" */
+/* BUS: a broker, or a gateway at the brokers. Never a peer of ours: no session takes it, as no broker gives a right to the other two. */
+enum pki_kind { PKI_SYSTEM = 1, PKI_GATEWAY = 2, PKI_BUS = 3 };
+const char *pki_kind_name(enum pki_kind kind); /* "system", "gateway", "bus" */
+static inline enum identifier_parts pki_kind_parts(enum pki_kind kind)
+{
+    return kind == PKI_SYSTEM ? IDENTIFIER_SYSTEM : IDENTIFIER_GATEWAY;
+}
 
 /* What a certificate says about its owner. Plain data. */
 struct pki_leaf {
@@ -33,6 +38,9 @@ struct pki_leaf {
 ehis_err pki_cert_from_der(struct span der, X509 **out, struct ehis_why *why) EHIS_MUST_USE;
 /* A system's or gateway's certificate. now_ms: it must be valid then. CERT_*. out may be NULL. */
 ehis_err pki_profile_leaf(X509 *cert, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
+/* A certificate of the bus (SPEC 7.5): CN, OU=ehis-bus and O in its subject, as brokers read it, a URI ehis-bus:INSTANCE/NAME, and the hosts of a
+ * broker. CERT_*. out may be NULL. */
+ehis_err pki_profile_bus(X509 *cert, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
 /* A root's or an intermediate's certificate, but not its encoding (pki_cert_from_der and pki_profile_chain see to that). CERT_*. */
 ehis_err pki_profile_authority(X509 *cert, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
 /* A built chain, leaf first, root last; the leaf must be of this kind (CERT_KIND). CHAIN_TOO_LONG, CERT_*. */

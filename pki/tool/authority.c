@@ -32,13 +32,47 @@ static json_t *keys_of(const struct pki_join *join)
     return keys;
 }
 
+/* For the brokers: a key that Kafka takes too (P-256, PKCS#8), and a plain request. */
+static ehis_err keygen_bus(struct cli *c, struct span id, struct ehis_why *why)
+{
+    char paths[2][4096];
+    const char *dir = cli_get(c, "dir");
+    struct disk *folder;
+    EVP_PKEY *key = NULL;
+    struct buf csr, pem;
+    EHIS_TRY(identifier_check(id, IDENTIFIER_GATEWAY, why));
+    for (int i = 0; i < 2; i++)
+        if (snprintf(paths[i], sizeof paths[i], "%s/bus.%s", dir, i ? "csr" : "key") >= (int)sizeof paths[i])
+            return ehis_fail(why, EHIS_E_TOO_LARGE, "the path of the folder");
+    if (cli_has(c, "dry-run"))
+        return tool_print(c, json_pack("{s:s, s:s, s:s, s:b}", "kind", "bus", "id", cli_word(c, 0), "folder", dir, "written", 0));
+    EHIS_TRY(disk_open_folder(dir, true, &folder, why));
+    disk_free(folder);
+    buf_init(&csr, PKI_CSR_MAX_BYTES);
+    buf_init(&pem, 2 * PKI_CSR_MAX_BYTES);
+    ehis_err err = pki_tlskey_make(paths[0], &key, why);
+    if (err == EHIS_OK)
+        err = pki_csr_make(key, PKI_BUS, id, &csr, why);
+    if (err == EHIS_OK)
+        err = pki_pem_put(&pem, "CERTIFICATE REQUEST", buf_span(&csr));
+    if (err == EHIS_OK)
+        err = file_write(paths[1], buf_span(&pem), 0644, why);
+    EVP_PKEY_free(key);
+    buf_fini(&csr);
+    buf_fini(&pem);
+    EHIS_TRY(err);
+    return tool_print(c, json_pack("{s:s, s:s, s:s, s:b}", "kind", "bus", "id", cli_word(c, 0), "folder", dir, "written", 1));
+}
+
 ehis_err run_keygen(struct cli *c, struct ehis_why *why)
 {
     struct span id = span_str(cli_word(c, 0));
     enum pki_kind kind = cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM;
     struct pki_join join = {0};
     struct buf request;
-    EHIS_TRY(identifier_check(id, kind == PKI_GATEWAY ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, why));
+    if (cli_has(c, "bus"))
+        return keygen_bus(c, id, why);
+    EHIS_TRY(identifier_check(id, pki_kind_parts(kind), why));
     buf_init(&request, PKI_JOIN_MAX_BYTES);
     ehis_err err = EHIS_OK;
     if (!cli_has(c, "dry-run")) {
@@ -60,9 +94,15 @@ static ehis_err issue(struct cli *c, uint64_t days, struct span csr, enum pki_ki
     struct pki_leaf leaf;
     struct buf chain;
     bool is_dry = cli_has(c, "dry-run");
+    const char *hosts[CLI_VALUES_MAX];
+    size_t host_count = 0;
+    while (kind == PKI_BUS && host_count < CLI_VALUES_MAX && (hosts[host_count] = cli_get_nth(c, "host", host_count)))
+        host_count++;
+    int64_t now_ms = clock_wall_ms(&clock_system);
     EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
     buf_init(&chain, PKI_CA_FILE_MAX_BYTES);
-    ehis_err err = pki_authority_issue(a, csr, kind, id, (unsigned)days, clock_wall_ms(&clock_system), is_dry, &chain, &leaf, why);
+    ehis_err err = kind == PKI_BUS ? pki_authority_issue_bus(a, csr, id, hosts, host_count, (unsigned)days, now_ms, is_dry, &chain, &leaf, why)
+                                   : pki_authority_issue(a, csr, kind, id, (unsigned)days, now_ms, is_dry, &chain, &leaf, why);
     if (err == EHIS_OK && !is_dry)
         err = file_write(cli_get(c, "out"), buf_span(&chain), 0644, why);
     pki_authority_close(a);
@@ -100,13 +140,16 @@ ehis_err run_sign_csr(struct cli *c, struct ehis_why *why)
     struct buf text, der;
     uint64_t days;
     EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
+    enum pki_kind kind = cli_has(c, "bus") ? PKI_BUS : cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM;
+    if (kind != PKI_BUS && cli_has(c, "host"))
+        return ehis_fail(why, EHIS_E_USAGE, "--host goes with --bus");
     buf_init(&text, 4 * PKI_CSR_MAX_BYTES);
     buf_init(&der, PKI_CSR_MAX_BYTES);
     ehis_err err = file_read(cli_get(c, "csr"), 4 * PKI_CSR_MAX_BYTES, &text, why);
     if (err == EHIS_OK)
         err = pki_pem_each(buf_span(&text), "CERTIFICATE REQUEST", 1, on_csr, &der, why);
     if (err == EHIS_OK)
-        err = issue(c, days, buf_span(&der), cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM, span_str(cli_word(c, 0)), why);
+        err = issue(c, days, buf_span(&der), kind, span_str(cli_word(c, 0)), why);
     buf_fini(&text);
     buf_fini(&der);
     return err;

@@ -19,6 +19,7 @@ static const struct cli_option init_options[] = {
 static const struct cli_option keygen_options[] = {
     {"dir", "DIR", "the folder to make the keys in", true, false},
     {"gateway", NULL, "for a gateway: no sealing key", false, false},
+    {"bus", NULL, "for a broker, or a gateway at the brokers: bus.key and bus.csr alone", false, false},
     {DRY_RUN},
 };
 static const struct cli_option issue_options[] = {
@@ -32,6 +33,8 @@ static const struct cli_option csr_options[] = {
     {CA_DIR},
     {"csr", "FILE", "the PKCS#10 request, PEM or DER", true, false},
     {"gateway", NULL, "the name is a gateway's", false, false},
+    {"bus", NULL, "for a broker, or a gateway at the brokers", false, false},
+    {"host", "NAME", "with --bus: a name or address that the broker is dialled by", false, true},
     {OUT("where the certificate and its intermediate go")},
     {DAYS("life of the certificate, 1 to 90, 30 unless given")},
     {DRY_RUN},

@@ -34,6 +34,8 @@ static ehis_err on_cert(void *arg, struct span der, struct ehis_why *why)
     if (pki_time_ms(X509_get0_notBefore(x), &at) != EHIS_OK)
         at = 0;
     ehis_err err = pki_profile_leaf(x, at, &leaf, &inner);
+    if (err != EHIS_OK && pki_profile_bus(x, at, &leaf, NULL) == EHIS_OK)
+        err = EHIS_OK;
     json_t *o = err == EHIS_OK ? tool_leaf(&leaf)
                                : json_pack("{s:o, s:o, s:o}", "subject", name_of(X509_get_subject_name(x)), "not_before",
                                            time_of(X509_get0_notBefore(x)), "not_after", time_of(X509_get0_notAfter(x)));

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import fault_load  # noqa: E402
+from kafka_cluster import kafka  # noqa: E402, F401
 
 SEED = int(os.environ.get("EHIS_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 ROUNDS = int(os.environ.get("EHIS_FAULT_ROUNDS", "1"))

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from arena import Arena  # noqa: E402
+from kafka_cluster import kafka  # noqa: E402, F401
 from world import World  # noqa: E402
 
 
