@@ -90,15 +90,13 @@ static void end_turn(struct ehis *e)
     loop_stop(e->loop);
 }
 
-void client_turn(struct ehis *e)
+static void commit(struct ehis *e)
 {
-    calls_make(e);
-    sending_flush(e);
-    if (e->failed == EHIS_OK) {
-        ehis_err err = store_commit(e->store);
-        if (err != EHIS_OK)
-            ehis_fatal(e, err);
-    }
+    ehis_err err = e->failed == EHIS_OK ? store_commit(e->store) : EHIS_OK;
+    if (err != EHIS_OK)
+        ehis_fatal(e, err);
+    e->finished_bytes = 0;
+    inbox_committed(e->inbox);
     struct committed *c = e->committed;
     e->committed = NULL;
     e->committed_end = &e->committed;
@@ -107,6 +105,21 @@ void client_turn(struct ehis *e)
         c->run(e, c);
         c = next;
     }
+}
+
+static void on_commit_timer(void *arg) { turn_soon(arg); }
+
+/* One commit for all that is there. What handlers alone have finished waits a little for more of it, as long as others of them run. */
+void client_turn(struct ehis *e)
+{
+    calls_make(e);
+    sending_flush(e);
+    bool is_patient = store_group_bytes(e->store) == e->finished_bytes && e->failed == EHIS_OK && !e->is_ending;
+    if (is_patient)
+        receiving_streams(e);
+    if (!is_patient || store_group_bytes(e->store) != e->finished_bytes || e->finished_bytes == 0 || e->handling_count == 0 ||
+        clock_mono_us(e->clock) >= e->commit_by_us)
+        commit(e);
     if (e->failed == EHIS_OK && !e->is_ending)
         receiving_streams(e);
     if (e->failed != EHIS_OK)
@@ -209,6 +222,7 @@ static ehis_err make_parts(struct ehis *e, const ehis_config *c)
     EHIS_TRY(inbox_new(&inbox, &e->inbox));
     EHIS_TRY(loop_new(&e->loop));
     EHIS_TRY(loop_timer_new(e->loop, on_tick, e, &e->tick));
+    EHIS_TRY(loop_timer_new(e->loop, on_commit_timer, e, &e->commit_timer));
     loop_timer_set(e->tick, TICK_US);
     return EHIS_OK;
 }
@@ -295,6 +309,7 @@ void client_free(struct ehis *e)
     state_close(e);
     free_handlers(e);
     loop_timer_free(e->tick);
+    loop_timer_free(e->commit_timer);
     loop_timer_free(e->dial_timer);
     loop_free(e->loop);
     root_cache_free(e->roots);
@@ -521,6 +536,7 @@ struct send_order {
     struct committed committed;
     struct draft *draft;
     struct waiter waiter;
+    bool is_kept_before;
 };
 
 static void on_send_committed(struct ehis *e, struct committed *c)
@@ -532,11 +548,13 @@ static void on_send_committed(struct ehis *e, struct committed *c)
 static void on_send_made(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
 {
     struct send_order *s = d->owner;
-    struct out_message *m;
     if (err == EHIS_OK) {
-        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
+        err = sending_keep(e, d, envelope);
         if (err != EHIS_OK)
             ehis_fatal(e, err); /* a number is missing in its stream */
+    } else if (err == EHIS_E_EXISTS) { /* its sequence was kept before */
+        s->is_kept_before = true;
+        err = EHIS_OK;
     }
     draft_free(d);
     if (err == EHIS_OK)
@@ -571,6 +589,7 @@ static int send_in_stream(ehis *e, const ehis_message *m, enum envelope_kind kin
     if (err != EHIS_OK)
         return tell(why_text, err, &why);
     s.draft->class_ = kind == KIND_EVENT ? OUT_EVENTS : OUT_REQUESTS;
+    s.draft->sequence = m->sequence;
     if (exchange_id)
         memcpy(exchange_id, s.draft->exchange_id, 16);
     waiter_init(&s.waiter);
@@ -579,6 +598,8 @@ static int send_in_stream(ehis *e, const ehis_message *m, enum envelope_kind kin
         waiter_wake(&s.waiter, EHIS_E_SDK_CLOSED, NULL);
     }
     err = waiter_wait(&s.waiter);
+    if (exchange_id && s.is_kept_before)
+        memset(exchange_id, 0, 16);
     return tell(why_text, err, &s.waiter.why);
 }
 
@@ -671,6 +692,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
         return;
     connection_say_ready(e);
     events_subscribe(e);
+    receiving_again(e);
 }
 
 static ehis_err add_handler(ehis *e, int kind, const char *service, const char *operation, ehis_handler fn, void *arg, struct ehis_why *why)

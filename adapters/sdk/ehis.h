@@ -89,6 +89,10 @@ typedef struct ehis_message {
     uint32_t max_response_bytes; /* 0 = the service's default */
     uint64_t lifetime_ms;      /* 0 = 30 s for calls, 24 h otherwise; at most 5 min and 14 days */
     const uint8_t *trace_id;   /* 16 bytes or NULL */
+    /* What is sent in a stream, out of a queue of the application's own: its number there. Rising for each recipient system (ehis_send), for each
+     * service and event (ehis_publish); one that is not above the last that was kept is not sent again: 0 is returned, and an exchange id of
+     * zeros. So a crash between sending and striking it off sends nothing twice. 0: none. */
+    uint64_t sequence;
 } ehis_message;
 
 /* What became of a message. */

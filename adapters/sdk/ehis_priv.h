@@ -53,7 +53,7 @@ struct draft {
     struct span body;
     enum out_class class_; /* 0: no stream */
     struct out_stream *stream;
-    uint64_t number;
+    uint64_t number, sequence, sequence_before;
     void *owner;
     /* err: why it was not made; digest and envelope are of this call only. */
     void (*on_made)(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope);
@@ -119,7 +119,7 @@ struct ehis_incoming {
     uint64_t delivery, session, named_version;
     int64_t accepted_ms;
     uint32_t max_response_bytes;
-    bool is_skip, is_held, is_with_application;
+    bool is_skip, is_held, is_with_application, is_parked /* no handler yet */;
     atomic_bool is_finished; /* [any] */
     int64_t held_until_ms;
     ehis_info info;
@@ -202,7 +202,7 @@ struct ehis {
 
     /* The I/O thread's. */
     struct loop *loop;
-    struct loop_timer *tick, *dial_timer;
+    struct loop_timer *tick, *dial_timer, *commit_timer;
     bool is_turn_due, is_ending;
     int64_t end_by_us;
     ehis_err failed; /* the disk: for ever */
@@ -252,6 +252,9 @@ struct ehis {
     struct ehis_incoming *incoming;
     struct outbox *outbox;
     struct inbox *inbox;
+    uint32_t handling_count, parked_count; /* messages of streams */
+    size_t finished_bytes; /* of the store's group */
+    int64_t commit_by_us;
     struct topic *topics;
     struct recent *topic_keys;
     struct ack *acks;
@@ -306,6 +309,7 @@ void connection_note(struct ehis *e, ehis_err err, const char *why);
 ehis_err draft_new(const struct envelope_header *h, struct span body, struct draft **out) EHIS_MUST_USE;
 void draft_free(struct draft *d);
 void sending_add(struct ehis *e, struct draft *d);
+ehis_err sending_keep(struct ehis *e, const struct draft *d, struct span envelope) EHIS_MUST_USE; /* in the outbox */
 void sending_flush(struct ehis *e);
 ehis_err sending_context(struct ehis *e, struct span system, struct seal_context **context, const struct registry_key **key) EHIS_MUST_USE;
 void sending_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);

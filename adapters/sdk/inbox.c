@@ -13,7 +13,7 @@ struct inbox {
     struct inbox_events events;
     struct store *store;
     struct table by_key;
-    struct in_stream *streams, *touched;
+    struct in_stream *streams, *touched, *uncommitted;
     bool is_closed; /* in order, the last time: while replaying */
     int64_t now_ms;
 };
@@ -135,8 +135,7 @@ void inbox_touch_gaps(struct inbox *b)
 
 /* ---- the store ---- */
 
-#define FIXED_BYTES 33 /* stream, expected, used, flags */
-enum { FLAG_BEGUN = 1, FLAG_BITS = 2 };
+#define FIXED_BYTES 33 /* stream, expected, used; how many from there may have been handed over, twice, and whether there are bits */
 
 static ehis_err append(struct inbox *b, const struct in_stream *s)
 {
@@ -152,7 +151,8 @@ static ehis_err append(struct inbox *b, const struct in_stream *s)
         be_put(bits + sizeof bits / 2 + i * 8, s->rejected[i], 8);
         has_bits |= (s->passed[i] | s->rejected[i]) != 0;
     }
-    fixed[32] = (uint8_t)((s->is_begun ? FLAG_BEGUN : 0) | (has_bits ? FLAG_BITS : 0));
+    uint64_t begun = s->begun_until > s->expected ? s->begun_until - s->expected : 0;
+    fixed[32] = (uint8_t)((begun < INBOX_GROUP ? begun : INBOX_GROUP) << 1 | has_bits);
     struct span parts[] = {span_of(fixed, sizeof fixed), span_of(bits, has_bits ? sizeof bits : 0), span_str(s->sender)};
     return store_append(b->store, RECORD_STREAM, parts, 3, NULL);
 }
@@ -164,7 +164,7 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     b->is_closed = type == RECORD_CLOSED;
     if (type == RECORD_CLOSED)
         return EHIS_OK;
-    size_t bits = p.len > FIXED_BYTES && (p.p[32] & FLAG_BITS) ? 2 * INBOX_WINDOW / 8 : 0;
+    size_t bits = p.len > FIXED_BYTES && (p.p[32] & 1) ? 2 * INBOX_WINDOW / 8 : 0;
     if (p.len <= FIXED_BYTES + bits)
         return EHIS_E_STATE_CORRUPT;
     struct span sender = span_of(p.p + FIXED_BYTES + bits, p.len - FIXED_BYTES - bits);
@@ -175,7 +175,7 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
         return EHIS_E_NO_MEMORY;
     s->expected = be_get(p.p + 16, 8);
     s->used_ms = (int64_t)be_get(p.p + 24, 8);
-    s->is_begun = p.p[32] & FLAG_BEGUN;
+    s->begun_until = s->expected + (p.p[32] >> 1);
     for (size_t i = 0; i < INBOX_WINDOW / 64; i++) {
         s->passed[i] = bits ? be_get(p.p + FIXED_BYTES + i * 8, 8) : 0;
         s->rejected[i] = bits ? be_get(p.p + FIXED_BYTES + bits / 2 + i * 8, 8) : 0;
@@ -183,20 +183,20 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     return EHIS_OK;
 }
 
-/* After a crash the number that was next may have been with the application. */
+/* After a crash the number that was next may have been with the application, and as many behind it as one commit holds. */
 void inbox_set_store(struct inbox *b, struct store *s, int64_t now_ms)
 {
     b->store = s;
     b->now_ms = now_ms;
     for (struct in_stream *in = b->streams; in && !b->is_closed; in = in->next)
-        in->is_begun = true;
+        in->begun_until = in->expected + INBOX_GROUP;
 }
 
 ehis_err inbox_snapshot(struct inbox *b)
 {
     for (struct in_stream **at = &b->streams; *at;) {
         struct in_stream *s = *at;
-        if (s->used_ms < b->now_ms - FORGOTTEN_MS && !s->running && !s->waiting && !s->is_touched) {
+        if (s->used_ms < b->now_ms - FORGOTTEN_MS && !s->running && !s->waiting && !s->is_touched && !s->uncommitted) {
             *at = s->next;
             table_remove(&b->by_key, &s->by_key);
             free_stream(b, s);
@@ -211,8 +211,8 @@ ehis_err inbox_snapshot(struct inbox *b)
 ehis_err inbox_close(struct inbox *b)
 {
     for (struct in_stream *s = b->streams; s; s = s->next)
-        if (s->running && !s->is_begun) {
-            s->is_begun = true;
+        if (s->running && s->begun_until <= s->expected) {
+            s->begun_until = s->expected + 1;
             EHIS_TRY(append(b, s));
         }
     return b->events.position ? EHIS_OK : store_append(b->store, RECORD_CLOSED, NULL, 0, NULL);
@@ -229,7 +229,7 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
         s->is_adopting = false;
         if (item->number > s->expected && !s->running && !s->waiting) {
             s->expected = item->number;
-            s->is_begun = true;
+            s->begun_until = item->number + INBOX_GROUP;
         }
         return s;
     }
@@ -237,10 +237,10 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
     if (!s)
         return NULL;
     s->expected = item->number;
-    s->is_begun = item->number > 1;
+    s->begun_until = item->number + (item->number > 1 ? INBOX_GROUP : 0);
     if (b->events.position) {
         s->expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
-        s->is_begun = true;
+        s->begun_until = s->expected + 1;
     }
     /* Durable before its first message is handed over, so that after a crash there is something to mark. */
     return append(b, s) == EHIS_OK ? s : NULL;
@@ -257,7 +257,9 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
         at = &(*at)->next;
     struct in_item *here = s->running && s->running->number == item->number ? s->running : *at && (*at)->number == item->number ? *at : NULL;
     if (here) {
-        if (memcmp(here->digest, item->digest, sizeof here->digest) != 0 || here->skip_state != item->skip_state)
+        if (here->skip_state != item->skip_state) /* a message that was rejected comes again as a skip; from another gateway perhaps before its end */
+            return item->skip_state ? INBOX_DONE : INBOX_AHEAD;
+        if (memcmp(here->digest, item->digest, sizeof here->digest) != 0)
             return INBOX_CONFLICT;
         here->delivery = item->delivery;
         here->session = item->session;
@@ -269,6 +271,8 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     bool has_nearer = s->running || (s->waiting && s->waiting->number - s->expected < INBOX_WINDOW);
     if (item->number == UINT64_MAX || (item->number > s->expected && item->number - s->expected >= INBOX_WINDOW && has_nearer))
         return INBOX_AHEAD;
+    if (s->is_stopped)
+        return INBOX_STOPPED;
     item->is_late = item->number < s->expected;
     if (item->number == s->expected)
         s->is_retrying = false;
@@ -292,7 +296,6 @@ static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
         set_bit(s->rejected, n, false);
         b->events.on_gap(b->events.ctx, s, n);
     }
-    s->is_begun = false;
     s->gap_since_ms = 0;
 }
 
@@ -303,6 +306,8 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
         s->gap_since_ms = 0;
         return NULL;
     }
+    if (s->uncommitted >= INBOX_GROUP)
+        return NULL;
     if (item->number > s->expected) {
         if (s->gap_since_ms == 0 || s->is_retrying)
             s->gap_since_ms = now_ms;
@@ -313,7 +318,7 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
     s->gap_since_ms = 0;
     s->waiting = item->next;
     item->next = NULL;
-    item->is_repeated = item->number == s->expected && s->is_begun;
+    item->is_repeated = item->number >= s->expected && item->number < s->begun_until;
     s->running = item;
     return item;
 }
@@ -325,13 +330,33 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     b->now_ms = s->used_ms = now_ms;
     if (item->number == s->expected) {
         s->expected++;
-        s->is_begun = false;
     }
     set_bit(s->passed, item->number, item->skip_state != 0);
     set_bit(s->rejected, item->number, is_rejected);
     s->running = NULL;
+    s->is_stopped = false;
+    if (s->uncommitted++ == 0) {
+        s->next_uncommitted = b->uncommitted;
+        b->uncommitted = s;
+    }
     touch(b, s);
     return append(b, s);
+}
+
+void inbox_committed(struct inbox *b)
+{
+    for (struct in_stream *s; (s = b->uncommitted);) {
+        b->uncommitted = s->next_uncommitted;
+        if (s->uncommitted >= INBOX_GROUP)
+            touch(b, s);
+        s->uncommitted = 0;
+    }
+}
+
+void inbox_stop(struct inbox *b, struct in_item *item)
+{
+    item->stream->is_stopped = true;
+    drop_waiting(b, item->stream);
 }
 
 void inbox_put_back(struct in_item *item)
@@ -339,6 +364,7 @@ void inbox_put_back(struct in_item *item)
     struct in_stream *s = item->stream;
     EHIS_ASSERT(s->running == item);
     s->running = NULL;
+    s->is_stopped = false;
     s->is_retrying = true;
 }
 
@@ -346,7 +372,8 @@ void inbox_give_back(struct in_item *item)
 {
     inbox_put_back(item);
     /* It may have had its effect in part: the next time it is marked. */
-    item->stream->is_begun |= item->number == item->stream->expected;
+    if (item->number >= item->stream->begun_until)
+        item->stream->begun_until = item->number + 1;
 }
 
 void inbox_session_ended(struct inbox *b)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* What comes to this system in streams (SPEC 5): each number handed over once and in order; what is finished is recorded before it is
- * acknowledged, and only then the next is handed over. Numbers that were passed over are remembered for a window. One thread. */
+/* What comes to this system in streams (SPEC 5): each number handed over once and in order; the next when the one before is
+ * finished. What is finished is recorded, for many at once, before it is acknowledged. Numbers that were passed over are remembered for a window. One thread. */
 #pragma once
 #include "adapters/sdk/store.h"
 #include "adapters/sdk/table.h"
 
 #define INBOX_WINDOW 1024
 #define INBOX_GAP_MS 30000
+#define INBOX_GROUP 64 /* finished in one stream between two commits: so many may come again after a crash, marked */
 
 struct in_stream;
 /* Stands inside what the caller keeps for a message or a skip. */
@@ -21,7 +22,7 @@ struct in_item {
 };
 struct in_stream {
     struct entry by_key;
-    struct in_stream *next, *next_touched;
+    struct in_stream *next, *next_touched, *next_uncommitted;
     char *sender;
     uint8_t id[16];
     uint64_t expected;
@@ -29,9 +30,11 @@ struct in_stream {
     int64_t used_ms, gap_since_ms;
     struct in_item *waiting; /* ascending */
     struct in_item *running;
-    bool is_begun;   /* the expected number may have been handed over before */
+    uint64_t begun_until; /* numbers below may have been handed over before */
+    uint32_t uncommitted;
     bool is_adopting; /* begins at the next number that comes */
     bool is_touched, is_retrying; /* retrying: the expected number was given back */
+    bool is_stopped;  /* nobody takes what is running: nothing is taken behind it */
 };
 
 struct inbox;
@@ -42,7 +45,7 @@ struct inbox_events {
     void *position_arg;
     /* A number that nothing explained. */
     void (*on_gap)(void *ctx, const struct in_stream *s, uint64_t number);
-    /* The item goes back to its owner: its delivery is void (the session has ended before it was handed over). */
+    /* The item goes back to its owner: its session has ended before it was handed over, or its stream is stopped. */
     void (*on_dropped)(void *ctx, struct in_item *item);
 };
 ehis_err inbox_new(const struct inbox_events *events, struct inbox **out) EHIS_MUST_USE;
@@ -59,17 +62,20 @@ enum inbox_verdict {
     INBOX_ATTACHED, /* it is here already: the new delivery takes the old one's place; the item is the caller's */
     INBOX_DONE, INBOX_REJECTED, /* finished before: acknowledge so, again */
     INBOX_CONFLICT, /* another message under this number */
-    INBOX_AHEAD,    /* beyond the window, or over 65,536 streams: later */
+    INBOX_AHEAD,    /* beyond the window, over 65,536 streams, or a message whose skip is under way: later */
+    INBOX_STOPPED,
 };
 /* item: number, digest, delivery, session, skip_state filled in. */
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms);
-/* The next item of a stream to hand over (or to pass: a skip); it runs until inbox_finish or inbox_give_back. NULL: none now. Ask after
- * the commit of everything so far. */
+/* The next item of a stream to hand over (or to pass: a skip); it runs until inbox_finish or inbox_give_back. NULL: none now, or INBOX_GROUP
+ * are finished since the last commit. A stream's first message is handed over after a commit. */
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
-/* Done, rejected or passed: recorded, effective at the commit; acknowledge then and ask inbox_next again. */
+/* Done, rejected or passed: recorded, effective at the commit; acknowledge then. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
 void inbox_put_back(struct in_item *item);  /* the same of one that nobody was there to take: it is not marked for that */
 void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */
+void inbox_stop(struct inbox *b, struct in_item *item); /* until the item is finished or is_stopped is unset; what waits behind is dropped */
+void inbox_committed(struct inbox *b);
 /* Streams where something may be due since the last call: one after another, NULL at the end. */
 struct in_stream *inbox_touched(struct inbox *b);
 void inbox_touch_gaps(struct inbox *b); /* time has passed */

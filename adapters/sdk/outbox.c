@@ -176,13 +176,15 @@ static ehis_err add_stream(struct outbox *o, const uint8_t id[16], enum out_clas
     return EHIS_OK;
 }
 
+#define STREAM_FIXED_BYTES 35 /* id, class, next number (0: given up), sequence, length of the recipient */
 static ehis_err append_stream(struct outbox *o, const struct out_stream *s)
 {
-    uint8_t fixed[27];
+    uint8_t fixed[STREAM_FIXED_BYTES];
     memcpy(fixed, s->id, 16);
     fixed[16] = (uint8_t)s->class_;
     be_put(fixed + 17, s->next_number, 8);
-    be_put(fixed + 25, strlen(s->recipient), 2);
+    be_put(fixed + 25, s->sequence, 8);
+    be_put(fixed + 33, strlen(s->recipient), 2);
     struct span parts[] = {span_of(fixed, sizeof fixed), span_str(s->recipient), span_str(s->event)};
     return o->store && !o->is_memory ? store_append(o->store, RECORD_STREAM, parts, 3, NULL) : EHIS_OK;
 }
@@ -200,15 +202,21 @@ struct out_stream *outbox_streams(const struct outbox *o) { return o->streams; }
 ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient, struct span event, const struct random *r, struct out_stream **out)
 {
     uint8_t id[16];
-    for (struct out_stream *s = o->streams; s; s = s->next)
-        if (s->class_ == c && !s->is_broken && span_eq(span_str(s->recipient), recipient) && span_eq(span_str(s->event), event)) {
-            *out = s;
+    uint64_t sequence = 0;
+    for (struct out_stream *s = o->streams; s; s = s->next) {
+        if (s->class_ != c || !span_eq(span_str(s->recipient), recipient) || !span_eq(span_str(s->event), event))
+            continue;
+        *out = s;
+        if (!s->is_broken)
             return EHIS_OK;
-        }
+        if (s->sequence > sequence)
+            sequence = s->sequence;
+    }
     if (o->stream_count >= STREAMS_MAX)
         return EHIS_E_SDK_BUSY;
     random_fill(r, id, sizeof id);
     EHIS_TRY(add_stream(o, id, c, recipient, event, 1, out));
+    (*out)->sequence = sequence;
     return append_stream(o, *out);
 }
 
@@ -279,7 +287,7 @@ static ehis_err add_message(struct outbox *o, struct out_stream *s, uint64_t num
     return err;
 }
 
-#define FIXED_BYTES 81 /* stream, number, exchange id, digest, state, expires */
+#define FIXED_BYTES 89 /* stream, number, exchange id, digest, state, expires, sequence */
 static void put_fixed(const struct out_message *m, uint8_t out[FIXED_BYTES])
 {
     memcpy(out, m->stream->id, 16);
@@ -288,6 +296,7 @@ static void put_fixed(const struct out_message *m, uint8_t out[FIXED_BYTES])
     memcpy(out + 40, m->by_digest.key, 32);
     out[72] = m->state;
     be_put(out + 73, (uint64_t)m->expires_ms, 8);
+    be_put(out + 81, m->sequence, 8);
 }
 
 static ehis_err append_body(struct outbox *o, struct out_message *m, struct span envelope)
@@ -306,12 +315,13 @@ static ehis_err append_body(struct outbox *o, struct out_message *m, struct span
     return EHIS_OK;
 }
 
-ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], int64_t expires_ms, struct span envelope,
-                    struct out_message **out)
+ehis_err outbox_put(struct outbox *o, const struct out_new *n, struct out_message **out)
 {
     struct out_message *m;
-    EHIS_TRY(add_message(o, s, number, exchange_id, digest, &m));
-    m->expires_ms = expires_ms;
+    struct span envelope = n->envelope;
+    EHIS_TRY(add_message(o, n->stream, n->number, n->exchange_id, n->digest, &m));
+    m->expires_ms = n->expires_ms;
+    m->sequence = n->sequence;
     ehis_err err = EHIS_OK;
     if (o->store && !o->is_memory)
         err = append_body(o, m, envelope);
@@ -347,13 +357,16 @@ bool outbox_owns_record(uint8_t type) { return type >= RECORD_STREAM && type <= 
 
 static ehis_err replay_stream(struct outbox *o, struct span p)
 {
-    if (p.len < 27 || 27 + be_get(p.p + 25, 2) > p.len)
+    struct cursor in = cursor_of(p);
+    struct span fixed, recipient;
+    if (cursor_take(&in, STREAM_FIXED_BYTES, &fixed) != EHIS_OK || cursor_take(&in, (size_t)be_get(p.p + 33, 2), &recipient) != EHIS_OK)
         return EHIS_E_STATE_CORRUPT;
     struct out_stream *s = outbox_find(o, p.p);
-    size_t recipient = (size_t)be_get(p.p + 25, 2);
     if (!s)
-        EHIS_TRY(add_stream(o, p.p, p.p[16], span_of(p.p + 27, recipient), span_of(p.p + 27 + recipient, p.len - 27 - recipient), 1, &s));
-    uint64_t next = be_get(p.p + 17, 8);
+        EHIS_TRY(add_stream(o, p.p, p.p[16], recipient, span_of(in.p, cursor_left(&in)), 1, &s));
+    uint64_t next = be_get(p.p + 17, 8), sequence = be_get(p.p + 25, 8);
+    if (sequence > s->sequence)
+        s->sequence = sequence;
     if (next == 0)
         s->is_broken = true;
     else if (next > s->next_number)
@@ -368,13 +381,17 @@ static ehis_err replay_message(struct outbox *o, struct span p, const struct sto
         return EHIS_E_STATE_CORRUPT;
     uint64_t number = be_get(p.p + 16, 8);
     struct out_message *m = outbox_by_digest(o, p.p + 40);
+    uint64_t sequence = be_get(p.p + 81, 8);
     if (number >= s->next_number)
         s->next_number = number + 1;
+    if (sequence > s->sequence)
+        s->sequence = sequence;
     bool is_new = !m;
     if (is_new)
         EHIS_TRY(add_message(o, s, number, p.p + 24, p.p + 40, &m));
     m->state = p.p[72];
     m->expires_ms = (int64_t)be_get(p.p + 73, 8);
+    m->sequence = sequence;
     m->place = (struct store_place){at->segment, at->offset + FIXED_BYTES, at->bytes - FIXED_BYTES}; /* a later copy replaces: held at the end */
     if (is_new) {
         m->is_held = p.len > FIXED_BYTES;

@@ -19,6 +19,7 @@ struct out_message {
     uint64_t ticket;                             /* rising over all */
     uint8_t exchange_id[16];
     int64_t expires_ms;
+    uint64_t sequence;
     struct store_place place;                    /* bytes 0: not on the disk */
     uint8_t *bytes;                              /* NULL: on the disk alone */
     uint32_t len;
@@ -33,6 +34,7 @@ struct out_stream {
     enum out_class class_;
     char *recipient, *event; /* event: "" unless OUT_EVENTS */
     uint64_t next_number;
+    uint64_t sequence;       /* the highest that the application has given a message of it; 0: none */
     struct out_message *first, *last, *cursor; /* cursor: the next to submit */
     uint32_t unanswered, keys_unanswered;
     uint64_t rewind_to;      /* 0: none; waits until everything submitted has its answer */
@@ -58,9 +60,15 @@ struct out_stream *outbox_find(const struct outbox *o, const uint8_t id[16]);
 struct out_stream *outbox_streams(const struct outbox *o); /* the first */
 /* Room for one more of this size? SDK_BUSY. */
 ehis_err outbox_check_room(const struct outbox *o, size_t bytes) EHIS_MUST_USE;
-/* Takes an envelope that was made with this number (next_number - 1 or, of a key, 0). Durable at the store's commit. */
-ehis_err outbox_put(struct outbox *o, struct out_stream *s, uint64_t number, const uint8_t exchange_id[16], const uint8_t digest[32], int64_t expires_ms, struct span envelope,
-                    struct out_message **out) EHIS_MUST_USE;
+/* Takes an envelope that was made with this number (next_number - 1 or, of a key, 0). Durable at the store's commit, with its sequence. */
+struct out_new {
+    struct out_stream *stream;
+    uint64_t number, sequence;
+    const uint8_t *exchange_id, *digest;
+    int64_t expires_ms;
+    struct span envelope;
+};
+ehis_err outbox_put(struct outbox *o, const struct out_new *n, struct out_message **out) EHIS_MUST_USE;
 /* Was this request sent to this system in a stream, and has it not expired? */
 int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system); /* when that request expires; 0: it was not asked */
 void outbox_forget_asked(struct outbox *o, int64_t now_ms);

@@ -8,6 +8,7 @@
 
 #define INCOMING_MAX_BYTES (256u * 1024 * 1024)
 #define NO_HANDLER_RETRY_MS 5000
+#define COMMIT_US 2000 /* what handlers have finished waits so long at most for more of it */
 #define BUSY_RETRY_MS 250
 
 static struct ehis_incoming *incoming_new(struct ehis *e)
@@ -119,20 +120,33 @@ void incoming_hand_over(struct ehis *e, struct ehis_incoming *in)
 {
     static const int kinds[] = {[KIND_REQUEST] = HANDLER_SERVE, [KIND_RESPONSE] = HANDLER_RESPONSE, [KIND_EVENT] = HANDLER_SUBSCRIBE};
     const struct handler *h = handler_find(e, kinds[in->header.kind], in->header.recipient, in->header.operation);
-    in->outcome = OUTCOME_RETRY;
-    in->retry_ms = NO_HANDLER_RETRY_MS;
-    in->code = EHIS_E_SDK_NO_HANDLER;
-    if (h && fill_info(in) == EHIS_OK) {
+    bool is_expired = in->item.stream && (int64_t)in->header.expires_ms <= now_ms(e);
+    if (in->is_parked)
+        e->parked_count--;
+    in->is_parked = false;
+    if (h && !is_expired && fill_info(in) == EHIS_OK) {
         in->fn = h->fn;
         in->arg = h->arg;
         in->job = (struct job){NULL, run_handler, drop_handler};
         in->is_with_application = true;
+        if (in->item.stream) {
+            in->item.stream->is_stopped = false;
+            e->handling_count++;
+        }
         work_job(e, &in->job);
         return;
     }
-    if (in->served) { /* a caller waits: it is told */
+    in->code = is_expired ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_NO_HANDLER;
+    if (!in->item.stream || is_expired) { /* a caller waits: it is told */
         in->outcome = OUTCOME_REJECTED;
-        in->retry_ms = 0;
+    } else if (e->parked_count <= e->stream_window / 2) { /* held until there is a handler; the window is left to others */
+        in->is_parked = true;
+        e->parked_count++;
+        inbox_stop(e->inbox, &in->item);
+        return;
+    } else {
+        in->outcome = OUTCOME_RETRY;
+        in->retry_ms = NO_HANDLER_RETRY_MS;
     }
     incoming_end(e, in);
 }
@@ -156,16 +170,21 @@ static void on_finished(struct ehis *e, struct committed *c)
 
 static void finish_in_stream(struct ehis *e, struct ehis_incoming *in)
 {
+    size_t before = store_group_bytes(e->store);
     ehis_err err = inbox_finish(e->inbox, &in->item, in->outcome == OUTCOME_REJECTED, now_ms(e));
     if (err != EHIS_OK)
         ehis_fatal(e, err);
+    if (e->finished_bytes == 0) {
+        e->commit_by_us = clock_mono_us(e->clock) + COMMIT_US;
+        loop_timer_set(e->commit_timer, COMMIT_US);
+    }
+    e->finished_bytes += store_group_bytes(e->store) - before;
     after_commit(e, &in->committed, on_finished);
 }
 
 static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
 {
     struct ehis_incoming *in = d->owner;
-    struct out_message *m;
     if (in->served) {
         serving_made(e, in->served, err, &d->digest, envelope);
         in->answer = NULL;
@@ -174,7 +193,7 @@ static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const 
         return;
     }
     if (err == EHIS_OK)
-        err = outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
+        err = sending_keep(e, d, envelope);
     in->answer = NULL;
     draft_free(d);
     if (err == EHIS_OK) {
@@ -190,6 +209,7 @@ static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const 
 
 void incoming_end(struct ehis *e, struct ehis_incoming *in)
 {
+    e->handling_count -= in->is_with_application && in->item.stream;
     in->is_with_application = false;
     if (in->answer) {
         in->answer->owner = in;
@@ -238,10 +258,13 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
         receiving_free(in);
         return;
     case INBOX_DONE:
-        in->outcome = OUTCOME_DONE;
-        acknowledge(e, in);
-        receiving_free(in);
-        return;
+        if (!in->refused) {
+            in->outcome = OUTCOME_DONE;
+            acknowledge(e, in);
+            receiving_free(in);
+            return;
+        }
+        /* fall through */
     case INBOX_REJECTED:
         refuse(e, in, in->refused ? in->refused : EHIS_E_SDK_REJECTED, 0);
         return;
@@ -250,6 +273,9 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
         return;
     case INBOX_AHEAD:
         refuse(e, in, EHIS_E_STREAM_AHEAD, BUSY_RETRY_MS);
+        return;
+    case INBOX_STOPPED:
+        refuse(e, in, EHIS_E_SDK_NO_HANDLER, NO_HANDLER_RETRY_MS);
         return;
     }
 }
@@ -379,6 +405,8 @@ void receiving_again(struct ehis *e)
         next = in->next;
         if (in->is_held && e->registry)
             take(e, in);
+        else if (in->is_parked)
+            incoming_hand_over(e, in);
     }
 }
 
@@ -425,8 +453,11 @@ void incoming_on_gap(void *e, const struct in_stream *s, uint64_t number) { tell
 
 void incoming_on_dropped(void *e, struct in_item *item)
 {
-    (void)e;
-    receiving_free(OWNER_OF(item, struct ehis_incoming, item));
+    struct ehis_incoming *in = OWNER_OF(item, struct ehis_incoming, item);
+    if (item->stream->is_stopped)
+        refuse(e, in, EHIS_E_SDK_NO_HANDLER, NO_HANDLER_RETRY_MS);
+    else
+        receiving_free(in);
 }
 
 void receiving_streams(struct ehis *e)

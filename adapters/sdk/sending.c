@@ -73,8 +73,10 @@ void sending_add(struct ehis *e, struct draft *d)
 
 static void failed(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why)
 {
-    if (d->class_ && d->stream && d->number)
-        d->stream->next_number--; /* numbers of one batch are given and taken back in order: the last one given is this */
+    if (d->class_ && d->stream && d->number) { /* numbers of one batch are given and taken back in order: the last one given is this */
+        d->stream->next_number--;
+        d->stream->sequence = d->sequence_before;
+    }
     d->on_made(e, d, err, why, (struct span){0});
 }
 
@@ -174,6 +176,11 @@ static ehis_err fill(struct ehis *e, struct draft *d, struct ehis_why *why)
         struct span to = d->class_ == OUT_EVENTS ? h->recipient : identifier_prefix(h->recipient, IDENTIFIER_SYSTEM);
         EHIS_TRY(outbox_check_room(e->outbox, d->body.len + ENVELOPE_HEADER_MAX_BYTES));
         EHIS_TRY(outbox_stream(e->outbox, d->class_, to, d->class_ == OUT_EVENTS ? h->operation : (struct span){0}, e->random, &d->stream));
+        d->sequence_before = d->stream->sequence;
+        if (d->sequence && d->sequence <= d->sequence_before)
+            return EHIS_E_EXISTS;
+        if (d->sequence)
+            d->stream->sequence = d->sequence;
         h->stream = span_of(d->stream->id, 16);
         h->number = d->number = d->stream->next_number++;
     }
@@ -231,10 +238,16 @@ static void digest_of(struct draft *d, struct hash *leaf)
     leaf_envelope(&d->digest, leaf);
 }
 
-static void store_key(struct ehis *e, struct draft *d, struct out_stream *stream, struct span envelope)
+ehis_err sending_keep(struct ehis *e, const struct draft *d, struct span envelope)
 {
     struct out_message *m;
-    ehis_err err = outbox_put(e->outbox, stream, 0, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m);
+    struct out_new n = {d->stream, d->number, d->sequence, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope};
+    return outbox_put(e->outbox, &n, &m);
+}
+
+static void store_key(struct ehis *e, struct draft *d, struct span envelope)
+{
+    ehis_err err = sending_keep(e, d, envelope);
     if (err != EHIS_OK)
         ehis_fatal(e, err);
     draft_free(d);
@@ -263,7 +276,7 @@ static void sign_all(struct ehis *e, struct draft *made, size_t count)
         if (err != EHIS_OK && d->class_)
             ehis_fatal(e, err); /* a number is missing in its stream */
         if (d->header.kind == KIND_KEY)
-            store_key(e, d, d->stream, buf_span(&e->scratch));
+            store_key(e, d, buf_span(&e->scratch));
         else
             d->on_made(e, d, err, NULL, buf_span(&e->scratch));
     }

@@ -92,7 +92,7 @@ static ehis_err take(struct exchange *x, struct session *s, const struct ack_bat
     if (!is_named(x, d, a->digest))
         return ehis_fail(why, EHIS_E_EXCHANGE_ACK_MISMATCH, "acknowledgement of delivery %llu", (unsigned long long)a->delivery);
     if (a->outcome == OUTCOME_RETRY)
-        return exchange_give_back(x, d, true, true, a->retry_ms);
+        return exchange_give_back(x, d, a->code != EHIS_E_SDK_NO_HANDLER && a->code != EHIS_E_STREAM_AHEAD, true, a->retry_ms);
     if (d->skip)
         return skip_taken(x, d);
     if (a->outcome == OUTCOME_DONE && !d->lane)

@@ -38,10 +38,9 @@ static void on_done(void *arg, int err, const ehis_reply *reply, const char *why
 
 static void on_published(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
 {
-    struct out_message *m;
     (void)why;
     if (err == EHIS_OK)
-        EHIS_ASSERT(outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m) == EHIS_OK);
+        EHIS_ASSERT(sending_keep(e, d, envelope) == EHIS_OK);
     draft_free(d);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Changes and their outbox. A line leaves it when libehis has the event durably; a crash between the two publishes the change again,
- * with the same sequence. */
+/* Changes and their outbox. A line leaves it when libehis has the event durably; after a crash between the two libehis knows
+ * its sequence. */
 #include "adapters/registers/population/people_priv.h"
 #include <stdio.h>
 

@@ -20,7 +20,6 @@ struct serving {
     ehis *e;
     bool is_ready;
     ehis_err outbox_err; /* that was logged last */
-    uint64_t published;  /* the last one; its line may stand still where the database was locked just then */
 };
 
 static volatile sig_atomic_t is_stopping;
@@ -67,18 +66,15 @@ static ehis_err publish_next(struct serving *s)
     struct buf body;
     struct ehis_why why;
     EHIS_TRY(people_next_change(s->answers.people, &c));
-    if (c.sequence == s->published)
-        return people_forget_change(s->answers.people, c.sequence);
     buf_init(&body, BODY_MAX_BYTES);
     ehis_err err = answers_event(&c, s->events, &body);
     if (err == EHIS_OK) {
         struct span b = buf_span(&body);
-        ehis_message m = {.size = sizeof m, .service = s->service, .operation = "PersonChanged", .content_type = body_format_to_text(s->events), .body = b.p, .body_bytes = b.len};
+        ehis_message m = {.size = sizeof m, .service = s->service, .operation = "PersonChanged", .content_type = body_format_to_text(s->events), .body = b.p, .body_bytes = b.len,
+                          .sequence = c.sequence};
         err = (ehis_err)ehis_publish(s->e, &m, NULL, why.text);
     }
     buf_fini(&body);
-    if (err == EHIS_OK)
-        s->published = c.sequence;
     if (err == EHIS_OK)
         err = people_forget_change(s->answers.people, c.sequence);
     if (err == EHIS_OK)

@@ -649,10 +649,9 @@ static void a_message_of_another_shape_than_is_allowed_is_refused_before_anythin
 
 static void on_published(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
 {
-    struct out_message *m;
     (void)why;
     assert_int_equal(err, EHIS_OK);
-    assert_int_equal(outbox_put(e->outbox, d->stream, d->number, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope, &m), EHIS_OK);
+    assert_int_equal(sending_keep(e, d, envelope), EHIS_OK);
     draft_free(d);
 }
 
@@ -841,6 +840,44 @@ static void on_receipt(void *arg, const ehis_receipt *r)
     told = *r;
 }
 
+static void on_twice(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
+{
+    (void)why;
+    assert_true(err == EHIS_OK || err == EHIS_E_EXISTS);
+    if (err == EHIS_OK)
+        assert_int_equal(sending_keep(e, d, envelope), EHIS_OK);
+    *(ehis_err *)d->owner = err;
+    draft_free(d);
+}
+
+static void what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_again(void **state)
+{
+    static const uint64_t sequences[] = {7, 7, 9, 8, 10};
+    static const ehis_err expected[] = {EHIS_OK, EHIS_E_EXISTS, EHIS_OK, EHIS_E_EXISTS, EHIS_OK};
+    ehis_err err[5];
+    ehis_message m = message("x");
+    struct draft *d;
+    (void)state;
+    provider();
+    m.operation = "PersonChanged";
+    m.purpose = m.legal_basis = NULL;
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(message_draft(c.e, &m, KIND_EVENT, 60000, &d, NULL), EHIS_OK);
+        d->class_ = OUT_EVENTS;
+        d->sequence = sequences[i];
+        d->on_made = on_twice;
+        d->owner = &err[i];
+        sending_add(c.e, d);
+        if (i == 3)
+            sim_client_turn(&c);
+    }
+    sim_client_turn(&c);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(err[i], expected[i]);
+    assert_int_equal(outbox_streams(c.e->outbox)->next_number, 4);
+    sim_client_fini(&c);
+}
+
 static void a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told(void **state)
 {
     struct sim_frame f;
@@ -871,6 +908,103 @@ static void a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_a
     assert_memory_not_equal(o.stream, s.stream, 16);
     free(f.p);
     buf_fini(&b);
+    sim_client_fini(&c);
+}
+
+static void numbered(struct buf *out, uint64_t number, const char *operation)
+{
+    static const uint8_t stream[16] = {6};
+    struct hash d;
+    struct envelope_header h = {.kind = KIND_REQUEST, .recipient = span_str(SIM_PERSON), .operation = span_str(operation), .purpose = span_str("tax"),
+                                .legal_basis = span_str("Law 23"), .stream = span_of(stream, 16), .number = number};
+    sim_envelope(&c, SIM_TAX, &h, "pin", out, &d);
+}
+
+static void a_message_that_nobody_takes_yet_is_held_and_what_is_behind_it_given_back_uncounted(void **state)
+{
+    struct buf e;
+    uint32_t code = 0;
+    (void)state;
+    got_count = 0;
+    buf_init(&e, 1 << 20);
+    sim_client_init(&c, SIM_POPULATION, NULL);
+    assert_int_equal(ehis_serve(c.e, SIM_PERSON, "Other", on_message, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    sim_client_connect(&c);
+    for (uint64_t n = 1; n <= 2; n++) {
+        numbered(&e, n, "GetPerson");
+        assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    }
+    sim_client_pass_ms(&c, 6000);
+    assert_int_equal(c.e->parked_count, 1);
+    assert_int_equal(ack_of(2, &code), OUTCOME_RETRY);
+    assert_int_equal(code, EHIS_E_SDK_NO_HANDLER);
+    assert_int_equal(handed(), 0);
+    assert_int_equal(ehis_serve(c.e, SIM_PERSON, "GetPerson", on_message, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    assert_int_equal(handed(), 1);
+    assert_int_equal(ehis_incoming_info(got[0])->number, 1);
+    assert_int_equal(sim_client_count(&c, FRAME_ACK), 0);
+    ehis_reject(got[0], EHIS_E_SDK_REJECTED);
+    handed();
+    assert_int_equal(ack_of(1, &code), OUTCOME_REJECTED);
+    numbered(&e, 2, "GetPerson");
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(handed(), 2);
+    /* One that nobody ever takes ends with its time. */
+    ehis_reject(got[1], EHIS_E_SDK_REJECTED);
+    handed();
+    assert_int_equal(ehis_serve(c.e, SIM_PERSON, "GetPerson", NULL, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    numbered(&e, 3, "GetPerson");
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    sim_client_pass_ms(&c, 31000);
+    assert_int_equal(c.e->parked_count, 0);
+    assert_int_equal(ack_of(4, &code), OUTCOME_REJECTED);
+    assert_int_equal(code, EHIS_E_EXCHANGE_EXPIRED);
+    buf_fini(&e);
+    sim_client_fini(&c);
+}
+
+static void the_next_of_a_stream_is_handed_over_before_the_one_that_is_finished_is_recorded_and_acknowledged(void **state)
+{
+    struct buf e;
+    uint32_t code = 0;
+    (void)state;
+    provider();
+    buf_init(&e, 1 << 20);
+    for (uint64_t n = 1; n <= 3; n++) {
+        numbered(&e, n, "GetPerson");
+        assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    }
+    assert_int_equal(handed(), 1);
+    uint64_t flushes = sim_disk_count(c.disk, SIM_SYNC);
+    ehis_reject(got[0], EHIS_E_SDK_REJECTED);
+    assert_int_equal(handed(), 1);
+    assert_int_equal(handed(), 2);
+    ehis_reject(got[1], EHIS_E_SDK_REJECTED);
+    handed();
+    assert_int_equal(handed(), 3);
+    assert_int_equal(sim_disk_count(c.disk, SIM_SYNC), flushes);
+    assert_int_equal(sim_client_count(&c, FRAME_ACK), 0);
+    ehis_reject(got[2], EHIS_E_SDK_REJECTED); /* nothing runs any more: all are acknowledged */
+    handed();
+    assert_int_equal(sim_disk_count(c.disk, SIM_SYNC), flushes + 1);
+    assert_int_equal(sim_client_count(&c, FRAME_ACK), 1);
+    assert_int_equal(ack_of(2, &code), OUTCOME_REJECTED);
+    /* A slow handler of another stream does not hold acknowledgements up. */
+    for (uint64_t n = 4; n <= 5; n++) {
+        numbered(&e, n, "GetPerson");
+        assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    }
+    assert_int_equal(handed(), 4);
+    ehis_reject(got[3], EHIS_E_SDK_REJECTED);
+    handed();
+    assert_int_equal(handed(), 5);
+    assert_int_equal(sim_client_count(&c, FRAME_ACK), 0);
+    sim_client_pass_ms(&c, 100);
+    assert_int_equal(ack_of(4, &code), OUTCOME_REJECTED);
+    buf_fini(&e);
     sim_client_fini(&c);
 }
 
@@ -910,7 +1044,10 @@ int main(void)
         cmocka_unit_test(a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
         cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
+        cmocka_unit_test(what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_again),
         cmocka_unit_test(a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told),
+        cmocka_unit_test(a_message_that_nobody_takes_yet_is_held_and_what_is_behind_it_given_back_uncounted),
+        cmocka_unit_test(the_next_of_a_stream_is_handed_over_before_the_one_that_is_finished_is_recorded_and_acknowledged),
         cmocka_unit_test(past_its_registry_nothing_is_done_but_fetching),
         cmocka_unit_test(a_message_of_another_shape_than_is_allowed_is_refused_before_anything_happens),
     };

@@ -315,7 +315,7 @@ static void a_new_folder_begins_at_the_first_number_that_comes_marked(void **sta
     assert_int_equal(offer(&b, 40, 0, 1000), INBOX_TAKEN);
     take_one(&b, 40, true, false);
     assert_int_equal(offer(&b, 41, 0, 1000), INBOX_TAKEN);
-    take_one(&b, 41, false, false);
+    take_one(&b, 41, true, false); /* the other folder may have finished it and told nobody yet */
     inbox_takeover(b.inbox); /* another folder has had the streams, and this one has them again */
     assert_int_equal(offer(&b, 90, 0, 1000), INBOX_TAKEN);
     take_one(&b, 90, true, false);
@@ -378,14 +378,17 @@ static bool live(struct box *b, struct gateway *g, struct application *a, uint64
         if (i->number <= a->last)
             assert_true(i->is_repeated);
         assert_true(i->number <= a->last + 1);
-        a->last = i->number;
+        a->last = i->number > a->last ? i->number : a->last;
         (i->is_repeated ? a->marked : a->unmarked)[i->number]++;
         uint64_t number = i->number;
-        bool is_done = inbox_finish(b->inbox, i, false, 1000) == EHIS_OK && store_commit(b->store) == EHIS_OK;
+        bool is_done = inbox_finish(b->inbox, i, false, 1000) == EHIS_OK;
+        bool is_committed = is_done && sim_random_below(seed, 3) && store_commit(b->store) == EHIS_OK;
         free(i);
         if (!is_done)
             return false;
-        if (sim_random_below(seed, 3) && number == g->first_unacked)
+        if (is_committed)
+            inbox_committed(b->inbox);
+        if (is_committed && sim_random_below(seed, 3) && number == g->first_unacked)
             g->first_unacked++; /* else the acknowledgement is lost */
     }
     return true;
@@ -416,6 +419,69 @@ static void each_number_is_handed_over_once_unless_marked_across_crashes_at_ever
         }
         sim_disk_free(b.disk);
     }
+}
+
+static void what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    for (uint64_t n = 1; n <= INBOX_GROUP + 3; n++)
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(store_commit(b.store), EHIS_OK); /* the stream is known */
+    for (uint64_t n = 1; n <= INBOX_GROUP; n++) {
+        struct in_item *i = next(&b, 1000);
+        assert_non_null(i);
+        assert_int_equal(inbox_finish(b.inbox, i, false, 1000), EHIS_OK);
+        free(i);
+    }
+    assert_null(next(&b, 1000));
+    box_close(&b); /* a crash: nothing of it is recorded */
+    assert_int_equal(box_open(&b, false), EHIS_OK);
+    for (uint64_t n = 1; n <= INBOX_GROUP + 1; n++) {
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        take_one(&b, n, n <= INBOX_GROUP, false);
+        inbox_committed(b.inbox);
+    }
+    box_close(&b);
+    assert_int_equal(box_open(&b, false), EHIS_OK);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_DONE);
+    box_fini(&b);
+}
+
+static void a_message_and_its_skip_do_not_quarrel_whichever_comes_first(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 1, 4, 1000), INBOX_DONE); /* the message is here, from another gateway */
+    finish(&b, next(&b, 1000), true);
+    assert_int_equal(offer(&b, 1, 4, 1000), INBOX_REJECTED); /* our own rejection comes back */
+    assert_int_equal(offer(&b, 2, 4, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_AHEAD);
+    take_one(&b, 2, false, false);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 2, false, true);
+    box_fini(&b);
+}
+
+static void behind_what_nobody_takes_nothing_is_taken(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    struct in_item *i = next(&b, 1000);
+    inbox_stop(b.inbox, i);
+    assert_int_equal(b.dropped, 1);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_STOPPED);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_ATTACHED);
+    finish(&b, i, false);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 2, false, false);
+    box_fini(&b);
 }
 
 static void after_closing_in_order_only_what_was_being_handled_is_marked(void **state)
@@ -457,6 +523,9 @@ int main(void)
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),
         cmocka_unit_test(what_waits_is_dropped_with_its_session_and_what_runs_goes_on),
         cmocka_unit_test(each_number_is_handed_over_once_unless_marked_across_crashes_at_every_operation),
+        cmocka_unit_test(what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it),
+        cmocka_unit_test(a_message_and_its_skip_do_not_quarrel_whichever_comes_first),
+        cmocka_unit_test(behind_what_nobody_takes_nothing_is_taken),
         cmocka_unit_test(after_closing_in_order_only_what_was_being_handled_is_marked),
     };
     struct ehis_why why;

@@ -95,7 +95,7 @@ static ehis_err put(struct box *b, bool is_key, struct out_message **out)
     static unsigned salt;
     snprintf(text, sizeof text, "envelope %llu salt %u ....................................................", (unsigned long long)number, salt++);
     digest_of(span_str(text), digest);
-    return outbox_put(b->outbox, b->stream, number, id, digest, 5000, span_str(text), out);
+    return outbox_put(b->outbox, &(struct out_new){b->stream, number, 10 * number, id, digest, 5000, span_str(text)}, out);
 }
 
 static struct out_message *put_one(struct box *b)
@@ -306,6 +306,30 @@ static void requests_that_are_final_are_remembered_for_their_responses_until_the
     box_fini(&b);
 }
 
+static void the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up(void **state)
+{
+    struct box b;
+    struct out_stream *fresh;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    put_one(&b);
+    put_one(&b);
+    for (int i = 0; i < 3; i++) {
+        box_close(&b);
+        assert_int_equal(box_open(&b), EHIS_OK);
+        assert_int_equal(b.stream->sequence, 20);
+        if (i == 0) {
+            receipt(&b, b.stream->first, DELIVERED);
+            receipt(&b, b.stream->first, DELIVERED);
+        }
+    }
+    assert_int_equal(outbox_opened(b.outbox, b.stream, 9), EHIS_E_STATE_BEHIND);
+    assert_int_equal(outbox_stream(b.outbox, OUT_REQUESTS, span_str(TO), (struct span){0}, &b.clock.random, &fresh), EHIS_OK);
+    assert_ptr_not_equal(fresh, b.stream);
+    assert_int_equal(fresh->sequence, 20);
+    box_fini(&b);
+}
+
 static void the_outbox_is_bounded_in_bytes_and_streams(void **state)
 {
     struct box b;
@@ -430,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream),
         cmocka_unit_test(a_key_is_taken_before_the_event_behind_it_is_submitted),
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
+        cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
         cmocka_unit_test(in_memory_a_restart_begins_new_streams),
         cmocka_unit_test(what_was_promised_reaches_the_gateway_once_with_the_same_bytes_whatever_crashes),

@@ -124,8 +124,9 @@ static void what_fails_too_often_is_dead_lettered_and_goes_on_as_a_skip(void **s
     put(h, a, stream, 2);
     sim_durable(h);
     sim_take(h, SIM_RECEIPT, a), sim_take(h, SIM_RECEIPT, a);
-    for (unsigned attempt = 1; attempt <= 5; attempt++) {
+    for (unsigned attempt = 1; attempt <= 9; attempt++) { /* that nobody tried it does not count */
         struct sim_ack ack = delivered(h, b, stream, 1, attempt, OUTCOME_RETRY);
+        ack.code = attempt % 2 ? 0 : attempt % 4 ? EHIS_E_SDK_NO_HANDLER : EHIS_E_STREAM_AHEAD;
         if (attempt == 1)
             delivered(h, b, stream, 2, 1, OUTCOME_DONE);
         assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
