@@ -332,6 +332,28 @@ def registry():
             "leaves": [{"index": i, "leaf": l, "hash": h, "path": b"".join(path(hashes, i))} for i, (l, h) in enumerate(zip(leaves, hashes))]}
 
 
+def parcel_leaf(topic, head, payload_digest):
+    return leaf(sha256(b"ehis/parcel/v1\0" + lp(topic.encode()) + head + payload_digest))
+
+
+def parcels():
+    """Two of one turn: an envelope on its way, a report; one tree."""
+    header, sealed = message(header_fields(1)), filled("sealed", 296)
+    d = digest(header, sealed)
+    b = batch(filled("sender", 32), [leaf(d)])
+    envelope = message({1: header, 2: sealed, 3: message({1: 1, 2: b["key_id"], 3: 1, 6: b["signature"]})})
+    common = {2: GATEWAY, 3: 0xfedcba9876543210, 4: 1764144001300}
+    out = [{"topic": "inbox.AZ..GOV..MIA..population", "kind": 1, "head": message({**common, 1: 1, 5: 1764144001234, 6: 7}), "payload": envelope, "payload_digest": d},
+           {"topic": "reply.AZ..gw2", "kind": 3, "head": message({**common, 1: 3, 7: d, 9: POPULATION, 12: 4, 13: 5068}), "payload": b"", "payload_digest": sha256(b"")}]
+    for p in out:
+        p["leaf"] = parcel_leaf(p["topic"], p["head"], p["payload_digest"])
+    signed = batch(filled("gateway", 32), [p["leaf"] for p in out])
+    for p, l in zip(out, signed["leaves"]):
+        signature = message({1: 1, 2: signed["key_id"], 3: len(out), 4: l["index"], 5: l["path"], 6: signed["signature"]})
+        p["parcel"] = message({1: p["head"], 2: p["payload"], 3: signature})
+    return {"public_key": signed["public_key"], "seed": signed["seed"], "parcels": out}
+
+
 def as_json(value):
     if isinstance(value, bytes):
         return value.hex()
@@ -340,7 +362,8 @@ def as_json(value):
     return [as_json(v) for v in value] if isinstance(value, list) else str(value) if isinstance(value, int) and value >= 1 << 53 else value
 
 
-FILES = {"identifiers": identifiers, "headers": headers, "scan": scan, "digests": digests, "batches": batches, "seal": seal, "statements": statements, "registry": registry}
+FILES = {"identifiers": identifiers, "headers": headers, "scan": scan, "digests": digests, "batches": batches, "seal": seal, "statements": statements,
+         "registry": registry, "parcels": parcels}
 
 
 def main(arguments):
