@@ -177,6 +177,7 @@ class Cluster:
 
     def certify(self, name, folder, hosts=(), days=90):
         """A key and a certificate of the bus for INSTANCE/name: folder/bus.key, folder/bus.crt."""
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         identifier = f"{self.plan['instance']}/{name}"
         if not (folder / "bus.key").exists():
             run(program("ehis-pki"), "keygen", identifier, "--bus", "--dir", folder)
@@ -373,7 +374,6 @@ def perform(a):
             if instance != c.plan["instance"] or not name:
                 raise Failed(f"{a.name}: names are {c.plan['instance']}/NAME here")
             folder = (a.out or c.dir / "clients" / name).absolute()
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             print(c.certify(name, folder))
             return 0
         nodes = [a.node] if a.node else None
