@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "gateway/app/gateway.h"
 #include "proto/wire/record.h"
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #define SECOND_US 1000000
 #define CARRY_BUDGET 256
 #define CLOSE_US (2 * SECOND_US)
+#define HEAP_KEPT_BYTES (8 * 1024 * 1024) /* what every burst frees and the next takes again is not given back to the system */
 
 static int64_t now_ms(const struct gateway *g) { return clock_wall_ms(g->clock); }
 
@@ -237,6 +239,7 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
     struct gateway g = {.settings_file = settings_file, .clock = &clock_system};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
     buf_init(&g.record, RECORD_MAX_BYTES);
     g.started_ms = now_ms(&g);
     EHIS_TRY(load_settings(&g, why));

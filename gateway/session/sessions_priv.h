@@ -27,7 +27,7 @@ struct session {
 /* A receipt or skip that waits for its signature. */
 struct statement {
     session_id session;
-    uint32_t next; /* of the same session, + 1 */
+    uint32_t next, index; /* of the same session, + 1; of its leaf */
     bool is_skip;
     uint8_t state;
     uint32_t code;

@@ -74,7 +74,6 @@ static ehis_err add(struct sessions *s, struct session *x, struct statement *t, 
     EHIS_TRY(buf_put_span(&s->statement_text, recipient));
     EHIS_TRY(buf_put_span(&s->statement_text, ack));
     t->session = x->id;
-    s->leaves[s->statement_count] = t->leaf;
     s->statements[s->statement_count++] = *t;
     uint32_t at = (uint32_t)s->statement_count;
     if (x->statements_first)
@@ -113,22 +112,22 @@ ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exch
     return EHIS_OK;
 }
 
-static ehis_err write_item(struct sessions *s, const struct statement *t, size_t index)
+static ehis_err write_item(struct sessions *s, const struct statement *t)
 {
     struct hash path[20];
-    struct span where = span_of(path, tree_path(&s->tree, index, path) * HASH_BYTES);
+    struct span where = span_of(path, tree_path(&s->tree, t->index, path) * HASH_BYTES);
     const uint8_t *text = buf_span(&s->statement_text).p + t->text_at;
     struct span sender = span_of(text, t->sender_len), recipient = span_of(text + t->sender_len, t->recipient_len);
     struct span ack = span_of(text + t->sender_len + t->recipient_len, t->ack_len);
     buf_clear(&s->item);
     if (t->is_skip) {
-        struct skip k = {.sender = sender, .recipient = recipient, .number = t->number, .state = t->state, .index = (uint32_t)index, .path = where,
+        struct skip k = {.sender = sender, .recipient = recipient, .number = t->number, .state = t->state, .index = t->index, .path = where,
                          .delivery = t->delivery};
         memcpy(k.stream, t->stream, sizeof k.stream);
         memcpy(k.digest, t->digest.b, sizeof k.digest);
         return skip_write(&k, &s->item);
     }
-    struct receipt r = {.recipient = recipient, .state = t->state, .code = t->code, .time_ms = (uint64_t)t->time_ms, .index = (uint32_t)index,
+    struct receipt r = {.recipient = recipient, .state = t->state, .code = t->code, .time_ms = (uint64_t)t->time_ms, .index = t->index,
                         .path = where, .ack = ack};
     memcpy(r.digest, t->digest.b, sizeof r.digest);
     return receipt_write(&r, &s->item);
@@ -153,7 +152,7 @@ static ehis_err send_all(struct sessions *s, struct session *x, const struct bat
             EHIS_TRY(batch_begin(signature, &s->payload));
             type = wanted;
         }
-        EHIS_TRY(write_item(s, t, at - 1));
+        EHIS_TRY(write_item(s, t));
         EHIS_TRY(batch_put(buf_span(&s->item), &s->payload));
         count++;
     }
@@ -161,16 +160,25 @@ static ehis_err send_all(struct sessions *s, struct session *x, const struct bat
     return count ? link_send(x->link, type, &rest, 1) : EHIS_OK;
 }
 
+/* A session's leaves stand side by side: who verifies them climbs to the root once. */
 static ehis_err sign(struct sessions *s, struct batch_signature *out)
 {
     struct hash root;
-    EHIS_TRY(tree_build(&s->tree, s->leaves, s->statement_count));
+    uint32_t count = 0;
+    for (size_t i = 0; i < s->touched_count; i++)
+        for (uint32_t at = s->touched[i] ? s->touched[i]->statements_first : 0; at; at = s->statements[at - 1].next) {
+            s->statements[at - 1].index = count;
+            s->leaves[count++] = s->statements[at - 1].leaf;
+        }
+    if (count == 0)
+        return EHIS_E_LINK_ENDED;
+    EHIS_TRY(tree_build(&s->tree, s->leaves, count));
     tree_root(&s->tree, &root);
-    *out = (struct batch_signature){.algorithm = ALGORITHM_ED25519, .size = (uint32_t)s->statement_count};
+    *out = (struct batch_signature){.algorithm = ALGORITHM_ED25519, .size = count};
     memcpy(out->key_id, sign_key_id(s->identity.sign_key)->b, sizeof out->key_id);
     sign_root(s->identity.sign_key, out->size, &root, out->signature);
     s->status.signatures++;
-    s->status.statements_signed += s->statement_count;
+    s->status.statements_signed += count;
     return EHIS_OK;
 }
 

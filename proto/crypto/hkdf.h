@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* HKDF-SHA-256 (RFC 5869) over libsodium's HMAC. Inside the module. Pure, any thread. */
+/* HKDF-SHA-256 (RFC 5869). Inside the module. At most 10 parts. Pure, any thread. */
 #pragma once
 #include "base/bytes.h"
 

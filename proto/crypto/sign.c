@@ -15,7 +15,8 @@
 #define SIGNED_BYTES (sizeof BATCH_LABEL + 1 + HASH_BYTES + 4 + HASH_BYTES)
 #define SIGNATURE_BYTES 64
 #define KEY_BYTES 32
-#define BATCH_LEAVES_LIMIT (1u << 20)
+#define TREE_LEVELS_MAX 20
+#define BATCH_LEAVES_LIMIT (1u << TREE_LEVELS_MAX)
 
 struct sign_key {
     uint8_t *secret; /* seed || public */
@@ -165,7 +166,19 @@ ehis_err sign_verify_bytes(const uint8_t public_key[32], const char *label, stru
 
 /* A verified root is known by everything that its verification looked at. */
 #define ROOT_KEY_BYTES (SIGNED_BYTES + SIGNATURE_BYTES + KEY_BYTES)
-struct root_cache { struct recent *roots; };
+
+/* From a leaf to a root that was verified: all of its nodes, and their siblings, are as good as the root. Neighbours meet it after a step or
+ * two, where each alone would climb to the top. */
+struct climb {
+    uint32_t size, index;
+    size_t levels; /* node[levels]: the root */
+    struct hash key_id, node[TREE_LEVELS_MAX + 1];
+    uint8_t path[TREE_LEVELS_MAX * HASH_BYTES], signature[SIGNATURE_BYTES], public_key[KEY_BYTES];
+};
+struct root_cache {
+    struct recent *roots;
+    struct climb last; /* size 0: none */
+};
 
 ehis_err root_cache_new(size_t entries, struct root_cache **out)
 {
@@ -189,24 +202,87 @@ void root_cache_free(struct root_cache *c)
     free(c);
 }
 
-void root_cache_drop(struct root_cache *c) { recent_drop(c->roots); }
+void root_cache_drop(struct root_cache *c)
+{
+    recent_drop(c->roots);
+    c->last.size = 0;
+}
+
+/* Climbs until it meets a known path, or to the root. The path's length is right. True: it met it, and the rest of the path is the same. */
+static bool climb(const struct hash *leaf, const struct leaf_signature *s, const struct climb *known, struct climb *out)
+{
+    uint32_t i = s->index, j = known ? known->index : 0, last = s->size - 1;
+    const uint8_t *mine = s->path.p, *end = mine + s->path.len, *theirs = known ? known->path : NULL;
+    size_t level = 0;
+    out->node[0] = *leaf;
+    for (; last > 0; last >>= 1, i >>= 1, j >>= 1) {
+        bool is_same = known && i == j, is_sibling = known && (i ^ 1) == j;
+        if (is_same || is_sibling) {
+            const uint8_t *below = is_same ? known->node[level].b : theirs;
+            size_t skip = is_same ? 0 : HASH_BYTES;
+            if (memcmp(out->node[level].b, below, HASH_BYTES) != 0 || (is_sibling && memcmp(mine, known->node[level].b, HASH_BYTES) != 0) ||
+                memcmp(mine + skip, theirs + skip, (size_t)(end - mine) - skip) != 0)
+                return false;
+            memcpy(&out->node[level + 1], &known->node[level + 1], (known->levels - level) * sizeof *out->node);
+            out->levels = known->levels;
+            return true;
+        }
+        struct hash sibling;
+        out->node[level + 1] = out->node[level];
+        if ((i & 1) || i < last) {
+            memcpy(sibling.b, mine, HASH_BYTES);
+            mine += HASH_BYTES;
+            hash_node(i & 1 ? &sibling : &out->node[level], i & 1 ? &out->node[level] : &sibling, &out->node[level + 1]);
+        }
+        theirs += known && ((j & 1) || j < last) ? HASH_BYTES : 0;
+        level++;
+    }
+    out->levels = level;
+    return false;
+}
+
+static void remember(struct root_cache *c, const struct leaf_signature *s, const uint8_t public_key[KEY_BYTES], const struct climb *way)
+{
+    struct climb *k = &c->last;
+    memcpy(k->node, way->node, (way->levels + 1) * sizeof *k->node);
+    k->levels = way->levels;
+    k->index = s->index;
+    if (s->path.len)
+        memcpy(k->path, s->path.p, s->path.len);
+    k->size = s->size;
+    k->key_id = s->key_id;
+    memcpy(k->signature, s->signature, SIGNATURE_BYTES);
+    memcpy(k->public_key, public_key, KEY_BYTES);
+}
+
+static bool is_of(const struct climb *k, const struct leaf_signature *s, const uint8_t public_key[KEY_BYTES])
+{
+    return k->size == s->size && memcmp(k->signature, s->signature, SIGNATURE_BYTES) == 0 && memcmp(k->key_id.b, s->key_id.b, HASH_BYTES) == 0 &&
+           memcmp(k->public_key, public_key, KEY_BYTES) == 0;
+}
 
 ehis_err sign_verify_leaf(const struct hash *leaf, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache)
 {
-    struct hash root;
+    struct climb way __attribute__((uninitialized));
     uint8_t key[ROOT_KEY_BYTES];
     if (s->algorithm != ALGORITHM_ED25519)
         return EHIS_E_SIGNATURE_ALGORITHM;
-    if (s->size > BATCH_LEAVES_LIMIT)
+    if (s->size > BATCH_LEAVES_LIMIT || s->index >= s->size || s->path.len != tree_path_length(s->index, s->size) * HASH_BYTES)
         return EHIS_E_SIGNATURE_PATH;
-    EHIS_TRY(tree_root_of_path(leaf, s->index, s->size, s->path, &root));
-    signed_bytes(&s->key_id, s->size, &root, key);
+    if (cache && is_of(&cache->last, s, public_key) && climb(leaf, s, &cache->last, &way)) {
+        remember(cache, s, public_key, &way);
+        return EHIS_OK;
+    }
+    climb(leaf, s, NULL, &way);
+    signed_bytes(&s->key_id, s->size, &way.node[way.levels], key);
     memcpy(key + SIGNED_BYTES, s->signature, SIGNATURE_BYTES);
     memcpy(key + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
-    if (cache && recent_find(cache->roots, key))
-        return EHIS_OK;
-    EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));
+    if (!cache || !recent_find(cache->roots, key)) {
+        EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));
+        if (cache)
+            recent_put(cache->roots, key);
+    }
     if (cache)
-        recent_put(cache->roots, key);
+        remember(cache, s, public_key, &way);
     return EHIS_OK;
 }

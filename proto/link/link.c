@@ -20,7 +20,7 @@ const struct link_limits link_limits_default = {
     .drain_ms = 15000,
     .ping_every_ms = 5000,
     .ping_timeout_ms = 15000,
-    .turn_bytes = 64 * 1024,
+    .turn_bytes = 160 * 1024,
 };
 
 #define NO_DEADLINE SIZE_MAX

@@ -40,7 +40,7 @@ struct link_limits {
                                                         link_set_trusted; frame: from its first byte, however it drips */
     uint32_t drain_ms;             /* what waits to be sent must have gone within this, whatever is queued behind it */
     uint32_t ping_every_ms, ping_timeout_ms; /* 5,000 and 15,000 */
-    size_t turn_bytes;             /* work a turn: 64 KiB */
+    size_t turn_bytes;             /* work a turn: 160 KiB. What came together stays together: a peer's window of 64 small messages fits */
 };
 extern const struct link_limits link_limits_default;
 

@@ -15,6 +15,7 @@
 #include "proto/wire/session_frames.h"
 #include "proto/wire/statement.h"
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -602,6 +603,7 @@ int main(int argc, char **argv)
     threads = (int)strtol(argv[8], NULL, 10);
     if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > BATCH_MAX_LEAVES || threads < 1 || threads > pairs)
         return 2;
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
     MUST(crypto_init(&why));
     MUST(pki_init(&why));
     sigaction(SIGPIPE, &ignore, NULL);

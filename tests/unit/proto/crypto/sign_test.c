@@ -161,6 +161,35 @@ static void any_altered_byte_of_a_leaf_signature_is_found(void **state)
     sign_key_free(k);
 }
 
+/* Whatever leaf was verified before: another of its tree counts with its own true path alone, the part that the first one's path shows included. */
+static void a_leaf_beside_a_verified_one_still_needs_its_own_whole_path(void **state)
+{
+    (void)state;
+    struct sign_key *k = key_of(1);
+    const uint8_t *public_key = sign_key_public(k);
+    for (size_t size = 2; size <= 13; size++)
+        for (size_t first = 0; first < size; first++)
+            for (size_t second = 0; second < size; second++) {
+                struct batch a, b;
+                struct root_cache *cache = NULL;
+                assert_int_equal(root_cache_new(4, &cache), EHIS_OK);
+                batch_make(&a, k, size, first);
+                batch_make(&b, k, size, second);
+                assert_int_equal(sign_verify_leaf(&a.leaves[first], &a.s, public_key, cache), EHIS_OK);
+                for (size_t i = 0; i < b.s.path.len; i += 31) {
+                    ((uint8_t *)b.path)[i] ^= 1;
+                    assert_int_equal(sign_verify_leaf(&b.leaves[second], &b.s, public_key, cache), EHIS_E_SIGNATURE_BAD);
+                    ((uint8_t *)b.path)[i] ^= 1;
+                }
+                if (first != second)
+                    assert_int_not_equal(sign_verify_leaf(&a.leaves[first], &b.s, public_key, cache), EHIS_OK);
+                assert_int_equal(sign_verify_leaf(&b.leaves[second], &b.s, public_key, cache), EHIS_OK);
+                assert_int_equal(sign_verify_leaf(&a.leaves[first], &a.s, public_key, cache), EHIS_OK);
+                root_cache_free(cache);
+            }
+    sign_key_free(k);
+}
+
 static void a_wrong_size_index_path_or_algorithm_is_refused(void **state)
 {
     (void)state;
@@ -270,6 +299,7 @@ int main(void)
         cmocka_unit_test(one_public_key_has_another_id_for_each_use_and_algorithm),
         cmocka_unit_test(every_leaf_of_a_batch_proves_itself_alone),
         cmocka_unit_test(any_altered_byte_of_a_leaf_signature_is_found),
+        cmocka_unit_test(a_leaf_beside_a_verified_one_still_needs_its_own_whole_path),
         cmocka_unit_test(a_wrong_size_index_path_or_algorithm_is_refused),
         cmocka_unit_test(the_cache_forgets_the_oldest_root_and_all_when_dropped),
         cmocka_unit_test(bytes_signed_under_one_label_do_not_verify_under_another),
