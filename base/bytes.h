@@ -13,6 +13,7 @@ struct span {
 static inline struct span span_of(const void *p, size_t len) { return (struct span){p, len}; }
 static inline struct span span_str(const char *s) { return (struct span){(const uint8_t *)s, strlen(s)}; }
 static inline bool span_eq(struct span a, struct span b) { return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0); }
+#define SPAN_SHOW(s) (int)(s).len, (const char *)(s).p /* for "%.*s" */
 /* Orders bytewise, a prefix first: <0, 0, >0. */
 int span_cmp(struct span a, struct span b);
 

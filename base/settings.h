@@ -52,3 +52,9 @@ ehis_err settings_diff_fixed(const struct settings_table *t, const void *old_val
 ehis_err settings_print(const struct settings_table *t, const void *values, struct buf *out) EHIS_MUST_USE; /* effective values as YAML */
 ehis_err settings_sample(const struct settings_table *t, struct buf *out) EHIS_MUST_USE;                    /* commented sample file */
 ehis_err settings_reference(const struct settings_table *t, struct buf *out) EHIS_MUST_USE;                 /* Markdown page */
+
+/* One value alone, where it is no member of a file (a command line's options). COUNT, BYTES, DURATION: the number; CHOICE: the index
+ * among its choices. INVALID with why. */
+ehis_err settings_number(const struct settings_option *o, struct span text, uint64_t *out, struct ehis_why *why) EHIS_MUST_USE;
+/* "1MiB to 16MiB", "one of a, b", "at least 3"; "" where there is no bound. */
+ehis_err settings_put_bounds(const struct settings_option *o, struct buf *out) EHIS_MUST_USE;

@@ -28,8 +28,6 @@ ehis_err settings_set_list(struct settings *s, const struct settings_option *o, 
 ehis_err settings_set_default(struct settings *s, const struct settings_option *o, void *values, struct ehis_why *why) EHIS_MUST_USE;
 /* A value as one would write it. */
 ehis_err settings_put_value(const struct settings_option *o, const void *values, struct buf *out) EHIS_MUST_USE;
-/* "1MiB to 16MiB", "one of a, b", "at least 3"; "" where there is no bound. */
-ehis_err settings_put_bounds(const struct settings_option *o, struct buf *out) EHIS_MUST_USE;
 bool settings_value_is_equal(const struct settings_option *o, const void *a, const void *b);
 /* Index of the first option whose path is `path` or begins with `path` and a dot; count where there is none. */
 size_t settings_find(const struct settings_table *t, struct span path);

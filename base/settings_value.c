@@ -153,24 +153,24 @@ static ehis_err own_text(struct settings *s, const struct settings_option *o, st
     return EHIS_OK;
 }
 
-static ehis_err set_choice(struct settings *s, const struct settings_option *o, struct span text, void *field, struct ehis_why *why)
+/* The index of the name among the choices. */
+static ehis_err choice_from_text(const struct settings_option *o, struct span text, uint64_t *out, struct ehis_why *why)
 {
     char names[16][32];
-    const char *list[16];
+    const char *list[16], *rest = o->choices;
     size_t n = 0;
-    for (const char *c = o->choices; n < 16; n++) {
-        struct span name = settings_span_until(c, '|');
+    for (bool is_last = false; !is_last && n < 16; n++) {
+        struct span name = settings_span_until(rest, '|');
         EHIS_ASSERT(name.len < sizeof names[0]);
-        if (span_eq(name, text))
-            return own_text(s, o, text, field, why);
+        if (span_eq(name, text)) {
+            *out = n;
+            return EHIS_OK;
+        }
         memcpy(names[n], name.p, name.len);
         names[n][name.len] = '\0';
         list[n] = names[n];
-        c += name.len + 1;
-        if (c[-1] == '\0') {
-            n++;
-            break;
-        }
+        is_last = rest[name.len] == '\0';
+        rest += name.len + 1;
     }
     const char *near = nearest_name(text, list, n);
     if (near)
@@ -178,9 +178,11 @@ static ehis_err set_choice(struct settings *s, const struct settings_option *o, 
     return ehis_fail(why, EHIS_E_INVALID, "\"%s\" must be one of %s", o->path, o->choices);
 }
 
-static ehis_err set_number(const struct settings_option *o, struct span text, uint64_t *field, struct ehis_why *why)
+ehis_err settings_number(const struct settings_option *o, struct span text, uint64_t *out, struct ehis_why *why)
 {
     uint64_t v;
+    if (o->type == SETTING_CHOICE)
+        return choice_from_text(o, text, out, why);
     ehis_err err = number_from_text(o->type, text, &v);
     if (err == EHIS_E_INVALID)
         return ehis_fail(why, err, "\"%s\" must be %s", o->path,
@@ -189,7 +191,7 @@ static ehis_err set_number(const struct settings_option *o, struct span text, ui
                                                     : "a time with its unit, such as 500ms, 5s, 10m, 2h or 14d");
     if (err != EHIS_OK || !is_within(o, v, UINT64_MAX))
         return fail_bounds(o, why);
-    *field = v;
+    *out = v;
     return EHIS_OK;
 }
 
@@ -197,6 +199,7 @@ ehis_err settings_set(struct settings *s, const struct settings_option *o, struc
                       struct ehis_why *why)
 {
     void *field = (uint8_t *)values + o->offset;
+    uint64_t index;
     bool is_text = o->type == SETTING_TEXT || o->type == SETTING_PATH || o->type == SETTING_CHOICE;
     if (!is_quoted && (text.len == 0 || span_eq(text, span_str("~")) || span_eq(text, span_str("null"))))
         return ehis_fail(why, EHIS_E_INVALID, "\"%s\" has no value", o->path);
@@ -209,7 +212,8 @@ ehis_err settings_set(struct settings *s, const struct settings_option *o, struc
         return is_unset || is_within(o, text.len, SETTINGS_TEXT_BYTES) ? own_text(s, o, text, field, why) : fail_bounds(o, why);
     }
     case SETTING_CHOICE:
-        return set_choice(s, o, text, field, why);
+        EHIS_TRY(settings_number(o, text, &index, why));
+        return own_text(s, o, text, field, why);
     case SETTING_BOOL:
         *(bool *)field = span_eq(text, span_str("true"));
         if (!*(bool *)field && !span_eq(text, span_str("false")))
@@ -218,7 +222,7 @@ ehis_err settings_set(struct settings *s, const struct settings_option *o, struc
     case SETTING_COUNT:
     case SETTING_BYTES:
     case SETTING_DURATION:
-        return set_number(o, text, field, why);
+        return settings_number(o, text, field, why);
     default:
         return ehis_fail(why, EHIS_E_INVALID, "\"%s\" must be a list", o->path);
     }

@@ -53,6 +53,7 @@ static void init_once(void)
 
 ehis_err pki_init(struct ehis_why *why)
 {
+    EHIS_TRY(crypto_init(why));
     if (pthread_once(&once, init_once) != 0 || bond_index < 0 || verdict_index < 0)
         return ehis_fail(why, EHIS_E_TLS_SETUP, "the library does not start");
     return EHIS_OK;

@@ -6,17 +6,16 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define LIST(a) a, sizeof a / sizeof a[0]
 #define CLOSE_MS 5000
 #define LOOK_MS 200
 #define EARLY_MS 2000
-#define CONFIG "config", "FILE", "the adapter's settings", true, false
-#define STATE "state", "DIR", "a state folder in the place of the settings': one for each process", false, false
-#define LANG "lang", "az|en", "language of errors; EHIS_LANG unless given", false, false
-#define BODY "body", "-|FILE", "the body: - is standard input (never an argument: others see those)", true, false
-#define TYPE "content-type", "TYPE", "of the body; unless given, application/json where it begins with {, else application/x-protobuf", false, false
-#define LIFETIME "lifetime", "TIME", "how long it may wait for its recipient, 24h unless given, at most 14d", false, false
-#define WAIT "wait", "STATE", "accepted (unless given) or delivered", false, false
+#define CONFIG CLI_NEEDED("config", "FILE", "the adapter's settings")
+#define STATE CLI_TEXT("state", "DIR", "a state folder in the place of the settings': one for each process")
+#define LANG CLI_TEXT("lang", "az|en", "language of errors; EHIS_LANG unless given")
+#define BODY CLI_NEEDED("body", "-|FILE", "the body: - is standard input (never an argument: others see those)")
+#define TYPE CLI_TEXT("content-type", "TYPE", "of the body; unless given, application/json where it begins with {, else application/x-protobuf")
+#define LIFETIME CLI_DURATION("lifetime", 14 * DAY_MS, "24h", "how long it may wait for its recipient")
+#define WAIT CLI_CHOICE("wait", "accepted|delivered", "accepted", "the receipt to wait for")
 
 _Static_assert(sizeof((struct ehis_why *)0)->text >= EHIS_WHY_BYTES, "a why of libehis fits into one of ours");
 
@@ -25,23 +24,6 @@ static void on_signal(int number)
 {
     (void)number;
     is_interrupted = 1;
-}
-
-ehis_err duration_option(struct cli *c, const char *name, uint64_t default_ms, uint64_t max_ms, uint64_t *out, struct ehis_why *why)
-{
-    static const struct { const char *unit; uint64_t ms; } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-    const char *text = cli_get(c, name);
-    uint64_t n;
-    *out = default_ms;
-    if (!text)
-        return EHIS_OK;
-    size_t digits = strspn(text, "0123456789");
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (strcmp(text + digits, units[i].unit) == 0 && decimal_from_text(span_of(text, digits), max_ms / units[i].ms, &n) == EHIS_OK && n > 0) {
-            *out = n * units[i].ms;
-            return EHIS_OK;
-        }
-    return ehis_fail(why, EHIS_E_USAGE, "--%s must be a time such as 500ms, 10s, 2m or 1h, at most %llus", name, (unsigned long long)(max_ms / 1000));
 }
 
 uint32_t client_left_ms(const struct client *k)
@@ -77,12 +59,11 @@ static ehis_err wait_ready(struct client *k, struct ehis_why *why)
     return (ehis_err)err;
 }
 
-ehis_err client_open(struct client *k, struct cli *c, uint64_t default_ms, struct ehis_why *why)
+ehis_err client_open(struct client *k, struct cli *c, struct ehis_why *why)
 {
-    uint64_t timeout_ms;
+    uint64_t timeout_ms = cli_number(c, "timeout");
     ehis_config *config;
     *k = (struct client){.c = c, .is_json = cli_json(c), .deadline_ms = INT64_MAX};
-    EHIS_TRY(duration_option(c, "timeout", default_ms, UINT64_C(14) * 86400000, &timeout_ms, why));
     if (timeout_ms)
         k->deadline_ms = clock_mono_ms(&clock_system) + (int64_t)timeout_ms;
     struct sigaction act = {.sa_handler = on_signal};
@@ -126,32 +107,33 @@ void client_close(struct client *k)
 }
 
 static const struct cli_option call_options[] = {
-    {CONFIG}, {STATE},
-    {"purpose", "CODE", "why it is asked, a code of the registry", true, false},
-    {"basis", "CODE", "the legal basis, a code of the registry", true, false},
-    {"case-ref", "TEXT", "reference of the case", false, false},
-    {"official", "TEXT", "the acting official", false, false},
-    {"on-behalf-of", "NAME", "the agency or system that it is asked for", false, false},
-    {"subject", "HEX", "subject token, 64 hexadecimal digits", false, true},
-    {BODY}, {TYPE},
-    {"timeout", "TIME", "how long to wait for the answer, 30s unless given, at most 5m", false, false},
-    {"send", NULL, "asynchronously: prints receipts; the response comes to ehis-call receive", false, false},
-    {LIFETIME}, {WAIT}, {LANG},
+    CONFIG, STATE,
+    CLI_NEEDED("purpose", "CODE", "why it is asked, a code of the registry"),
+    CLI_NEEDED("basis", "CODE", "the legal basis, a code of the registry"),
+    CLI_TEXT("case-ref", "TEXT", "reference of the case"),
+    CLI_TEXT("official", "TEXT", "the acting official"),
+    CLI_TEXT("on-behalf-of", "NAME", "the agency or system that it is asked for"),
+    CLI_TEXTS("subject", "HEX", "subject token, 64 hexadecimal digits"),
+    BODY, TYPE,
+    CLI_DURATION("timeout", 300000, "30s", "how long to wait for the answer"),
+    CLI_FLAG("send", "asynchronously: prints receipts; the response comes to ehis-call receive"),
+    LIFETIME, WAIT, LANG,
 };
-static const struct cli_option publish_options[] = {{CONFIG}, {STATE}, {BODY}, {TYPE}, {"timeout", "TIME", "how long to wait for receipts, 30s unless given", false, false}, {LIFETIME}, {WAIT}, {LANG}};
+static const struct cli_option publish_options[] = {CONFIG, STATE, BODY, TYPE, CLI_DURATION("timeout", 14 * DAY_MS, "30s", "how long to wait for receipts"), LIFETIME, WAIT, LANG};
 static const struct cli_option watch_options[] = {
-    {CONFIG}, {STATE}, {"count", "N", "end after so many", false, false}, {"timeout", "TIME", "end after this time; without end unless given", false, false}, {LANG}};
-static const struct cli_option status_options[] = {{CONFIG}, {STATE}, {"timeout", "TIME", "how long to wait for a session, 10s unless given", false, false}, {LANG}};
+    CONFIG, STATE, CLI_COUNT("count", 1, UINT32_MAX, NULL, "end after so many"), CLI_DURATION("timeout", 14 * DAY_MS, NULL, "end after this time; without end unless given"), LANG};
+static const struct cli_option status_options[] = {CONFIG, STATE, CLI_DURATION("timeout", 14 * DAY_MS, "10s", "how long to wait for a session"), LANG};
 static const struct cli_verb verbs[] = {
-    {NULL, "SERVICE OPERATION", "Calls, and prints the answer. A provider's fault: exit code 1, or 4 where it says NOT_FOUND.", 2, 2, LIST(call_options), run_call},
-    {"publish", "SERVICE EVENT", "Publishes an event of one's own service.", 2, 2, LIST(publish_options), run_publish},
-    {"subscribe", "SERVICE EVENT", "Prints events, one a line; each is acknowledged once its line is written.", 2, 2, LIST(watch_options), run_subscribe},
-    {"receive", "", "Prints responses to asynchronous calls, one a line, likewise.", 0, 0, LIST(watch_options), run_receive},
-    {"status", "", "Tries for a session and shows what is seen.", 0, 0, LIST(status_options), run_status},
+    {NULL, "SERVICE OPERATION", "Calls, and prints the answer. A provider's fault: exit code 1, or 4 where it says NOT_FOUND.", 2, 2, CLI_LIST(call_options), run_call},
+    {"publish", "SERVICE EVENT", "Publishes an event of one's own service.", 2, 2, CLI_LIST(publish_options), run_publish},
+    {"subscribe", "SERVICE EVENT", "Prints events, one a line; each is acknowledged once its line is written.", 2, 2, CLI_LIST(watch_options), run_subscribe},
+    {"receive", "", "Prints responses to asynchronous calls, one a line, likewise.", 0, 0, CLI_LIST(watch_options), run_receive},
+    {"status", "", "Tries for a session and shows what is seen.", 0, 0, CLI_LIST(status_options), run_status},
 };
 
 int main(int argc, char **argv)
 {
-    static const struct cli_program program = {"ehis-call", "calls and events of the exchange from the command line", LIST(verbs)};
+    static const struct cli_program program = {
+        .name = "ehis-call", .sentence = "calls and events of the exchange from the command line", CLI_VERBS(verbs), .translate = words_translate};
     return cli_main(&program, argc, argv);
 }

@@ -2,12 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* What goes out: calls, asynchronous requests, events. */
 #include "adapters/call/call.h"
-#include "base/disk.h"
 
-#define CALL_MS 30000
-#define CALL_MAX_MS 300000
-#define LIFETIME_MS (UINT64_C(24) * 3600000)
-#define LIFETIME_MAX_MS (UINT64_C(14) * 86400000)
 #define SUBJECTS_MAX 16
 #define GRACE_MS 1000
 
@@ -21,12 +16,6 @@ struct outgoing {
     ehis_err err; /* of a call */
     struct ehis_why why;
 };
-
-static ehis_err read_body(struct cli *c, struct buf *out, struct ehis_why *why)
-{
-    const char *from = cli_get(c, "body");
-    return strcmp(from, "-") == 0 ? cli_read_stdin(BODY_MAX, out, why) : file_read(from, BODY_MAX, out, why);
-}
 
 /* A protobuf body never begins with '{': that byte would begin a group. */
 static const char *content_type(struct cli *c, struct span body)
@@ -43,7 +32,7 @@ static const char *content_type(struct cli *c, struct span body)
 static ehis_err prepare(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
     buf_init(&o->body, BODY_MAX);
-    EHIS_TRY(read_body(c, &o->body, why));
+    EHIS_TRY(cli_read(cli_get(c, "body"), BODY_MAX, &o->body, why));
     struct span b = buf_span(&o->body);
     o->message = (ehis_message){.size = sizeof o->message, .service = cli_word(c, 0), .operation = cli_word(c, 1), .content_type = content_type(c, b), .body = b.p, .body_bytes = b.len};
     return EHIS_OK;
@@ -51,11 +40,12 @@ static ehis_err prepare(struct outgoing *o, struct cli *c, struct ehis_why *why)
 
 static ehis_err prepare_request(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
-    const char *hex;
+    const char *given[CLI_VALUES_MAX];
     EHIS_TRY(prepare(o, c, why));
     ehis_message *m = &o->message;
-    for (; (hex = cli_get_nth(c, "subject", m->subject_count)); m->subject_count++)
-        if (m->subject_count == SUBJECTS_MAX || hex_from_text(span_str(hex), o->subjects[m->subject_count], 32) != EHIS_OK)
+    m->subject_count = cli_get_all(c, "subject", given);
+    for (size_t i = 0; i < m->subject_count; i++)
+        if (m->subject_count > SUBJECTS_MAX || hex_from_text(span_str(given[i]), o->subjects[i], 32) != EHIS_OK)
             return ehis_fail(why, EHIS_E_USAGE, "--subject is 64 hexadecimal digits, and at most %d of them", SUBJECTS_MAX);
     m->subjects = (const uint8_t(*)[32])o->subjects;
     m->purpose = cli_get(c, "purpose");
@@ -78,17 +68,14 @@ static void on_answer(void *arg, int err, const ehis_reply *reply, const char *w
 {
     struct outgoing *o = arg;
     o->is_done = true;
-    o->err = err == EHIS_OK && !print_reply(&o->client, reply) ? EHIS_E_IO : (ehis_err)err;
-    (void)ehis_fail(&o->why, o->err, "%s", err == EHIS_OK ? "standard output" : why);
+    o->err = err == EHIS_OK ? print_reply(&o->client, reply, &o->why) : ehis_fail(&o->why, (ehis_err)err, "%s", why);
     if (reply && ehis_reply_is_fault(reply))
         cli_set_exit(o->client.c, fault_exit(reply));
 }
 
 static ehis_err call(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
-    uint64_t timeout_ms;
-    EHIS_TRY(duration_option(c, "timeout", CALL_MS, CALL_MAX_MS, &timeout_ms, why));
-    EHIS_TRY(client_open(&o->client, c, CALL_MS, why));
+    EHIS_TRY(client_open(&o->client, c, why));
     o->message.lifetime_ms = client_left_ms(&o->client) + 1;
     o->client.deadline_ms += GRACE_MS; /* libehis ends it first, and says why */
     EHIS_TRY((ehis_err)ehis_call_start(o->client.e, &o->message, on_answer, o, o->exchange_id, why->text));
@@ -102,7 +89,7 @@ static void on_receipt(void *arg, const ehis_receipt *r)
     struct outgoing *o = arg;
     if (memcmp(r->exchange_id, o->exchange_id, 16) != 0) /* of an earlier run: it is in the outbox still */
         return;
-    print_receipt(&o->client, r);
+    (void)print_receipt(&o->client, r, NULL);
     o->state = r->state;
     o->code = r->code;
     o->is_done |= r->state >= o->wait_state;
@@ -111,26 +98,23 @@ static void on_receipt(void *arg, const ehis_receipt *r)
 /* A message in a stream, until the receipt that is waited for. What is not accepted in time stays in the outbox and goes on with the next run. */
 static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why), struct ehis_why *why)
 {
-    const char *wait = cli_get(c, "wait");
-    if (wait && strcmp(wait, "accepted") != 0 && strcmp(wait, "delivered") != 0)
-        return ehis_fail(why, EHIS_E_USAGE, "--wait is accepted or delivered");
-    o->wait_state = wait && strcmp(wait, "delivered") == 0 ? EHIS_DELIVERED : EHIS_ACCEPTED;
-    EHIS_TRY(duration_option(c, "lifetime", LIFETIME_MS, LIFETIME_MAX_MS, &o->message.lifetime_ms, why));
-    EHIS_TRY(client_open(&o->client, c, CALL_MS, why));
+    o->wait_state = cli_number(c, "wait") ? EHIS_DELIVERED : EHIS_ACCEPTED;
+    o->message.lifetime_ms = cli_number(c, "lifetime");
+    EHIS_TRY(client_open(&o->client, c, why));
     ehis_on_receipt(o->client.e, on_receipt, o);
     EHIS_TRY((ehis_err)send(o->client.e, &o->message, o->exchange_id, why->text));
-    print_sent(&o->client, o->exchange_id);
+    (void)print_sent(&o->client, o->exchange_id, NULL);
     EHIS_TRY(client_drive(&o->client, &o->is_done));
     if (o->state > EHIS_DELIVERED)
         return ehis_fail(why, o->code ? (ehis_err)o->code : EHIS_E_EXCHANGE_EXPIRED, "%s", print_state(o->state));
     return EHIS_OK;
 }
 
-static ehis_err end(struct outgoing *o, struct cli *c, ehis_err err, const struct ehis_why *why)
+static ehis_err end(struct outgoing *o, ehis_err err)
 {
     client_close(&o->client);
     buf_fini(&o->body);
-    return words_tell(c, err, why);
+    return err;
 }
 
 ehis_err run_call(struct cli *c, struct ehis_why *why)
@@ -139,7 +123,7 @@ ehis_err run_call(struct cli *c, struct ehis_why *why)
     ehis_err err = prepare_request(&o, c, why);
     if (err == EHIS_OK)
         err = cli_has(c, "send") ? send_and_wait(&o, c, ehis_send, why) : call(&o, c, why);
-    return end(&o, c, err, why);
+    return end(&o, err);
 }
 
 ehis_err run_publish(struct cli *c, struct ehis_why *why)
@@ -148,5 +132,5 @@ ehis_err run_publish(struct cli *c, struct ehis_why *why)
     ehis_err err = prepare(&o, c, why);
     if (err == EHIS_OK)
         err = send_and_wait(&o, c, ehis_publish, why);
-    return end(&o, c, err, why);
+    return end(&o, err);
 }

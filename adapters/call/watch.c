@@ -3,21 +3,23 @@
 /* What comes in: events, responses to asynchronous requests; and the state of the session. */
 #include "adapters/call/call.h"
 
-#define STATUS_MS 10000
 #define RETRY_MS 1000
 
 struct watching {
     struct client client;
     uint64_t left; /* UINT64_MAX: without end */
-    bool is_done, has_failed;
+    bool is_done;
+    ehis_err err; /* of printing */
+    struct ehis_why why;
 };
 
 /* Acknowledged only once its line is out: what was printed and not acknowledged comes again, marked. */
 static void on_incoming(void *arg, ehis_incoming *in)
 {
     struct watching *w = arg;
-    if (w->left == 0 || !print_incoming(&w->client, in)) {
-        w->has_failed |= w->left != 0;
+    if (w->left > 0)
+        w->err = print_incoming(in, &w->why);
+    if (w->left == 0 || w->err != EHIS_OK) {
         w->is_done = true;
         ehis_retry(in, RETRY_MS);
         return;
@@ -29,13 +31,8 @@ static void on_incoming(void *arg, ehis_incoming *in)
 
 static ehis_err watch(struct cli *c, bool is_event, struct ehis_why *why)
 {
-    struct watching w = {0};
-    uint64_t timeout_ms;
-    ehis_err err = cli_get_number(c, "count", 1, UINT32_MAX, UINT64_MAX, &w.left, why);
-    if (err == EHIS_OK)
-        err = duration_option(c, "timeout", 0, UINT64_C(14) * 86400000, &timeout_ms, why);
-    if (err == EHIS_OK)
-        err = client_open(&w.client, c, 0, why);
+    struct watching w = {.left = cli_has(c, "count") ? cli_number(c, "count") : UINT64_MAX};
+    ehis_err err = client_open(&w.client, c, why);
     if (err == EHIS_OK && is_event)
         err = (ehis_err)ehis_subscribe(w.client.e, cli_word(c, 0), cli_word(c, 1), on_incoming, &w, why->text);
     else if (err == EHIS_OK)
@@ -44,10 +41,12 @@ static ehis_err watch(struct cli *c, bool is_event, struct ehis_why *why)
         err = client_drive(&w.client, &w.is_done);
     if ((err == EHIS_E_TIMEOUT && w.left == UINT64_MAX) || (err == EHIS_E_SDK_CLOSED && is_interrupted))
         err = EHIS_OK; /* the time was up, or a signal came: that was asked for */
-    if (w.has_failed)
-        err = ehis_fail(why, EHIS_E_IO, "standard output");
+    if (w.err != EHIS_OK) {
+        err = w.err;
+        *why = w.why;
+    }
     client_close(&w.client);
-    return words_tell(c, err, why);
+    return err;
 }
 
 ehis_err run_subscribe(struct cli *c, struct ehis_why *why) { return watch(c, true, why); }
@@ -57,12 +56,11 @@ ehis_err run_status(struct cli *c, struct ehis_why *why)
 {
     struct client k;
     ehis_status s = {.size = sizeof s};
-    ehis_err err = client_open(&k, c, STATUS_MS, why);
+    ehis_err err = client_open(&k, c, why);
     if (err == EHIS_OK) {
         ehis_get_status(k.e, &s);
-        if (!print_status(&k, &s))
-            err = ehis_fail(why, EHIS_E_IO, "standard output");
+        err = print_status(&k, &s, why);
     }
     client_close(&k);
-    return words_tell(c, err, why);
+    return err;
 }

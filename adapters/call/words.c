@@ -2,8 +2,6 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Errors that an agency's people meet, in Azerbaijani. UTF-8 as it stands; the locale is not asked. */
 #include "adapters/call/call.h"
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 static const struct { ehis_err err; const char *text, *hint; } az[] = {
@@ -41,22 +39,6 @@ static const struct { ehis_err err; const char *text, *hint; } az[] = {
     {EHIS_E_SDK_NO_HANDLER, "alıcıda bunu görən hissə işləmir", "onun operatoru xidməti işə salmalıdır"},
 };
 
-const char *words_az(ehis_err err)
-{
-    for (size_t i = 0; i < sizeof az / sizeof *az; i++)
-        if (az[i].err == err)
-            return az[i].text;
-    return NULL;
-}
-
-const char *words_hint_az(ehis_err err)
-{
-    for (size_t i = 0; i < sizeof az / sizeof *az; i++)
-        if (az[i].err == err)
-            return az[i].hint;
-    return "";
-}
-
 bool words_is_az(const struct cli *c)
 {
     const char *lang = cli_get(c, "lang");
@@ -65,24 +47,12 @@ bool words_is_az(const struct cli *c)
     return lang && strcmp(lang, "az") == 0;
 }
 
-ehis_err words_tell(struct cli *c, ehis_err err, const struct ehis_why *why)
+bool words_translate(const struct cli *c, ehis_err err, struct cli_words *out)
 {
-    const char *text = words_az(err), *hint = words_hint_az(err);
-    if (err == EHIS_OK || !words_is_az(c) || !text)
-        return err; /* cli_main prints it in English */
-    cli_set_exit(c, cli_exit_code(err));
-    if (cli_json(c)) {
-        char code[16];
-        snprintf(code, sizeof code, "EHIS-%d", (int)err);
-        json_t *line = json_pack("{s:{s:s, s:s, s:s, s:s, s:s}}", "error", "code", code, "name", ehis_err_name(err), "text", text, "why", why->text, "hint", hint);
-        if (line)
-            json_dumpf(line, stderr, JSON_COMPACT);
-        fputc('\n', stderr);
-        json_decref(line);
-        return EHIS_OK;
-    }
-    fprintf(stderr, "ehis-call: EHIS-%d: %s%s%s\n", (int)err, text, why->text[0] ? ": " : "", why->text);
-    if (hint[0])
-        fprintf(stderr, "  məsləhət: %s\n", hint);
-    return EHIS_OK;
+    for (size_t i = 0; words_is_az(c) && i < sizeof az / sizeof *az; i++)
+        if (az[i].err == err) {
+            *out = (struct cli_words){az[i].text, az[i].hint, "məsləhət"};
+            return true;
+        }
+    return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* ehis-gateway: the command line. */
-#include "base/cli.h"
+#include "base/tool/cli.h"
 #include "gateway/app/gateway.h"
 #include <stdio.h>
 
@@ -35,8 +35,6 @@ static ehis_err check(const char *file, bool is_print, struct ehis_why *why)
     } else {
         buf_fini(&text);
         err = gateway_options_check(&g.options, why);
-        if (err == EHIS_OK)
-            err = crypto_init(why);
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
         if (err == EHIS_OK)
@@ -72,32 +70,28 @@ static ehis_err on_status(struct cli *c, struct ehis_why *why)
 }
 
 static const struct cli_option run_options[] = {
-    {"config", "FILE", "settings file", true, false},
-    {"check", NULL, "check the settings and every file that they name, then end", false, false},
-    {"print", NULL, "print the settings in force, then end", false, false},
+    CLI_NEEDED("config", "FILE", "settings file"),
+    CLI_FLAG("check", "check the settings and every file that they name, then end"),
+    CLI_FLAG("print", "print the settings in force, then end"),
 };
-static const struct cli_option settings_options[] = {{"reference", NULL, "the reference page, not a sample file", false, false}};
-static const struct cli_option status_options[] = {
-    {"socket", "PATH", "the gateway's admin.socket", true, false},
-    {"metrics", NULL, "Prometheus text", false, false},
-};
+static const struct cli_option settings_options[] = {CLI_FLAG("reference", "the reference page, not a sample file")};
+static const struct cli_option status_options[] = {CLI_NEEDED("socket", "PATH", "the gateway's admin.socket"), CLI_FLAG("metrics", "Prometheus text")};
 static const struct cli_option journal_options[] = {
-    {"dir", "DIR", "the journal's folder", true, false},
-    {"kind", "NAME", "only records of this kind: accepted, refused, delivered, ...", false, false},
-    {"exchange", "ID", "only records of this exchange", false, false},
-    {"system", "ID", "only records that this system has part in", false, false},
-    {"all", NULL, "also records that only recovery needs", false, false},
+    CLI_NEEDED("dir", "DIR", "the journal's folder"),
+    CLI_TEXT("kind", "NAME", "only records of this kind: accepted, refused, delivered, ..."),
+    CLI_TEXT("exchange", "ID", "only records of this exchange"),
+    CLI_TEXT("system", "ID", "only records that this system has part in"),
+    CLI_FLAG("all", "also records that only recovery needs"),
 };
-#define OPTIONS(table) .options = (table), .option_count = sizeof(table) / sizeof *(table)
 static const struct cli_verb verbs[] = {
-    {.name = NULL, .words = "", .sentence = "Run the gateway.", OPTIONS(run_options), .run = on_run},
-    {.name = "settings", .words = "", .sentence = "Print a sample settings file.", OPTIONS(settings_options), .run = on_settings},
-    {.name = "status", .words = "", .sentence = "Ask a running gateway how it is.", OPTIONS(status_options), .run = on_status},
-    {.name = "journal", .words = "show|verify", .sentence = "Read or verify a journal.", .words_min = 1, .words_max = 1, OPTIONS(journal_options), .run = gateway_journal_verb},
+    {NULL, "", "Run the gateway.", 0, 0, CLI_LIST(run_options), on_run},
+    {"settings", "", "Print a sample settings file.", 0, 0, CLI_LIST(settings_options), on_settings},
+    {"status", "", "Ask a running gateway how it is.", 0, 0, CLI_LIST(status_options), on_status},
+    {"journal", "show|verify", "Read or verify a journal.", 1, 1, CLI_LIST(journal_options), gateway_journal_verb},
 };
 
 int main(int argc, char **argv)
 {
-    static const struct cli_program program = {.name = "ehis-gateway", .sentence = "The gateway of the exchange.", .verbs = verbs, .verb_count = sizeof verbs / sizeof *verbs};
+    static const struct cli_program program = {.name = "ehis-gateway", .sentence = "The gateway of the exchange.", CLI_VERBS(verbs), .start = pki_init};
     return cli_main(&program, argc, argv);
 }

@@ -245,10 +245,6 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
     EHIS_TRY(load_settings(&g, why));
     ehis_err err = gateway_options_check(&g.options, why);
     if (err == EHIS_OK)
-        err = crypto_init(why);
-    if (err == EHIS_OK)
-        err = pki_init(why);
-    if (err == EHIS_OK)
         err = loop_new(&g.loop);
     if (err == EHIS_OK)
         err = open_rooms(&g, why);

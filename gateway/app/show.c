@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* journal show and verify: what a security team reads. Works on the folder, also while the gateway runs. */
-#include "base/cli.h"
+#include "base/tool/result.h"
 #include "gateway/app/gateway.h"
 #include "proto/wire/record.h"
 #include "proto/wire/statement.h"
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,41 +22,10 @@ struct shown {
     bool is_json, is_all, is_verify;
     const char *kind, *exchange, *system;
     struct told **told;
-    uint64_t count, previous_sequence;
+    uint64_t previous_sequence;
     uint64_t kinds[64];
     struct ehis_why *why;
 };
-
-static void set_text(json_t *o, const char *name, struct span s)
-{
-    if (s.len > 0)
-        json_object_set_new(o, name, json_stringn((const char *)s.p, s.len));
-}
-
-static void set_hex(json_t *o, const char *name, const uint8_t *p, size_t n)
-{
-    char text[2 * 64 + 1];
-    bool is_set = false;
-    for (size_t i = 0; i < n; i++)
-        is_set |= p[i] != 0;
-    if (!is_set)
-        return;
-    hex_to_text(p, n, text);
-    json_object_set_new(o, name, json_string(text));
-}
-
-static void set_number(json_t *o, const char *name, uint64_t v)
-{
-    if (v)
-        json_object_set_new(o, name, json_integer((json_int_t)v));
-}
-
-static void set_time(json_t *o, const char *name, uint64_t ms)
-{
-    char text[TIME_TEXT_LEN];
-    time_to_text((int64_t)ms, text);
-    json_object_set_new(o, name, json_string(text));
-}
 
 static struct told *find_told(const struct shown *s, const uint8_t digest[HASH_BYTES])
 {
@@ -95,48 +63,44 @@ static void forget_all(struct shown *s)
     free(s->told);
 }
 
+/* Why it is asked, and for whom. */
+static void add_reason(json_t *o, const struct envelope_header *h)
+{
+    tool_set(o, "purpose", tool_text(h->purpose));
+    tool_set(o, "legal_basis", tool_text(h->legal_basis));
+    tool_set(o, "case_ref", tool_text(h->case_ref));
+    tool_set(o, "official", tool_text(h->official));
+    tool_set(o, "on_behalf_of", tool_text(h->on_behalf_of));
+}
+
 /* Who, what, purpose, basis: from the envelope's own header. */
 static void add_header(json_t *o, const struct envelope_header *h)
 {
     static const char *const kinds[] = {"", "request", "response", "event", "key"};
-    char id[UUID_TEXT_LEN];
-    uuid_to_text(h->exchange_id, id);
-    json_object_set_new(o, "exchange", json_string(id));
+    json_object_set_new(o, "exchange", tool_uuid(h->exchange_id));
     json_object_set_new(o, "message", json_string(kinds[h->kind]));
     if (h->status)
         json_object_set_new(o, "status", json_string(h->status == STATUS_OK ? "ok" : "fault"));
-    set_text(o, "sender", h->sender);
-    set_text(o, "recipient", h->recipient);
-    set_text(o, "operation", h->operation);
-    set_text(o, "purpose", h->purpose);
-    set_text(o, "legal_basis", h->legal_basis);
-    set_text(o, "case_ref", h->case_ref);
-    set_text(o, "official", h->official);
-    set_text(o, "on_behalf_of", h->on_behalf_of);
-    if (h->in_reply_to.len)
-        set_hex(o, "in_reply_to", h->in_reply_to.p, h->in_reply_to.len);
+    tool_set(o, "sender", tool_text(h->sender));
+    tool_set(o, "recipient", tool_text(h->recipient));
+    tool_set(o, "operation", tool_text(h->operation));
+    add_reason(o, h);
+    tool_set(o, "in_reply_to", tool_hex(h->in_reply_to.p, h->in_reply_to.len));
     if (h->stream.len) {
-        set_hex(o, "stream", h->stream.p, h->stream.len);
-        set_number(o, "number", h->number);
+        tool_set(o, "stream", tool_hex(h->stream.p, h->stream.len));
+        tool_set(o, "number", tool_count(h->number));
     }
-    set_text(o, "schema", h->schema);
-    set_text(o, "content_type", h->content_type);
-    set_time(o, "created", h->created_ms);
-    set_time(o, "expires", h->expires_ms);
+    tool_set(o, "schema", tool_text(h->schema));
+    tool_set(o, "content_type", tool_text(h->content_type));
+    tool_set(o, "created", tool_time((int64_t)h->created_ms));
+    tool_set(o, "expires", tool_time((int64_t)h->expires_ms));
     json_t *subjects = json_array(), *fields = json_array();
-    for (size_t i = 0; i < h->subject_count; i++) {
-        char token[65];
-        hex_to_text(h->subjects[i].p, h->subjects[i].len, token);
-        json_array_append_new(subjects, json_string(token));
-    }
+    for (size_t i = 0; i < h->subject_count; i++)
+        json_array_append_new(subjects, tool_hex(h->subjects[i].p, h->subjects[i].len));
     for (size_t i = 0; i < h->field_count; i++)
-        json_array_append_new(fields, json_stringn((const char *)h->fields[i].p, h->fields[i].len));
-    if (h->subject_count)
-        json_object_set(o, "subjects", subjects);
-    if (h->field_count)
-        json_object_set(o, "fields", fields);
-    json_decref(subjects);
-    json_decref(fields);
+        json_array_append_new(fields, tool_text(h->fields[i]));
+    tool_set(o, "subjects", subjects);
+    tool_set(o, "fields", fields);
 }
 
 /* An answer has no purpose of its own: its request's, and the rule by which that was let through. */
@@ -145,13 +109,9 @@ static void add_request(json_t *o, const struct told *request)
     struct envelope_header q;
     if (envelope_header_read(span_of(request->header, request->header_bytes), &q, NULL) != EHIS_OK)
         return;
-    set_text(o, "service", q.recipient);
-    set_text(o, "purpose", q.purpose);
-    set_text(o, "legal_basis", q.legal_basis);
-    set_text(o, "case_ref", q.case_ref);
-    set_text(o, "official", q.official);
-    set_text(o, "on_behalf_of", q.on_behalf_of);
-    set_text(o, "rule", span_str(request->rule));
+    tool_set(o, "service", tool_text(q.recipient));
+    add_reason(o, &q);
+    tool_set(o, "rule", tool_text(span_str(request->rule)));
 }
 
 /* The recipient's own word. */
@@ -161,51 +121,49 @@ static void add_ack(json_t *o, struct span bytes)
     if (bytes.len == 0 || acknowledgement_read(bytes, &a, NULL) != EHIS_OK)
         return;
     json_object_set_new(o, "outcome", json_string(a.outcome == OUTCOME_DONE ? "done" : a.outcome == OUTCOME_REJECTED ? "rejected" : "retry"));
-    set_time(o, "acknowledged", a.time_ms);
+    tool_set(o, "acknowledged", tool_time((int64_t)a.time_ms));
 }
 
 static json_t *record_json(const struct record *r, const struct envelope_header *h, const struct journal_entry *e, bool is_archived)
 {
     bool is_refusal = r->kind == RECORD_REFUSED || r->kind == RECORD_CONFLICT || r->kind == RECORD_FAILED;
     json_t *o = json_object();
-    json_object_set_new(o, "sequence", json_integer((json_int_t)r->sequence));
-    set_time(o, "time", r->time_ms);
+    json_object_set_new(o, "sequence", tool_count(r->sequence));
+    tool_set(o, "time", tool_time((int64_t)r->time_ms));
     json_object_set_new(o, "kind", json_string(record_kind_name(r->kind)));
-    set_hex(o, "digest", r->digest, 32);
+    tool_set(o, "digest", tool_hex(r->digest, 32));
     if (h)
         add_header(o, h);
     else
-        set_text(o, "sender", r->sender);
+        tool_set(o, "sender", tool_text(r->sender));
     if (r->code) {
         ehis_err code;
-        char text[16];
-        snprintf(text, sizeof text, "EHIS-%u", r->code);
-        json_object_set_new(o, "code", json_string(text));
+        json_object_set_new(o, "code", tool_code(r->code));
         if (ehis_err_from_number(r->code, &code))
             json_object_set_new(o, "error", json_string(ehis_err_name(code)));
     }
-    set_text(o, "rule", r->rule);
-    set_text(o, "system", r->system);
-    set_text(o, "address", r->address);
-    set_text(o, "text", r->text);
-    set_text(o, "service", r->service);
-    set_text(o, "event", r->event);
-    set_number(o, "session", r->session);
+    tool_set(o, "rule", tool_text(r->rule));
+    tool_set(o, "system", tool_text(r->system));
+    tool_set(o, "address", tool_text(r->address));
+    tool_set(o, "text", tool_text(r->text));
+    tool_set(o, "service", tool_text(r->service));
+    tool_set(o, "event", tool_text(r->event));
+    tool_set(o, "session", tool_count(r->session));
     if (is_refusal && r->count && r->count != r->code)
-        json_object_set_new(o, "told", json_sprintf("EHIS-%u", (unsigned)r->count));
+        json_object_set_new(o, "told", tool_code((unsigned)r->count));
     else if (!is_refusal && r->kind < RECORD_STREAM)
-        set_number(o, "count", r->count);
+        tool_set(o, "count", tool_count(r->count));
     add_ack(o, r->ack);
-    set_number(o, "attempt", r->attempt);
-    set_number(o, "sealed_bytes", r->sealed_bytes);
-    set_hex(o, "certificate", r->certificate, 32);
-    set_hex(o, "sealed_hash", r->sealed_hash, 32);
-    set_number(o, "registry_version", r->registry_version);
-    set_hex(o, "registry_hash", r->registry_hash, 32);
+    tool_set(o, "attempt", tool_count(r->attempt));
+    tool_set(o, "sealed_bytes", tool_count(r->sealed_bytes));
+    tool_set(o, "certificate", tool_hex(r->certificate, 32));
+    tool_set(o, "sealed_hash", tool_hex(r->sealed_hash, 32));
+    tool_set(o, "registry_version", tool_count(r->registry_version));
+    tool_set(o, "registry_hash", tool_hex(r->registry_hash, 32));
     if (r->state)
         json_object_set_new(o, "state", json_string(state_name(r->state)));
     json_object_set_new(o, "is_recipient_signed", json_boolean(r->ack.len > 0));
-    json_object_set_new(o, "segment", json_integer((json_int_t)e->pos.segment));
+    json_object_set_new(o, "segment", tool_count(e->pos.segment));
     json_object_set_new(o, "is_archived", json_boolean(is_archived));
     return o;
 }
@@ -274,44 +232,36 @@ static ehis_err on_entry(void *ctx, const struct journal_entry *e, bool is_archi
         return EHIS_OK;
     json_t *o = record_json(&r, has_header ? &header : NULL, e, is_archived);
     if (told && !r.rule.len)
-        set_text(o, "rule", span_str(told->rule));
+        tool_set(o, "rule", tool_text(span_str(told->rule)));
     if (has_header && header.in_reply_to.len)
         request = find_told(s, header.in_reply_to.p);
     if (request)
         add_request(o, request);
-    if (s->is_json) {
-        json_dumpf(o, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else {
-        print_line(o);
-    }
+    if (s->is_json)
+        return tool_line(o, s->why);
+    print_line(o);
     json_decref(o);
-    s->count++;
     return EHIS_OK;
 }
 
-static void print_verdict(const struct shown *s, const struct journal_check *check)
+static ehis_err print_verdict(const struct shown *s, const struct journal_check *check)
 {
-    char head[65];
-    hex_to_text(check->head_hash, 32, head);
-    json_t *kinds = json_object();
+    char head[2 * HASH_BYTES + 1]; /* zeros for an empty journal */
+    json_t *kinds = json_object(), *v;
+    const char *name;
+    hex_to_text(check->head_hash, HASH_BYTES, head);
     for (uint32_t k = 1; k < 64; k++)
-        if (s->kinds[k])
-            json_object_set_new(kinds, record_kind_name(k), json_integer((json_int_t)s->kinds[k]));
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:b, s:s, s:o}", "verdict", "whole", "entries", (json_int_t)check->entries, "groups", (json_int_t)check->groups,
-                          "archived_entries", (json_int_t)check->archived_entries, "is_torn", check->is_torn, "head", head, "kinds", kinds);
-    if (s->is_json) {
-        json_dumpf(o, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else {
-        printf("whole: %llu records in %llu groups (%llu of them archived)%s\nhead: %s\n", (unsigned long long)check->entries, (unsigned long long)check->groups,
-               (unsigned long long)check->archived_entries, check->is_torn ? "; the last group is torn: it was never answered for" : "", head);
-        const char *name;
-        json_t *v;
-        json_object_foreach (kinds, name, v)
-            printf("%10lld  %s\n", json_integer_value(v), name);
-    }
+        tool_set(kinds, record_kind_name(k), tool_count(s->kinds[k]));
+    json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o}", "verdict", "whole", "entries", tool_count(check->entries), "groups", tool_count(check->groups),
+                          "archived_entries", tool_count(check->archived_entries), "is_torn", check->is_torn, "head", head, "kinds", kinds);
+    if (s->is_json)
+        return tool_line(o, s->why);
+    printf("whole: %llu records in %llu groups (%llu of them archived)%s\nhead: %s\n", (unsigned long long)check->entries, (unsigned long long)check->groups,
+           (unsigned long long)check->archived_entries, check->is_torn ? "; the last group is torn: it was never answered for" : "", head);
+    json_object_foreach (kinds, name, v)
+        printf("%10lld  %s\n", json_integer_value(v), name);
     json_decref(o);
+    return EHIS_OK;
 }
 
 ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
@@ -323,14 +273,13 @@ ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
     struct journal_check check;
     if (!s.is_verify && strcmp(what, "show") != 0)
         return ehis_fail(why, EHIS_E_USAGE, "journal show, or journal verify");
-    EHIS_TRY(crypto_init(why));
     EHIS_TRY(disk_open_folder(dir, false, &disk, why));
     s.told = calloc(TOLD_HEADS, sizeof(struct told *));
     ehis_err err = s.told ? journal_walk(disk, on_entry, &s, &check, why) : EHIS_E_NO_MEMORY;
     forget_all(&s);
     disk_free(disk);
     if (err == EHIS_OK && s.is_verify)
-        print_verdict(&s, &check);
+        err = print_verdict(&s, &check);
     if (err == EHIS_E_JOURNAL_CORRUPT && s.is_verify)
         cli_set_exit(c, CLI_UNVERIFIED);
     return err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* What an operator sees: status as JSON, metrics as Prometheus text. Bounded labels; no exchange, subject or person in any. */
+#include "base/tool/result.h"
 #include "gateway/app/gateway.h"
-#include <jansson.h>
 #include <stdlib.h>
 
 struct view { /* one look at everything */
@@ -22,38 +22,29 @@ static struct view look(struct gateway *g)
     return v;
 }
 
-static json_t *time_json(int64_t ms)
-{
-    char text[TIME_TEXT_LEN];
-    time_to_text(ms, text);
-    return json_string(text);
-}
-
-static json_t *number(uint64_t v) { return json_integer((json_int_t)v); }
-
 static void add_inbox(void *ctx, const struct exchange_inbox_status *i)
 {
-    json_array_append_new(ctx, json_pack("{s:s%, s:o, s:o, s:o, s:o, s:b}", "system", i->system.p, i->system.len, "waiting", number(i->waiting),
-                                         "waiting_bytes", number(i->waiting_bytes), "in_flight", number(i->in_flight), "oldest_accepted",
-                                         i->oldest_accepted_ms ? time_json(i->oldest_accepted_ms) : json_null(), "is_ready", i->is_ready));
+    json_array_append_new(ctx, json_pack("{s:s%, s:o, s:o, s:o, s:o, s:b}", "system", i->system.p, i->system.len, "waiting", tool_count(i->waiting),
+                                         "waiting_bytes", tool_count(i->waiting_bytes), "in_flight", tool_count(i->in_flight), "oldest_accepted",
+                                         tool_time(i->oldest_accepted_ms), "is_ready", i->is_ready));
 }
 
 static json_t *journal_json(const struct view *v)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "first_segment", number(v->journal.first_segment), "last_segment",
-                     number(v->journal.last_segment), "segments_max", number(v->journal.segment_count_max), "groups", number(v->journal.groups),
-                     "entries", number(v->journal.entries), "bytes", number(v->journal.bytes), "archive_bytes", number(v->journal.archive_bytes),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "first_segment", tool_count(v->journal.first_segment), "last_segment",
+                     tool_count(v->journal.last_segment), "segments_max", tool_count(v->journal.segment_count_max), "groups", tool_count(v->journal.groups),
+                     "entries", tool_count(v->journal.entries), "bytes", tool_count(v->journal.bytes), "archive_bytes", tool_count(v->journal.archive_bytes),
                      "has_failed", v->journal.has_failed);
 }
 
 static json_t *exchange_json(const struct view *v)
 {
     const struct exchange_status *x = &v->exchange;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accepted", number(x->accepted), "refused", number(x->refused),
-                     "delivered", number(x->delivered), "failed", number(x->failed), "expired", number(x->expired), "duplicates", number(x->duplicates),
-                     "conflicts", number(x->conflicts), "busy", number(x->busy), "skips", number(x->skips), "stored_messages", number(x->stored_messages),
-                     "stored_bytes", number(x->stored_bytes), "in_flight", number(x->in_flight), "streams", number(x->streams), "subscriptions",
-                     number(x->subscriptions));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "accepted", tool_count(x->accepted), "refused", tool_count(x->refused),
+                     "delivered", tool_count(x->delivered), "failed", tool_count(x->failed), "expired", tool_count(x->expired), "duplicates", tool_count(x->duplicates),
+                     "conflicts", tool_count(x->conflicts), "busy", tool_count(x->busy), "skips", tool_count(x->skips), "stored_messages", tool_count(x->stored_messages),
+                     "stored_bytes", tool_count(x->stored_bytes), "in_flight", tool_count(x->in_flight), "streams", tool_count(x->streams), "subscriptions",
+                     tool_count(x->subscriptions));
 }
 
 ehis_err gateway_status_json(void *ctx, struct buf *out)
@@ -64,18 +55,18 @@ ehis_err gateway_status_json(void *ctx, struct buf *out)
     json_t *inboxes = json_array();
     hex_to_text(registry_hash(v.identity->registry)->b, HASH_BYTES, hash);
     exchange_each_inbox(g->exchange, add_inbox, inboxes);
-    json_t *all = json_pack("{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway", g->options.name, "started", time_json(g->started_ms), "is_stopping",
+    json_t *all = json_pack("{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway", g->options.name, "started", tool_time(g->started_ms), "is_stopping",
                             g->is_stopping, "registry",
-                            json_pack("{s:o, s:s, s:o}", "version", number(registry_version(v.identity->registry)), "hash", hash, "not_after",
-                                      time_json(registry_not_after_ms(v.identity->registry))),
+                            json_pack("{s:o, s:s, s:o}", "version", tool_count(registry_version(v.identity->registry)), "hash", hash, "not_after",
+                                      tool_time(registry_not_after_ms(v.identity->registry))),
                             "expiry",
-                            json_pack("{s:o, s:o, s:o}", "certificate", time_json(g->own_certificate_expiry_ms), "authorities",
-                                      time_json(pki_trust_ca_expiry_ms(v.identity->trust)), "crl", time_json(pki_trust_crl_expiry_ms(v.identity->trust))),
+                            json_pack("{s:o, s:o, s:o}", "certificate", tool_time(g->own_certificate_expiry_ms), "authorities",
+                                      tool_time(pki_trust_ca_expiry_ms(v.identity->trust)), "crl", tool_time(pki_trust_crl_expiry_ms(v.identity->trust))),
                             "sessions",
                             json_pack("{s:i, s:i, s:i, s:o, s:o}", "open", (int)v.sessions.sessions, "half_open", (int)v.sessions.half_open, "ready",
-                                      (int)v.sessions.ready, "opened", number(v.sessions.opened), "refused", number(v.sessions.refused)),
+                                      (int)v.sessions.ready, "opened", tool_count(v.sessions.opened), "refused", tool_count(v.sessions.refused)),
                             "exchange", exchange_json(&v), "journal", journal_json(&v), "inboxes", inboxes, "reloads",
-                            json_pack("{s:o, s:o}", "done", number(g->reloads), "refused", number(g->reloads_failed)));
+                            json_pack("{s:o, s:o}", "done", tool_count(g->reloads), "refused", tool_count(g->reloads_failed)));
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
     ehis_err err = text ? buf_printf(out, "%s\n", text) : EHIS_E_NO_MEMORY;
     free(text);

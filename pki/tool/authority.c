@@ -12,24 +12,17 @@
 
 ehis_err run_init(struct cli *c, struct ehis_why *why)
 {
-    uint64_t root_days, intermediate_days;
+    uint64_t root_days = cli_number(c, "root-days"), intermediate_days = cli_number(c, "intermediate-days");
     const char *dir = cli_get(c, "dir"), *instance = cli_get(c, "instance");
-    EHIS_TRY(cli_get_number(c, "root-days", 1, 7300, 3650, &root_days, why));
-    EHIS_TRY(cli_get_number(c, "intermediate-days", 1, root_days, root_days < 1825 ? root_days : 1825, &intermediate_days, why));
+    if (intermediate_days > root_days && cli_has(c, "intermediate-days"))
+        return ehis_fail(why, EHIS_E_USAGE, "--intermediate-days is at most --root-days");
+    if (intermediate_days > root_days)
+        intermediate_days = root_days;
     EHIS_TRY(identifier_part_check(span_str(instance), why));
     if (!cli_has(c, "dry-run"))
         EHIS_TRY(pki_authority_init(dir, span_str(instance), (unsigned)root_days, (unsigned)intermediate_days, clock_wall_ms(&clock_system),
                                     why));
     return tool_print(c, json_pack("{s:s, s:s, s:b}", "authority", dir, "instance", instance, "written", !cli_has(c, "dry-run")));
-}
-
-static json_t *keys_of(const struct pki_join *join)
-{
-    json_t *keys = json_array();
-    for (size_t i = 0; i < join->key_count; i++)
-        json_array_append_new(
-            keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join->keys[i].use), "id", tool_hex(join->keys[i].id.b, HASH_BYTES)));
-    return keys;
 }
 
 /* For the brokers: a key that Kafka takes too (P-256, PKCS#8), and a plain request. */
@@ -82,29 +75,28 @@ ehis_err run_keygen(struct cli *c, struct ehis_why *why)
     }
     if (err == EHIS_OK)
         err = tool_print(c, json_pack("{s:s, s:s, s:s, s:o, s:b}", "kind", pki_kind_name(kind), "id", cli_word(c, 0), "folder",
-                                      cli_get(c, "dir"), "keys", keys_of(&join), "written", !cli_has(c, "dry-run")));
+                                      cli_get(c, "dir"), "keys", tool_keys(&join), "written", !cli_has(c, "dry-run")));
     buf_fini(&request);
     return err;
 }
 
 /* Issues, writes --out and says what was issued. */
-static ehis_err issue(struct cli *c, uint64_t days, struct span csr, enum pki_kind kind, struct span id, struct ehis_why *why)
+static ehis_err issue(struct cli *c, struct span csr, enum pki_kind kind, struct span id, struct ehis_why *why)
 {
     struct pki_authority *a;
     struct pki_leaf leaf;
     struct buf chain;
     bool is_dry = cli_has(c, "dry-run");
+    unsigned days = (unsigned)cli_number(c, "days");
     const char *hosts[CLI_VALUES_MAX];
-    size_t host_count = 0;
-    while (kind == PKI_BUS && host_count < CLI_VALUES_MAX && (hosts[host_count] = cli_get_nth(c, "host", host_count)))
-        host_count++;
+    size_t host_count = kind == PKI_BUS ? cli_get_all(c, "host", hosts) : 0;
     int64_t now_ms = clock_wall_ms(&clock_system);
     EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
     buf_init(&chain, PKI_CA_FILE_MAX_BYTES);
-    ehis_err err = kind == PKI_BUS ? pki_authority_issue_bus(a, csr, id, hosts, host_count, (unsigned)days, now_ms, is_dry, &chain, &leaf, why)
-                                   : pki_authority_issue(a, csr, kind, id, (unsigned)days, now_ms, is_dry, &chain, &leaf, why);
-    if (err == EHIS_OK && !is_dry)
-        err = file_write(cli_get(c, "out"), buf_span(&chain), 0644, why);
+    ehis_err err = kind == PKI_BUS ? pki_authority_issue_bus(a, csr, id, hosts, host_count, days, now_ms, is_dry, &chain, &leaf, why)
+                                   : pki_authority_issue(a, csr, kind, id, days, now_ms, is_dry, &chain, &leaf, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, cli_get(c, "out"), buf_span(&chain), 0644, why);
     pki_authority_close(a);
     buf_fini(&chain);
     EHIS_TRY(err);
@@ -117,14 +109,12 @@ ehis_err run_issue(struct cli *c, struct ehis_why *why)
 {
     struct buf request;
     struct pki_join join;
-    uint64_t days;
-    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
     buf_init(&request, PKI_JOIN_MAX_BYTES);
     ehis_err err = file_read(cli_get(c, "request"), PKI_JOIN_MAX_BYTES, &request, why);
     if (err == EHIS_OK)
         err = pki_join_read(buf_span(&request), &join, why);
     if (err == EHIS_OK)
-        err = issue(c, days, join.csr, join.kind, join.id, why);
+        err = issue(c, join.csr, join.kind, join.id, why);
     buf_fini(&request);
     return err;
 }
@@ -138,8 +128,6 @@ static ehis_err on_csr(void *arg, struct span der, struct ehis_why *why)
 ehis_err run_sign_csr(struct cli *c, struct ehis_why *why)
 {
     struct buf text, der;
-    uint64_t days;
-    EHIS_TRY(cli_get_number(c, "days", 1, PKI_LEAF_DAYS_MAX, 30, &days, why));
     enum pki_kind kind = cli_has(c, "bus") ? PKI_BUS : cli_has(c, "gateway") ? PKI_GATEWAY : PKI_SYSTEM;
     if (kind != PKI_BUS && cli_has(c, "host"))
         return ehis_fail(why, EHIS_E_USAGE, "--host goes with --bus");
@@ -149,7 +137,7 @@ ehis_err run_sign_csr(struct cli *c, struct ehis_why *why)
     if (err == EHIS_OK)
         err = pki_pem_each(buf_span(&text), "CERTIFICATE REQUEST", 1, on_csr, &der, why);
     if (err == EHIS_OK)
-        err = issue(c, days, buf_span(&der), kind, span_str(cli_word(c, 0)), why);
+        err = issue(c, buf_span(&der), kind, span_str(cli_word(c, 0)), why);
     buf_fini(&text);
     buf_fini(&der);
     return err;
@@ -171,17 +159,16 @@ ehis_err run_revoke(struct cli *c, struct ehis_why *why)
 
 ehis_err run_crl(struct cli *c, struct ehis_why *why)
 {
-    uint64_t days;
+    uint64_t days = cli_number(c, "days");
     struct pki_authority *a;
     struct buf pem;
     bool is_dry = cli_has(c, "dry-run");
     int64_t now_ms = clock_wall_ms(&clock_system);
-    EHIS_TRY(cli_get_number(c, "days", 1, PKI_CRL_DAYS_MAX, 7, &days, why));
     EHIS_TRY(pki_authority_open(cli_get(c, "ca"), &a, why));
     buf_init(&pem, 2 * PKI_CRL_MAX_BYTES);
     ehis_err err = pki_authority_crl(a, (unsigned)days, now_ms, is_dry, &pem, why);
-    if (err == EHIS_OK && !is_dry)
-        err = file_write(cli_get(c, "out"), buf_span(&pem), 0644, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, cli_get(c, "out"), buf_span(&pem), 0644, why);
     pki_authority_close(a);
     buf_fini(&pem);
     EHIS_TRY(err);

@@ -73,12 +73,8 @@ static ehis_err show_join(struct cli *c, struct span bytes, struct ehis_why *why
 {
     struct pki_join join;
     EHIS_TRY(pki_join_read(bytes, &join, why));
-    json_t *keys = json_array();
-    for (size_t i = 0; i < join.key_count; i++)
-        json_array_append_new(
-            keys, json_pack("{s:s, s:o}", "use", pki_key_use_name(join.keys[i].use), "id", tool_hex(join.keys[i].id.b, HASH_BYTES)));
     return tool_print(c, json_pack("{s:s, s:s%, s:o, s:o}", "kind", pki_kind_name(join.kind), "id", (const char *)join.id.p, join.id.len,
-                                   "created", tool_time(join.created_ms), "keys", keys));
+                                   "created", tool_time(join.created_ms), "keys", tool_keys(&join)));
 }
 
 static ehis_err show_file(struct cli *c, const char *path, struct ehis_why *why)
@@ -141,31 +137,24 @@ ehis_err run_show(struct cli *c, struct ehis_why *why)
 /* As which kind: the one that was asked for, or the one that the leaf claims. */
 static ehis_err wanted_kind(struct cli *c, X509 *leaf, int64_t now_ms, enum pki_kind *kind, struct ehis_why *why)
 {
-    const char *text = cli_get(c, "kind");
     struct pki_leaf claimed;
-    if (text && strcmp(text, "gateway") != 0 && strcmp(text, "system") != 0)
-        return ehis_fail(why, EHIS_E_USAGE, "--kind is system or gateway");
-    if (!text)
+    if (!cli_has(c, "kind"))
         EHIS_TRY(pki_profile_leaf(leaf, now_ms, &claimed, why));
-    *kind = text ? (strcmp(text, "gateway") == 0 ? PKI_GATEWAY : PKI_SYSTEM) : claimed.kind;
+    *kind = !cli_has(c, "kind") ? claimed.kind : cli_number(c, "kind") ? PKI_GATEWAY : PKI_SYSTEM;
     return EHIS_OK;
 }
 
 ehis_err run_verify(struct cli *c, struct ehis_why *why)
 {
     const char *crls[CLI_VALUES_MAX];
-    size_t crl_count = 0;
-    int64_t now_ms = clock_wall_ms(&clock_system);
+    size_t crl_count = cli_get_all(c, "crl", crls);
+    int64_t now_ms = cli_time(c, "at");
     enum pki_kind kind;
     struct pki_trust *trust = NULL;
     struct pki_peer peer;
     STACK_OF(X509) *chain = NULL;
     X509 *leaf = NULL;
     struct buf pem;
-    while (crl_count < CLI_VALUES_MAX && (crls[crl_count] = cli_get_nth(c, "crl", crl_count)))
-        crl_count++;
-    if (cli_get(c, "at") && time_from_text(span_str(cli_get(c, "at")), &now_ms) != EHIS_OK)
-        return ehis_fail(why, EHIS_E_USAGE, "--at is a time such as 2026-11-26T07:00:00Z");
     buf_init(&pem, PKI_CA_FILE_MAX_BYTES);
     ehis_err err = file_read(cli_word(c, 0), PKI_CA_FILE_MAX_BYTES, &pem, why);
     if (err == EHIS_OK)

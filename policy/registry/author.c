@@ -14,7 +14,6 @@
 
 #define FILES_MAX 65536
 #define RULE_LIST_MAX 256
-#define SHOW(s) (int)(s).len, (const char *)(s).p
 
 const char *const author_folders[AUTHOR_KINDS] = {"", "agencies", "systems", "gateways", "services"};
 
@@ -126,7 +125,7 @@ static bool has_name(const struct names *n, struct span name)
 static bool add_name(struct author *a, const struct sheet *s, const struct sheet_node *node, struct names *n, const char *what)
 {
     if (has_name(n, node->text)) {
-        sheet_complain(&a->report, s, node, "%s \"%.*s\" stands twice", what, SHOW(node->text));
+        sheet_complain(&a->report, s, node, "%s \"%.*s\" stands twice", what, SPAN_SHOW(node->text));
         return false;
     }
     if (n->count == n->cap) {
@@ -148,7 +147,7 @@ static void check_name(struct author *a, const struct sheet *s, const struct she
     if (has_name(n, node->text))
         return;
     const char *near = nearest_name(node->text, n->items, n->count);
-    sheet_complain(&a->report, s, node, "unknown %s \"%.*s\"%s%s%s", what, SHOW(node->text), near ? "; did you mean \"" : "",
+    sheet_complain(&a->report, s, node, "unknown %s \"%.*s\"%s%s%s", what, SPAN_SHOW(node->text), near ? "; did you mean \"" : "",
                    near ? near : "", near ? "\"?" : "");
 }
 
@@ -235,7 +234,7 @@ static ehis_err draft_owner(struct author *a, const struct sheet *s, bool is_gat
         id = id->next;
     struct span agency = identifier_prefix(o->owner.id, IDENTIFIER_AGENCY);
     if (!is_gateway && !has_name(&a->agencies, agency))
-        sheet_complain(&a->report, s, id, "the agency \"%.*s\" is not in agencies/ (ehis-registry add --as agency)", SHOW(agency));
+        sheet_complain(&a->report, s, id, "the agency \"%.*s\" is not in agencies/ (ehis-registry add --as agency)", SPAN_SHOW(agency));
     return add_name(a, s, id, &a->owners, is_gateway ? "gateway" : "system") ? registry_draft_owner(d, &o->owner, o->contact) : EHIS_OK;
 }
 
@@ -274,7 +273,7 @@ static bool read_list(struct author *a, const struct sheet *s, const struct shee
             sheet_complain(&a->report, s, n, "a \"*\" may only end the name of a system, as in AZ/GOV/STS/avis-*");
         for (size_t k = 0; k < i; k++)
             if (span_eq(out[k], out[i]))
-                sheet_complain(&a->report, s, n, "\"%.*s\" stands here twice", SHOW(out[i]));
+                sheet_complain(&a->report, s, n, "\"%.*s\" stands here twice", SPAN_SHOW(out[i]));
     }
     return a->report.errors == before;
 }
@@ -359,7 +358,7 @@ static ehis_err draft_service(struct author *a, const struct sheet *s, struct re
     check_id(a, s, v[0], IDENTIFIER_SERVICE);
     struct span system = identifier_prefix(service.id, IDENTIFIER_SYSTEM);
     if (!has_name(&a->owners, system))
-        sheet_complain(&a->report, s, v[0], "the system \"%.*s\" is not in systems/ (ehis-registry add --as system)", SHOW(system));
+        sheet_complain(&a->report, s, v[0], "the system \"%.*s\" is not in systems/ (ehis-registry add --as system)", SPAN_SHOW(system));
     for (; count > 0; count--, n = n->next)
         good += read_operation(a, s, n, &known, &operations[good]);
     service.operation_count = good;

@@ -9,7 +9,6 @@
 #include "proto/wire/identifier.h"
 #include "proto/wire/scan.h"
 
-#define SHOW(s) (int)(s).len, (const char *)(s).p
 #define OPERATIONS_MAX 64
 
 enum leaf_kind { LEAF_AGENCY = 1, LEAF_SYSTEM = 2, LEAF_GATEWAY = 3, LEAF_SERVICE = 4, LEAF_TERMS = 5, LEAF_RULES = 6 };
@@ -56,7 +55,7 @@ static ehis_err check_id(const struct registry *r, struct span id, enum identifi
 {
     EHIS_TRY(identifier_check(id, parts, why));
     if (!span_eq(identifier_prefix(id, 1), r->instance))
-        return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "%.*s is not of %.*s", SHOW(id), SHOW(r->instance));
+        return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "%.*s is not of %.*s", SPAN_SHOW(id), SPAN_SHOW(r->instance));
     return EHIS_OK;
 }
 
@@ -76,16 +75,16 @@ static ehis_err read_key(const struct registry *r, const struct owner *o, struct
     uint64_t use = v[2].number, algorithm = v[3].number;
     if (use < USE_SIGN || use > USE_TLS || (use == USE_SEAL && o->pub.is_gateway) || algorithm != algorithm_of[use] ||
         (use != USE_TLS && v[4].bytes.len != 32))
-        return content(why, "%.*s: a key of use %llu and algorithm %llu", SHOW(o->pub.id), (unsigned long long)use,
+        return content(why, "%.*s: a key of use %llu and algorithm %llu", SPAN_SHOW(o->pub.id), (unsigned long long)use,
                        (unsigned long long)algorithm);
     *k = (struct registry_key){.use = (enum key_use)use, .algorithm = (enum key_algorithm)algorithm, .public_key = v[4].bytes};
     if (!time_of(v[5].number, &k->not_before_ms) || !time_of(v[6].number, &k->retired_ms) || !time_of(v[7].number, &k->revoked_ms))
-        return content(why, "%.*s: a key's times", SHOW(o->pub.id));
+        return content(why, "%.*s: a key's times", SPAN_SHOW(o->pub.id));
     crypto_key_id(k->use, k->algorithm, k->public_key, &id);
     if (!span_eq(v[1].bytes, span_of(id.b, HASH_BYTES)))
-        return content(why, "%.*s: a key's id is not the one of its bytes", SHOW(o->pub.id));
+        return content(why, "%.*s: a key's id is not the one of its bytes", SPAN_SHOW(o->pub.id));
     if (registry_find_key(r, id.b) != INDEX_NONE)
-        return content(why, "%.*s: a key stands twice", SHOW(o->pub.id));
+        return content(why, "%.*s: a key stands twice", SPAN_SHOW(o->pub.id));
     k->id = id;
     return EHIS_OK;
 }
@@ -102,7 +101,7 @@ static ehis_err read_owner(struct registry *r, uint32_t leaf, struct span bytes,
     if (!is_gateway)
         o->contact = v[4].bytes;
     if (registry_find_owner(r, o->pub.id))
-        return content(why, "%.*s stands twice", SHOW(o->pub.id));
+        return content(why, "%.*s stands twice", SPAN_SHOW(o->pub.id));
     struct registry_key *keys = registry_keep(r, v[2].count, sizeof *keys);
     if (!keys)
         return EHIS_E_NO_MEMORY;
@@ -117,7 +116,7 @@ static ehis_err read_owner(struct registry *r, uint32_t leaf, struct span bytes,
         o->pub.key_count++;
     }
     if (is_gateway && pins > 2)
-        return content(why, "%.*s has more than two TLS keys that are not retired", SHOW(o->pub.id));
+        return content(why, "%.*s has more than two TLS keys that are not retired", SPAN_SHOW(o->pub.id));
     index_add(&r->owner_index, index_hash(o->pub.id), (uint32_t)r->owner_count++);
     return EHIS_OK;
 }
@@ -128,7 +127,7 @@ static ehis_err read_agency(struct registry *r, struct span bytes, struct ehis_w
     EHIS_TRY(scan(&scan_ehis_v1_agency, bytes, v, 3, why));
     EHIS_TRY(check_id(r, v[1].bytes, IDENTIFIER_AGENCY, why));
     if (registry_find_agency(r, v[1].bytes) != INDEX_NONE)
-        return content(why, "%.*s stands twice", SHOW(v[1].bytes));
+        return content(why, "%.*s stands twice", SPAN_SHOW(v[1].bytes));
     r->agencies[r->agency_count] = (struct agency){v[1].bytes, v[2].bytes};
     index_add(&r->agency_index, index_hash(v[1].bytes), (uint32_t)r->agency_count++);
     return EHIS_OK;
@@ -147,7 +146,7 @@ static ehis_err read_service(struct registry *r, uint32_t leaf, struct span byte
                           .leaf = leaf,
                           .rules_leaf = LEAF_NONE};
     if (registry_find_service(r, s->pub.id))
-        return content(why, "%.*s stands twice", SHOW(s->pub.id));
+        return content(why, "%.*s stands twice", SPAN_SHOW(s->pub.id));
     struct registry_operation *operations = registry_keep(r, v[2].count, sizeof *operations);
     if (!operations)
         return EHIS_E_NO_MEMORY;
@@ -156,9 +155,9 @@ static ehis_err read_service(struct registry *r, uint32_t leaf, struct span byte
         EHIS_TRY(scan(&scan_ehis_v1_operation, one, f, 6, why));
         EHIS_TRY(identifier_part_check(f[1].bytes, why));
         if (f[2].number != 1 && f[2].number != 2)
-            return content(why, "%.*s: the kind of %.*s", SHOW(s->pub.id), SHOW(f[1].bytes));
+            return content(why, "%.*s: the kind of %.*s", SPAN_SHOW(s->pub.id), SPAN_SHOW(f[1].bytes));
         if (registry_operation(&s->pub, f[1].bytes))
-            return content(why, "%.*s: operation %.*s stands twice", SHOW(s->pub.id), SHOW(f[1].bytes));
+            return content(why, "%.*s: operation %.*s stands twice", SPAN_SHOW(s->pub.id), SPAN_SHOW(f[1].bytes));
         operations[s->pub.operation_count++] =
             (struct registry_operation){f[1].bytes, f[2].number == 2, f[3].bytes, f[4].bytes, (uint32_t)f[5].number};
     }
@@ -185,7 +184,7 @@ static ehis_err read_terms(struct registry *r, uint32_t leaf, struct span bytes,
         while (r->term_count[kind] < v[field].count && scan_next(bytes, field, &at, &one)) {
             EHIS_TRY(scan(&scan_ehis_v1_term, one, f, 4, why));
             if (registry_is_term(r, kind, f[1].bytes))
-                return content(why, "the term \"%.*s\" stands twice", SHOW(f[1].bytes));
+                return content(why, "the term \"%.*s\" stands twice", SPAN_SHOW(f[1].bytes));
             index_add(&r->term_index[kind], index_hash(f[1].bytes), (uint32_t)r->term_count[kind]);
             r->terms[kind][r->term_count[kind]++] = f[1].bytes;
         }
@@ -215,10 +214,10 @@ static ehis_err read_consumers(struct registry *r, struct service *s, struct spa
     while (rule->consumer_count < count && scan_next(bytes, 3, &at, &one)) {
         EHIS_TRY(registry_consumer_check(one, why));
         if (!span_eq(identifier_prefix(one, 1), r->instance))
-            return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "rule %.*s: consumer %.*s", SHOW(rule->id), SHOW(one));
+            return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "rule %.*s: consumer %.*s", SPAN_SHOW(rule->id), SPAN_SHOW(one));
         for (size_t i = 0; i < rule->consumer_count; i++)
             if (span_eq(all[i], one))
-                return content(why, "rule %.*s: consumer %.*s stands twice", SHOW(rule->id), SHOW(one));
+                return content(why, "rule %.*s: consumer %.*s stands twice", SPAN_SHOW(rule->id), SPAN_SHOW(one));
         all[rule->consumer_count++] = one;
         bool is_prefix = one.p[one.len - 1] == '*';
         one.len -= is_prefix;
@@ -239,8 +238,8 @@ static ehis_err read_term_set(const struct registry *r, struct span bytes, bool 
     while (scan_next(bytes, is_purpose ? 5 : 6, &at, &one)) {
         size_t term = registry_term(r, is_purpose, one);
         if (term == REGISTRY_TERM_NONE)
-            return content(why, "rule %.*s: %s \"%.*s\" is not among the terms", SHOW(rule->id), is_purpose ? "purpose" : "legal basis",
-                           SHOW(one));
+            return content(why, "rule %.*s: %s \"%.*s\" is not among the terms", SPAN_SHOW(rule->id), is_purpose ? "purpose" : "legal basis",
+                           SPAN_SHOW(one));
         set->bits[term / 64] |= UINT64_C(1) << (term % 64);
         count++;
     }
@@ -258,20 +257,20 @@ static ehis_err read_rule(struct registry *r, struct service *s, struct span byt
     *rule = (struct registry_rule){.id = v[1].bytes, .approval = v[9].bytes, .is_forbid = v[2].number == 2};
     for (size_t i = 0; i < s->rule_count; i++)
         if (span_eq(s->rules[i].id, rule->id))
-            return content(why, "rule %.*s stands twice", SHOW(rule->id));
+            return content(why, "rule %.*s stands twice", SPAN_SHOW(rule->id));
     if ((v[2].number != 1 && v[2].number != 2) || !time_of(v[7].number, &rule->valid_from_ms) ||
         !time_of(v[8].number, &rule->valid_until_ms) || rule->valid_from_ms >= rule->valid_until_ms)
-        return content(why, "rule %.*s: its effect or the times of its validity", SHOW(rule->id));
+        return content(why, "rule %.*s: its effect or the times of its validity", SPAN_SHOW(rule->id));
     while (scan_next(bytes, 4, &at, &one)) {
         const struct registry_operation *o = registry_operation(&s->pub, one);
         if (!o)
-            return content(why, "rule %.*s: %.*s has no operation %.*s", SHOW(rule->id), SHOW(s->pub.id), SHOW(one));
+            return content(why, "rule %.*s: %.*s has no operation %.*s", SPAN_SHOW(rule->id), SPAN_SHOW(s->pub.id), SPAN_SHOW(one));
         rule->operations |= UINT64_C(1) << (o - s->pub.operations);
     }
     EHIS_TRY(read_term_set(r, bytes, true, rule, why));
     EHIS_TRY(read_term_set(r, bytes, false, rule, why));
     if (v[3].count == 0 || (!rule->is_forbid && (rule->operations == 0 || rule->purposes.is_any || rule->legal_bases.is_any)))
-        return content(why, "rule %.*s must name consumers, operations, purposes and legal bases", SHOW(rule->id));
+        return content(why, "rule %.*s must name consumers, operations, purposes and legal bases", SPAN_SHOW(rule->id));
     if (rule->operations == 0) /* a forbidding rule that names none forbids all */
         rule->operations = UINT64_MAX;
     EHIS_TRY(read_consumers(r, s, bytes, v[3].count, rule, why));
@@ -287,10 +286,10 @@ static ehis_err read_rules(struct registry *r, uint32_t leaf, struct span bytes,
     EHIS_TRY(scan(&scan_ehis_v1_rules, bytes, v, 3, why));
     const struct service *found = registry_find_service(r, v[1].bytes);
     if (!found)
-        return content(why, "rules of %.*s, which is not in the document", SHOW(v[1].bytes));
+        return content(why, "rules of %.*s, which is not in the document", SPAN_SHOW(v[1].bytes));
     struct service *s = &r->services[found->number];
     if (s->rules_leaf != LEAF_NONE)
-        return content(why, "the rules of %.*s stand twice", SHOW(v[1].bytes));
+        return content(why, "the rules of %.*s stand twice", SPAN_SHOW(v[1].bytes));
     s->rules_leaf = leaf;
     s->rules = registry_keep(r, v[2].count, sizeof *s->rules);
     if (!s->rules)
@@ -298,7 +297,7 @@ static ehis_err read_rules(struct registry *r, uint32_t leaf, struct span bytes,
     while (s->rule_count < v[2].count && scan_next(bytes, 2, &at, &one)) {
         ehis_err err = read_rule(r, s, one, why);
         if (err != EHIS_OK)
-            return ehis_fail(why, err, "%.*s: %s", SHOW(s->pub.id), why ? why->text : "");
+            return ehis_fail(why, err, "%.*s: %s", SPAN_SHOW(s->pub.id), why ? why->text : "");
     }
     return EHIS_OK;
 }
@@ -332,11 +331,11 @@ static ehis_err check_places(const struct registry *r, struct ehis_why *why)
     for (size_t i = 0; i < r->owner_count; i++) {
         const struct registry_owner *o = &r->owners[i].pub;
         if (!o->is_gateway && registry_find_agency(r, identifier_prefix(o->id, IDENTIFIER_AGENCY)) == INDEX_NONE)
-            return content(why, "%.*s: its agency is not in the document", SHOW(o->id));
+            return content(why, "%.*s: its agency is not in the document", SPAN_SHOW(o->id));
     }
     for (size_t i = 0; i < r->service_count; i++)
         if (!registry_system(r, r->services[i].pub.system))
-            return content(why, "%.*s: its system is not in the document", SHOW(r->services[i].pub.id));
+            return content(why, "%.*s: its system is not in the document", SPAN_SHOW(r->services[i].pub.id));
     return EHIS_OK;
 }
 

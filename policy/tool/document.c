@@ -34,14 +34,12 @@ static ehis_err file_option(struct cli *c, const char *name, const char *usual, 
     return snprintf(out, TOOL_PATH_BYTES, "%s", given) < TOOL_PATH_BYTES ? EHIS_OK : ehis_fail(why, EHIS_E_USAGE, "the path is too long");
 }
 
-static ehis_err validity_of(struct cli *c, const struct author_validity *a, struct registry_validity *v, struct ehis_why *why)
+static struct registry_validity validity_of(struct cli *c, const struct author_validity *a)
 {
-    uint64_t days, hours;
+    uint64_t days = cli_has(c, "days") ? cli_number(c, "days") : a->days;
+    uint64_t hours = cli_has(c, "grace-hours") ? cli_number(c, "grace-hours") : a->grace_hours;
     int64_t now_ms = clock_wall_ms(&clock_system);
-    EHIS_TRY(cli_get_number(c, "days", 1, 366, a->days, &days, why));
-    EHIS_TRY(cli_get_number(c, "grace-hours", 0, 24 * 14, a->grace_hours, &hours, why));
-    *v = (struct registry_validity){a->instance, now_ms - SKEW_MS, now_ms + (int64_t)(days * DAY_MS), hours * HOUR_MS, now_ms - KEEP_MS};
-    return EHIS_OK;
+    return (struct registry_validity){a->instance, now_ms - SKEW_MS, now_ms + (int64_t)(days * DAY_MS), hours * HOUR_MS, now_ms - KEEP_MS};
 }
 
 static ehis_err report_built(struct cli *c, struct span document, const char *path, struct ehis_why *why)
@@ -77,8 +75,7 @@ static ehis_err build(struct cli *c, struct author *a, struct buf *out, struct e
         err = file_option(c, "previous", "registry.pb", path, why);
     if (err == EHIS_OK && (cli_has(c, "previous") || access(path, F_OK) == 0))
         err = read_document(path, &previous, why);
-    if (err == EHIS_OK)
-        err = validity_of(c, &av, &v, why);
+    v = validity_of(c, &av);
     if (err == EHIS_OK)
         err = registry_build(d, &v, previous, out, why);
     registry_unref(previous);
@@ -98,8 +95,8 @@ ehis_err run_build(struct cli *c, struct ehis_why *why)
     ehis_err err = author_add_folder(a, dir ? dir : ".", why);
     if (err == EHIS_OK)
         err = build(c, a, &document, why);
-    if (err == EHIS_OK && !cli_has(c, "dry-run"))
-        err = file_write(path, buf_span(&document), 0644, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, path, buf_span(&document), 0644, why);
     if (err == EHIS_OK)
         err = report_built(c, buf_span(&document), path, why);
     buf_fini(&document);
@@ -127,8 +124,8 @@ static ehis_err sign_document(struct cli *c, const struct sign_key *key, const c
     }
     if (err == EHIS_E_REGISTRY_SAME) /* signed before: the same statement, perhaps another key */
         err = EHIS_OK;
-    if (err == EHIS_OK && !cli_has(c, "dry-run"))
-        err = file_write(to, buf_span(out), 0644, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, to, buf_span(out), 0644, why);
     if (err == EHIS_OK)
         err = tool_print(c, json_pack("{s:I, s:o, s:o, s:o, s:s}", "version", (json_int_t)registry_version(r), "statement_hash",
                                       tool_hex(registry_hash(r)->b, HASH_BYTES), "signed_by", tool_hex(sign_key_id(key)->b, HASH_BYTES),

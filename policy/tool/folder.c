@@ -15,8 +15,6 @@
 #include "policy/tool/tool.h"
 #include "proto/wire/identifier.h"
 
-#define SHOW(s) (int)(s).len, (const char *)(s).p
-
 static ehis_err make_folder(const char *path, struct ehis_why *why)
 {
     return mkdir(path, 0755) == 0 || errno == EEXIST ? EHIS_OK : ehis_fail(why, EHIS_E_IO, "%s: %m", path);
@@ -76,10 +74,10 @@ static ehis_err add_agency(struct cli *c, struct ehis_why *why)
     buf_init(&text, 1024);
     json_t *quoted = json_string(name ? name : ""); /* JSON's quoting is YAML's */
     char *dumped = quoted ? json_dumps(quoted, JSON_ENCODE_ANY) : NULL;
-    ehis_err err = dumped ? buf_printf(&text, "agency: %.*s\n%s%s%s", SHOW(id), name ? "name: " : "", name ? dumped : "", name ? "\n" : "")
+    ehis_err err = dumped ? buf_printf(&text, "agency: %.*s\n%s%s%s", SPAN_SHOW(id), name ? "name: " : "", name ? dumped : "", name ? "\n" : "")
                           : ehis_fail(why, EHIS_E_USAGE, "--name is not UTF-8");
-    if (err == EHIS_OK && !cli_has(c, "dry-run"))
-        err = file_write(path, buf_span(&text), 0644, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, path, buf_span(&text), 0644, why);
     free(dumped);
     json_decref(quoted);
     buf_fini(&text);
@@ -97,7 +95,7 @@ static ehis_err read_owner(const char *path, bool is_gateway, struct author_owne
     if (err == EHIS_OK) {
         *sheet = sheet_parse(path, buf_span(&text), &report);
         if (!*sheet || !author_owner_read(&report, *sheet, is_gateway, o))
-            err = ehis_fail(why, EHIS_E_REGISTRY_FORM, "%.*s", SHOW(buf_span(&report.text)));
+            err = ehis_fail(why, EHIS_E_REGISTRY_FORM, "%.*s", SPAN_SHOW(buf_span(&report.text)));
     }
     sheet_report_fini(&report);
     buf_fini(&text);
@@ -109,8 +107,8 @@ static ehis_err write_owner(struct cli *c, const char *path, const struct author
     struct buf text;
     buf_init(&text, 64 * 1024);
     ehis_err err = author_owner_write(o, &text);
-    if (err == EHIS_OK && !cli_has(c, "dry-run"))
-        err = file_write(path, buf_span(&text), 0644, why);
+    if (err == EHIS_OK)
+        err = cli_write(c, path, buf_span(&text), 0644, why);
     buf_fini(&text);
     return err;
 }
@@ -140,7 +138,7 @@ static ehis_err add_request(struct cli *c, bool is_gateway, struct author_owner 
         if (err == EHIS_E_EXISTS) /* taken in before */
             err = EHIS_OK;
         else if (err == EHIS_E_TOO_LARGE)
-            ehis_fail(why, err, "%.*s has %d keys already; take out old ones", SHOW(join.id), REGISTRY_KEYS_MAX);
+            ehis_fail(why, err, "%.*s has %d keys already; take out old ones", SPAN_SHOW(join.id), REGISTRY_KEYS_MAX);
     }
     if (err == EHIS_OK)
         err = write_owner(c, path, o, why);
@@ -153,20 +151,17 @@ static ehis_err add_request(struct cli *c, bool is_gateway, struct author_owner 
 
 ehis_err run_add(struct cli *c, struct ehis_why *why)
 {
-    const char *as = cli_get(c, "as");
-    bool is_gateway = strcmp(as, "gateway") == 0;
+    enum { AGENCY, SYSTEM, GATEWAY } as = (int)cli_number(c, "as");
     struct buf bytes;
-    if (strcmp(as, "agency") == 0)
+    if (as == AGENCY)
         return add_agency(c, why);
-    if (!is_gateway && strcmp(as, "system") != 0)
-        return ehis_fail(why, EHIS_E_USAGE, "--as must be agency, system or gateway");
     struct author_owner *o = calloc(1, sizeof *o);
     if (!o)
         return EHIS_E_NO_MEMORY;
     buf_init(&bytes, PKI_JOIN_MAX_BYTES);
     ehis_err err = file_read(cli_word(c, 0), PKI_JOIN_MAX_BYTES, &bytes, why);
     if (err == EHIS_OK)
-        err = add_request(c, is_gateway, o, buf_span(&bytes), why);
+        err = add_request(c, as == GATEWAY, o, buf_span(&bytes), why);
     buf_fini(&bytes);
     free(o);
     return err;
@@ -195,17 +190,16 @@ static ehis_err change_key(struct cli *c, struct author_owner *o, struct ehis_wh
     struct sheet *sheet = NULL;
     char path[TOOL_PATH_BYTES];
     unsigned parts;
-    int64_t at_ms;
+    int64_t at_ms = cli_time(c, "at");
     if (!is_revoke && strcmp(cli_word(c, 0), "retire") != 0)
         return ehis_fail(why, EHIS_E_USAGE, "the first word must be retire or revoke");
-    EHIS_TRY(tool_time_option(c, "at", &at_ms, why));
     EHIS_TRY(identifier_parse(id, &parts, why));
     EHIS_TRY(path_of(c, parts == IDENTIFIER_GATEWAY ? AUTHOR_GATEWAY : AUTHOR_SYSTEM, id, path, why));
     ehis_err err = read_owner(path, parts == IDENTIFIER_GATEWAY, o, &sheet, why);
     struct registry_key *k = err == EHIS_OK ? find_key(o, cli_word(c, 2)) : NULL;
     if (err == EHIS_OK && !k)
         err = ehis_fail(why, EHIS_E_NOT_FOUND, "%.*s has no key of this id; give at least 8 digits that only one of its keys begins with",
-                        SHOW(id));
+                        SPAN_SHOW(id));
     if (k)
         *(is_revoke ? &k->revoked_ms : &k->retired_ms) = at_ms;
     if (err == EHIS_OK)

@@ -5,7 +5,6 @@
 
 #include "policy/tool/tool.h"
 
-#define SHOW(s) (int)(s).len, (const char *)(s).p
 #define DAY_MS INT64_C(86400000)
 #define LONG_RULE_MS (2 * 366 * DAY_MS)
 #define SEAL_KEY_MS (30 * DAY_MS) /* the longest use of a sealing key (SPEC 9) */
@@ -29,10 +28,10 @@ static void lint_consumers(const struct registry *r, const struct registry_servi
         for (size_t k = 0; k < registry_owner_count(r) && !is_known; k++)
             is_known = !registry_owner_at(r, k)->is_gateway && registry_consumer_matches(c, registry_owner_at(r, k)->id);
         if (!is_known)
-            warn(out, "rule %.*s of %.*s: no system is \"%.*s\"", SHOW(rule->id), SHOW(s->id), SHOW(c));
+            warn(out, "rule %.*s of %.*s: no system is \"%.*s\"", SPAN_SHOW(rule->id), SPAN_SHOW(s->id), SPAN_SHOW(c));
         if (!rule->is_forbid && c.len > 1 && c.p[c.len - 1] == '*' && c.p[c.len - 2] == '/')
-            warn(out, "rule %.*s of %.*s permits every system of an agency, present and to come: \"%.*s\"", SHOW(rule->id), SHOW(s->id),
-                 SHOW(c));
+            warn(out, "rule %.*s of %.*s permits every system of an agency, present and to come: \"%.*s\"", SPAN_SHOW(rule->id), SPAN_SHOW(s->id),
+                 SPAN_SHOW(c));
     }
 }
 
@@ -65,20 +64,20 @@ static void lint_rules(const struct registry *r, const struct registry_service *
     size_t count;
     const struct registry_rule *rules = registry_rules(s, &count);
     if (count == 0)
-        warn(out, "%.*s has no rules: nobody may use it", SHOW(s->id));
+        warn(out, "%.*s has no rules: nobody may use it", SPAN_SHOW(s->id));
     for (size_t i = 0; i < count; i++) {
         const struct registry_rule *a = &rules[i];
         lint_consumers(r, s, a, out);
         if (a->valid_until_ms <= now_ms)
-            warn(out, "rule %.*s of %.*s is over", SHOW(a->id), SHOW(s->id));
+            warn(out, "rule %.*s of %.*s is over", SPAN_SHOW(a->id), SPAN_SHOW(s->id));
         else if (!a->is_forbid && a->valid_until_ms - a->valid_from_ms > LONG_RULE_MS)
-            warn(out, "rule %.*s of %.*s permits for more than two years", SHOW(a->id), SHOW(s->id));
+            warn(out, "rule %.*s of %.*s permits for more than two years", SPAN_SHOW(a->id), SPAN_SHOW(s->id));
         for (size_t k = 0; k < count; k++) {
             bool is_same = k != i && covers(&rules[k], a);
             if (is_same && !a->is_forbid && rules[k].is_forbid)
-                warn(out, "rule %.*s of %.*s never permits: %.*s forbids all that it covers", SHOW(a->id), SHOW(s->id), SHOW(rules[k].id));
+                warn(out, "rule %.*s of %.*s never permits: %.*s forbids all that it covers", SPAN_SHOW(a->id), SPAN_SHOW(s->id), SPAN_SHOW(rules[k].id));
             else if (is_same && a->is_forbid == rules[k].is_forbid && (k < i || !covers(a, &rules[k])))
-                warn(out, "rule %.*s of %.*s adds nothing to %.*s", SHOW(a->id), SHOW(s->id), SHOW(rules[k].id));
+                warn(out, "rule %.*s of %.*s adds nothing to %.*s", SPAN_SHOW(a->id), SPAN_SHOW(s->id), SPAN_SHOW(rules[k].id));
         }
     }
 }
@@ -93,11 +92,11 @@ static void lint_owner(const struct registry_owner *o, int64_t now_ms, json_t *o
             continue;
         good[k->use]++;
         if (k->use == USE_SEAL && now_ms - k->not_before_ms > SEAL_KEY_MS)
-            warn(out, "%.*s: its sealing key is over 30 days old", SHOW(o->id));
+            warn(out, "%.*s: its sealing key is over 30 days old", SPAN_SHOW(o->id));
     }
     for (unsigned use = USE_SIGN; use <= USE_TLS && !o->is_disabled; use++)
         if (!good[use] && !(use == USE_SEAL && o->is_gateway))
-            warn(out, "%.*s has no %s key that counts", SHOW(o->id), names[use]);
+            warn(out, "%.*s has no %s key that counts", SPAN_SHOW(o->id), names[use]);
 }
 
 static int by_id(const void *x, const void *y) { return span_cmp(*(const struct span *)x, *(const struct span *)y); }
@@ -119,7 +118,7 @@ static ehis_err lint_ids(const struct registry *r, json_t *out)
     qsort(ids, n, sizeof *ids, by_id);
     for (size_t i = 1; i < n; i++)
         if (span_eq(ids[i - 1], ids[i]))
-            warn(out, "rule id %.*s stands at two services", SHOW(ids[i]));
+            warn(out, "rule id %.*s stands at two services", SPAN_SHOW(ids[i]));
     free(ids);
     return EHIS_OK;
 }
@@ -139,7 +138,7 @@ static void lint_terms(const struct registry *r, json_t *out)
                 }
             }
             if (!is_used)
-                warn(out, "the %s \"%.*s\" is in no rule", kind ? "purpose" : "legal basis", SHOW(code));
+                warn(out, "the %s \"%.*s\" is in no rule", kind ? "purpose" : "legal basis", SPAN_SHOW(code));
         }
     }
 }

@@ -8,10 +8,9 @@
 #include "policy/tool/tool.h"
 #include "proto/wire/identifier.h"
 
-static ehis_err load(struct cli *c, int64_t *at_ms, struct registry **out, bool *is_verified, struct ehis_why *why)
+static ehis_err load(struct cli *c, int64_t at_ms, struct registry **out, bool *is_verified, struct ehis_why *why)
 {
-    EHIS_TRY(tool_time_option(c, "at", at_ms, why));
-    EHIS_TRY(tool_load(c, cli_get(c, "registry"), *at_ms, out, is_verified, why));
+    EHIS_TRY(tool_load(c, cli_get(c, "registry"), at_ms, out, is_verified, why));
     if (!*is_verified && !cli_json(c))
         fputs("note: the document's signature was not checked (--operator)\n", stderr);
     return EHIS_OK;
@@ -19,20 +18,11 @@ static ehis_err load(struct cli *c, int64_t *at_ms, struct registry **out, bool 
 
 static struct span option(struct cli *c, const char *name) { return cli_get(c, name) ? span_str(cli_get(c, name)) : (struct span){0}; }
 
-static ehis_err read_question(struct cli *c, int64_t at_ms, struct decide_question *q, struct ehis_why *why)
+static struct decide_question question_of(struct cli *c)
 {
-    static const char *const names[] = {[DECIDE_CALL] = "call", [DECIDE_RECEIVE] = "receive", [DECIDE_PUBLISH] = "publish"};
-    const char *what = cli_get(c, "what") ? cli_get(c, "what") : "call";
-    *q = (struct decide_question){
-        DECIDE_CALL, span_str(cli_word(c, 0)), span_str(cli_word(c, 1)), span_str(cli_word(c, 2)), option(c, "purpose"), option(c, "basis"),
-        at_ms};
-    for (unsigned i = 0; i < 3; i++) {
-        if (strcmp(names[i], what) == 0) {
-            q->what = (enum decide_what)i;
-            return EHIS_OK;
-        }
-    }
-    return ehis_fail(why, EHIS_E_USAGE, "--what must be call, receive or publish");
+    static const enum decide_what what[] = {DECIDE_CALL, DECIDE_RECEIVE, DECIDE_PUBLISH};
+    return (struct decide_question){what[cli_number(c, "what")], span_str(cli_word(c, 0)), span_str(cli_word(c, 1)), span_str(cli_word(c, 2)),
+                                    option(c, "purpose"), option(c, "basis"), cli_time(c, "at")};
 }
 
 static json_t *answer_of(const struct decide_answer *a, bool is_verified)
@@ -51,20 +41,15 @@ static json_t *answer_of(const struct decide_answer *a, bool is_verified)
 static ehis_err ask(struct cli *c, bool is_explain, struct ehis_why *why)
 {
     struct registry *r;
-    struct decide_question q;
+    struct decide_question q = question_of(c);
     struct decide_answer a;
     struct buf text;
-    int64_t at_ms;
     bool is_verified;
-    EHIS_TRY(load(c, &at_ms, &r, &is_verified, why));
+    EHIS_TRY(load(c, q.at_ms, &r, &is_verified, why));
     buf_init(&text, 1024 * 1024);
-    ehis_err err = read_question(c, at_ms, &q, why);
-    if (err == EHIS_OK) {
-        decide(r, &q, &a);
-        cli_set_exit(c, a.is_permitted ? CLI_OK : CLI_REFUSED);
-    }
-    if (err == EHIS_OK && is_explain)
-        err = decide_explain(r, &q, &text);
+    decide(r, &q, &a);
+    cli_set_exit(c, a.is_permitted ? CLI_OK : CLI_REFUSED);
+    ehis_err err = is_explain ? decide_explain(r, &q, &text) : EHIS_OK;
     if (err == EHIS_OK && is_explain && !cli_json(c)) {
         fwrite(buf_span(&text).p, 1, text.len, stdout);
     } else if (err == EHIS_OK) {
@@ -108,10 +93,10 @@ static ehis_err list_rules(struct cli *c, const char *consumer, const char *serv
 {
     const struct registry_service *s = NULL;
     struct registry *r;
-    int64_t at_ms;
+    int64_t at_ms = cli_time(c, "at");
     bool is_verified;
     size_t count;
-    EHIS_TRY(load(c, &at_ms, &r, &is_verified, why));
+    EHIS_TRY(load(c, at_ms, &r, &is_verified, why));
     ehis_err err = find_service(r, service_id, &s, why);
     const struct registry_operation *o = s && operation ? registry_operation(s, span_str(operation)) : NULL;
     if (s && operation && !o)
@@ -157,32 +142,26 @@ static ehis_err run_why_can(struct cli *c, struct ehis_why *why)
     return list_rules(c, cli_word(c, 0), cli_word(c, 1), cli_word(c, 2), why);
 }
 
-#define COMMON                                                                                                                             \
-    {"registry", "FILE", "the document", true, false}, TOOL_OPERATOR, { "at", "TIME", "as of this time, now unless given", false, false }
+#define DOCUMENT CLI_NEEDED("registry", "FILE", "the document"), TOOL_OPERATOR, CLI_TIME("at", "as of this time, now unless given")
 static const struct cli_option ask_options[] = {
-    COMMON,
-    {"purpose", "CODE", "what it is for", false, false},
-    {"basis", "TEXT", "the legal basis", false, false},
-    {"what", "WHAT", "call (unless given), receive or publish", false, false},
+    DOCUMENT,
+    CLI_TEXT("purpose", "CODE", "what it is for"),
+    CLI_TEXT("basis", "TEXT", "the legal basis"),
+    CLI_CHOICE("what", "call|receive|publish", "call", "what the system wants to do"),
 };
-static const struct cli_option list_options[] = {COMMON};
+static const struct cli_option list_options[] = {DOCUMENT};
 static const struct cli_verb verbs[] = {
-    {"eval", "CONSUMER SERVICE OPERATION", "Decides one question; exit code 3 for a denial.", 3, 3, TOOL_LIST(ask_options), run_eval},
-    {"explain", "CONSUMER SERVICE OPERATION", "Decides, and tells of every rule what it lacks.", 3, 3, TOOL_LIST(ask_options), run_explain},
+    {"eval", "CONSUMER SERVICE OPERATION", "Decides one question; exit code 3 for a denial.", 3, 3, CLI_LIST(ask_options), run_eval},
+    {"explain", "CONSUMER SERVICE OPERATION", "Decides, and tells of every rule what it lacks.", 3, 3, CLI_LIST(ask_options), run_explain},
     {"who-can", "SERVICE [OPERATION]", "Lists who may use a service now, for what; exit code 3 where nobody may.", 1, 2,
-     TOOL_LIST(list_options), run_who_can},
+     CLI_LIST(list_options), run_who_can},
     {"why-can", "CONSUMER SERVICE [OPERATION]", "Lists the rules that name a system; exit code 3 where there are none.", 2, 3,
-     TOOL_LIST(list_options), run_why_can},
+     CLI_LIST(list_options), run_why_can},
 };
-static const struct cli_program program = {"ehis-policy", "what the gateway would decide, and why", TOOL_LIST(verbs)};
 
 int main(int argc, char **argv)
 {
-    struct ehis_why why = {""};
-    ehis_err err = crypto_init(&why);
-    if (err != EHIS_OK) {
-        cli_print_error(program.name, false, err, &why);
-        return CLI_FAILURE;
-    }
+    static const struct cli_program program = {
+        .name = "ehis-policy", .sentence = "what the gateway would decide, and why", CLI_VERBS(verbs), .start = crypto_init};
     return cli_main(&program, argc, argv);
 }

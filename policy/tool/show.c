@@ -92,9 +92,8 @@ ehis_err run_show(struct cli *c, struct ehis_why *why)
 ehis_err run_check(struct cli *c, struct ehis_why *why)
 {
     struct registry *r;
-    int64_t now_ms;
+    int64_t now_ms = cli_time(c, "at");
     bool is_verified;
-    EHIS_TRY(tool_time_option(c, "at", &now_ms, why));
     EHIS_TRY(load(c, now_ms, &r, &is_verified, why));
     json_t *v = statement_of(r, is_verified), *warnings = json_array();
     ehis_err err = lint(r, now_ms, warnings);

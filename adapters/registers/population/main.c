@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "adapters/registers/population/serve.h"
-#include "base/cli.h"
 #include "base/clock.h"
+#include "base/tool/cli.h"
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LIST(a) a, sizeof a / sizeof a[0]
-#define DB "db", "FILE", "the register's database (SQLite)", true, false
+#define DB CLI_NEEDED("db", "FILE", "the register's database (SQLite)")
 
 static ehis_err run_seed(struct cli *c, struct ehis_why *why)
 {
     struct people *p;
-    uint64_t count, seed;
-    EHIS_TRY(cli_get_number(c, "people", 1, PEOPLE_MAX, 5000, &count, why));
-    EHIS_TRY(cli_get_number(c, "seed", 0, INT64_MAX, 1, &seed, why));
+    uint64_t count = cli_number(c, "people"), seed = cli_number(c, "seed");
     EHIS_TRY(people_open(cli_get(c, "db"), true, &p, why));
     ehis_err err = people_seed(p, count, seed, why);
     people_close(p);
@@ -25,11 +22,7 @@ static ehis_err run_seed(struct cli *c, struct ehis_why *why)
 
 static ehis_err run_serve(struct cli *c, struct ehis_why *why)
 {
-    const char *service = cli_get(c, "service"), *events = cli_get(c, "events");
-    enum body_format format = BODY_JSON;
-    if (events && body_format_from_text(events, &format) != EHIS_OK)
-        return ehis_fail(why, EHIS_E_USAGE, "--events is application/json or application/x-protobuf");
-    return population_serve(cli_get(c, "config"), cli_get(c, "db"), service ? service : POPULATION_SERVICE, format, why);
+    return population_serve(cli_get(c, "config"), cli_get(c, "db"), cli_get(c, "service"), cli_number(c, "events") ? BODY_PROTOBUF : BODY_JSON, why);
 }
 
 static ehis_err read_change(struct arena *a, Person **out, struct ehis_why *why)
@@ -37,7 +30,7 @@ static ehis_err read_change(struct arena *a, Person **out, struct ehis_why *why)
     struct buf text;
     ProtobufCMessage *m;
     buf_init(&text, BODY_MAX_BYTES);
-    ehis_err err = cli_read_stdin(BODY_MAX_BYTES, &text, why);
+    ehis_err err = cli_read("-", BODY_MAX_BYTES, &text, why);
     if (err == EHIS_OK)
         err = body_read(&body_person, BODY_JSON, buf_span(&text), a, &m, why);
     buf_fini(&text);
@@ -75,32 +68,33 @@ static void print_pin(const char *pin) { puts(pin); }
 static ehis_err run_pins(struct cli *c, struct ehis_why *why)
 {
     struct people *p;
-    uint64_t count;
-    EHIS_TRY(cli_get_number(c, "count", 1, PEOPLE_MAX, 10, &count, why));
     EHIS_TRY(people_open(cli_get(c, "db"), false, &p, why));
-    ehis_err err = people_pins(p, count, print_pin, why);
+    ehis_err err = people_pins(p, cli_number(c, "count"), print_pin, why);
     people_close(p);
     return err;
 }
 
-static const struct cli_option seed_options[] = {{DB}, {"people", "N", "how many, 5000 unless given", false, false}, {"seed", "N", "the same seed, the same people; 1 unless given", false, false}};
+static const struct cli_option seed_options[] = {
+    DB, CLI_COUNT("people", 1, PEOPLE_MAX, "5000", "how many"), CLI_COUNT("seed", 0, INT64_MAX, "1", "the same seed, the same people")};
 static const struct cli_option serve_options[] = {
-    {DB},
-    {"config", "FILE", "the adapter's settings", true, false},
-    {"service", "ID", "the service's identifier, " POPULATION_SERVICE " unless given", false, false},
-    {"events", "TYPE", "content type of events, application/json unless given", false, false},
+    DB,
+    CLI_NEEDED("config", "FILE", "the adapter's settings"),
+    {.name = "service", .type = CLI_IS_TEXT, .value = "ID", .default_text = POPULATION_SERVICE, .sentence = "the service's identifier"},
+    CLI_CHOICE("events", "application/json|application/x-protobuf", "application/json", "content type of events"),
 };
-static const struct cli_option change_options[] = {{DB}, {"body", "-", "reads {\"pin\":\"...\",\"address\":{\"region\":\"...\",\"city\":\"...\",\"street\":\"...\"},\"surname\":\"...\"}", true, false}};
-static const struct cli_option pins_options[] = {{DB}, {"count", "N", "how many, 10 unless given", false, false}};
+static const struct cli_option change_options[] = {
+    DB, CLI_NEEDED("body", "-", "reads {\"pin\":\"...\",\"address\":{\"region\":\"...\",\"city\":\"...\",\"street\":\"...\"},\"surname\":\"...\"}")};
+static const struct cli_option pins_options[] = {DB, CLI_COUNT("count", 1, PEOPLE_MAX, "10", "how many")};
 static const struct cli_verb verbs[] = {
-    {"seed", "", "Makes a database of invented people.", 0, 0, LIST(seed_options), run_seed},
-    {"serve", "", "Answers GetPerson and FindPersons and publishes PersonChanged, until SIGTERM.", 0, 0, LIST(serve_options), run_serve},
-    {"change", "", "Changes a person's address or surname; the serving process publishes it.", 0, 0, LIST(change_options), run_change},
-    {"pins", "", "Prints PINs, one a line.", 0, 0, LIST(pins_options), run_pins},
+    {"seed", "", "Makes a database of invented people.", 0, 0, CLI_LIST(seed_options), run_seed},
+    {"serve", "", "Answers GetPerson and FindPersons and publishes PersonChanged, until SIGTERM.", 0, 0, CLI_LIST(serve_options), run_serve},
+    {"change", "", "Changes a person's address or surname; the serving process publishes it.", 0, 0, CLI_LIST(change_options), run_change},
+    {"pins", "", "Prints PINs, one a line.", 0, 0, CLI_LIST(pins_options), run_pins},
 };
 
 int main(int argc, char **argv)
 {
-    static const struct cli_program program = {"ehis-population", "the population register of the sample: a provider over SQLite", LIST(verbs)};
+    static const struct cli_program program = {
+        .name = "ehis-population", .sentence = "the population register of the sample: a provider over SQLite", CLI_VERBS(verbs)};
     return cli_main(&program, argc, argv);
 }

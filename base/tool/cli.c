@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-#include "base/cli.h"
+#include "base/clock.h"
+#include "base/disk.h"
+#include "base/tool/cli_priv.h"
+#include "base/tool/result.h"
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #ifndef EHIS_VERSION
 #define EHIS_VERSION "0.1.0"
 #endif
+#define PATH_BYTES 64
 
 struct cli {
     const struct cli_program *program;
     const struct cli_verb *verb;
-    struct {
+    struct given {
         const struct cli_option *option;
-        const char *value;
+        const char *text;
+        uint64_t number; /* what the text says, for types that are numbers */
     } given[CLI_VALUES_MAX];
     size_t given_count;
     const char *words[CLI_WORDS_MAX];
@@ -23,66 +26,53 @@ struct cli {
     int exit_code;
 };
 
-/* What every verb takes. */
-static const struct cli_option shared[] = {
-    {"json", NULL, "print one JSON object instead of text", false, false},
-    {"help", NULL, "print this text", false, false},
-};
-enum { SHARED_COUNT = sizeof shared / sizeof shared[0] };
-
-static const struct cli_option *option_at(const struct cli_verb *v, size_t i)
+const struct cli_option *cli_option_at(const struct cli_verb *v, size_t i)
 {
+    static const struct cli_option every[] = {CLI_FLAG("json", "print one JSON object instead of text"), CLI_FLAG("help", "print this text")};
     if (i < v->option_count)
         return &v->options[i];
-    return i - v->option_count < SHARED_COUNT ? &shared[i - v->option_count] : NULL;
+    i -= v->option_count;
+    return i < sizeof every / sizeof *every ? &every[i] : NULL;
 }
 
 static const struct cli_option *option_find(const struct cli_verb *v, struct span name)
 {
     const struct cli_option *o;
-    for (size_t i = 0; (o = option_at(v, i)); i++)
+    for (size_t i = 0; (o = cli_option_at(v, i)); i++)
         if (span_eq(name, span_str(o->name)))
             return o;
     return NULL;
 }
 
-static void print_verb_head(const struct cli_program *p, const struct cli_verb *v, FILE *f)
+struct settings_option cli_as_setting(const struct cli_option *o, const char *path)
 {
-    fprintf(f, "%s%s%s%s%s [options]", p->name, v->name ? " " : "", v->name ? v->name : "", v->words[0] ? " " : "", v->words);
+    static const enum settings_type types[] = {[CLI_IS_COUNT] = SETTING_COUNT, [CLI_IS_DURATION] = SETTING_DURATION, [CLI_IS_CHOICE] = SETTING_CHOICE};
+    return (struct settings_option){.path = path, .type = types[o->type], .min = o->min, .max = o->max, .choices = o->value};
 }
 
-static void print_verb_help(const struct cli_program *p, const struct cli_verb *v, FILE *f)
+/* USAGE, where the text is not what the option takes. */
+static ehis_err read_value(const struct cli_option *o, const char *text, uint64_t *number, struct ehis_why *why)
 {
-    fputs("usage: ", f);
-    print_verb_head(p, v, f);
-    fprintf(f, "\n%s\n\n", v->sentence);
-    const struct cli_option *o;
-    for (size_t i = 0; (o = option_at(v, i)); i++) {
-        int n = fprintf(f, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        fprintf(f, "%*s%s%s%s\n", n < 28 ? 28 - n : 1, "", o->sentence, o->is_required ? " (required)" : "",
-                o->is_repeatable ? " (may be repeated)" : "");
+    char path[PATH_BYTES];
+    int64_t time;
+    if (o->type == CLI_IS_TIME) {
+        if (time_from_text(span_str(text), &time) != EHIS_OK || time <= 0)
+            return ehis_fail(why, EHIS_E_USAGE, "--%s must be a date or a time with offset, such as 2026-12-01T08:00:00+04:00", o->name);
+        *number = (uint64_t)time;
+    } else if (o->type != CLI_IS_FLAG && o->type != CLI_IS_TEXT) {
+        snprintf(path, sizeof path, "--%s", o->name);
+        struct settings_option row = cli_as_setting(o, path);
+        if (settings_number(&row, span_str(text), number, why) != EHIS_OK)
+            return EHIS_E_USAGE;
     }
-}
-
-static void print_program_help(const struct cli_program *p, FILE *f)
-{
-    fprintf(f, "%s: %s\n\n", p->name, p->sentence);
-    for (size_t i = 0; i < p->verb_count; i++) {
-        fputs("  ", f);
-        print_verb_head(p, &p->verbs[i], f);
-        fprintf(f, "\n      %s\n", p->verbs[i].sentence);
-    }
-    fprintf(f,
-            "\n%s VERB --help lists the options of one. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by policy, 4 not found,\n"
-            "5 verification failed, 6 unreachable, 7 busy or timed out.\n",
-            p->name);
+    return EHIS_OK;
 }
 
 static ehis_err unknown_option(const struct cli_verb *v, const char *text, struct span name, struct ehis_why *why)
 {
     const char *names[CLI_VALUES_MAX];
     size_t n = 0;
-    for (const struct cli_option *o; n < CLI_VALUES_MAX && (o = option_at(v, n)); n++)
+    for (const struct cli_option *o; n < CLI_VALUES_MAX && (o = cli_option_at(v, n)); n++)
         names[n] = o->name;
     const char *near = nearest_name(name, names, n);
     return near ? ehis_fail(why, EHIS_E_USAGE, "unknown option %s; did you mean --%s?", text, near)
@@ -106,8 +96,10 @@ static ehis_err take_option(struct cli *c, int argc, char **argv, int *i, struct
         return ehis_fail(why, EHIS_E_USAGE, "--%s stands twice", o->name);
     if (c->given_count == CLI_VALUES_MAX)
         return ehis_fail(why, EHIS_E_USAGE, "more than %d options", CLI_VALUES_MAX);
-    c->given[c->given_count].option = o;
-    c->given[c->given_count++].value = !o->value ? NULL : equals ? equals + 1 : argv[++*i];
+    struct given *g = &c->given[c->given_count];
+    *g = (struct given){.option = o, .text = !o->value ? NULL : equals ? equals + 1 : argv[++*i]};
+    EHIS_TRY(read_value(o, g->text, &g->number, why));
+    c->given_count++;
     return EHIS_OK;
 }
 
@@ -152,20 +144,46 @@ static const struct cli_verb *verb_find(const struct cli_program *p, const char 
     return nameless;
 }
 
-static int unknown_verb(const struct cli_program *p, const char *word)
+static void print_error(const struct cli *c, ehis_err err, const struct ehis_why *why)
+{
+    const struct ehis_err_row *row = ehis_err_row(err);
+    struct cli_words words;
+    if (!c->verb || !c->program->translate || !c->program->translate(c, err, &words))
+        words = (struct cli_words){row->text, row->hint, "hint"};
+    if (c->verb && cli_json(c)) {
+        json_t *line = json_pack("{s:{s:o, s:s, s:s, s:o, s:s}}", "error", "code", tool_code(err), "name", row->name, "text", words.text, "why",
+                                 tool_text(span_str(why->text)), "hint", words.hint);
+        json_dumpf(line, stderr, JSON_COMPACT);
+        fputc('\n', stderr);
+        json_decref(line);
+        return;
+    }
+    fprintf(stderr, "%s: EHIS-%d: %s%s%s\n", c->program->name, (int)err, words.text, why->text[0] ? ": " : "", why->text);
+    if (words.hint[0])
+        fprintf(stderr, "  %s: %s\n", words.hint_label, words.hint);
+}
+
+static ehis_err unknown_verb(const struct cli_program *p, const char *word, struct ehis_why *why)
 {
     const char *names[CLI_WORDS_MAX];
     size_t n = 0;
     for (; n < p->verb_count && n < CLI_WORDS_MAX; n++)
         names[n] = p->verbs[n].name;
     const char *near = nearest_name(span_str(word), names, n);
-    struct ehis_why why;
-    if (near)
-        ehis_fail(&why, EHIS_E_USAGE, "unknown command %s; did you mean %s?", word, near);
-    else
-        ehis_fail(&why, EHIS_E_USAGE, "unknown command %s", word);
-    cli_print_error(p->name, false, EHIS_E_USAGE, &why);
-    return CLI_USAGE;
+    return near ? ehis_fail(why, EHIS_E_USAGE, "unknown command %s; did you mean %s?", word, near) : ehis_fail(why, EHIS_E_USAGE, "unknown command %s", word);
+}
+
+static ehis_err run(struct cli *c, int argc, char **argv, int from, struct ehis_why *why)
+{
+    EHIS_TRY(parse(c, argc, argv, from, why));
+    if (cli_has(c, "help")) {
+        cli_print_verb_help(c->program, c->verb);
+        return EHIS_OK;
+    }
+    if (c->program->start)
+        EHIS_TRY(c->program->start(why));
+    EHIS_TRY(c->verb->run(c, why));
+    return fflush(stdout) == 0 ? EHIS_OK : ehis_fail(why, EHIS_E_IO, "standard output: %s", strerror(errno));
 }
 
 int cli_main(const struct cli_program *p, int argc, char **argv)
@@ -173,90 +191,71 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
     const char *first = argc > 1 ? argv[1] : NULL;
     bool is_named;
     struct cli c = {.program = p, .verb = verb_find(p, first, &is_named)};
+    struct ehis_why why = {""};
     if (first && strcmp(first, "--version") == 0) {
         printf("%s %s\n", p->name, EHIS_VERSION);
         return CLI_OK;
     }
     if (!is_named && first && (strcmp(first, "--help") == 0 || strcmp(first, "help") == 0) && (p->verb_count > 1 || !c.verb)) {
-        print_program_help(p, stdout);
+        cli_print_program_help(p, stdout);
         return CLI_OK;
     }
-    if (!c.verb && first)
-        return unknown_verb(p, first);
-    if (!c.verb) {
-        print_program_help(p, stderr);
+    if (!c.verb && !first) {
+        cli_print_program_help(p, stderr);
         return CLI_USAGE;
     }
-    struct ehis_why why = {""};
-    ehis_err err = parse(&c, argc, argv, is_named ? 2 : 1, &why);
-    if (err == EHIS_OK && cli_has(&c, "help")) {
-        print_verb_help(p, c.verb, stdout);
-        return CLI_OK;
-    }
-    if (err == EHIS_OK)
-        err = c.verb->run(&c, &why);
-    if (err == EHIS_OK && fflush(stdout) != 0)
-        err = ehis_fail(&why, EHIS_E_IO, "standard output: %s", strerror(errno));
+    ehis_err err = c.verb ? run(&c, argc, argv, is_named ? 2 : 1, &why) : unknown_verb(p, first, &why);
     if (err == EHIS_OK)
         return c.exit_code;
-    cli_print_error(p->name, cli_json(&c), err, &why);
+    print_error(&c, err, &why);
     return c.exit_code ? c.exit_code : cli_exit_code(err);
 }
 
-const char *cli_get_nth(const struct cli *c, const char *name, size_t index)
+/* The last one given; NULL where absent. */
+static const struct given *find_given(const struct cli *c, const char *name)
 {
-    EHIS_ASSERT(option_find(c->verb, span_str(name)));
-    for (size_t i = 0; i < c->given_count; i++)
-        if (strcmp(c->given[i].option->name, name) == 0 && index-- == 0)
-            return c->given[i].value;
+    for (size_t i = c->given_count; i-- > 0;)
+        if (strcmp(c->given[i].option->name, name) == 0)
+            return &c->given[i];
     return NULL;
 }
 
+bool cli_has(const struct cli *c, const char *name) { return find_given(c, name); }
+
 const char *cli_get(const struct cli *c, const char *name)
 {
-    const char *last = NULL;
+    const struct given *g = find_given(c, name);
+    const struct cli_option *o = g ? g->option : option_find(c->verb, span_str(name));
+    EHIS_ASSERT(o);
+    return g ? g->text : o->default_text;
+}
+
+size_t cli_get_all(const struct cli *c, const char *name, const char *values[CLI_VALUES_MAX])
+{
+    size_t n = 0;
+    EHIS_ASSERT(option_find(c->verb, span_str(name)));
     for (size_t i = 0; i < c->given_count; i++)
         if (strcmp(c->given[i].option->name, name) == 0)
-            last = c->given[i].value;
-    EHIS_ASSERT(last || option_find(c->verb, span_str(name)));
-    return last;
+            values[n++] = c->given[i].text;
+    return n;
 }
 
-bool cli_has(const struct cli *c, const char *name)
+uint64_t cli_number(const struct cli *c, const char *name)
 {
-    for (size_t i = 0; i < c->given_count; i++)
-        if (strcmp(c->given[i].option->name, name) == 0)
-            return true;
-    return false;
+    const struct given *g = find_given(c, name);
+    const struct cli_option *o = g ? g->option : option_find(c->verb, span_str(name));
+    uint64_t number = 0;
+    EHIS_ASSERT(o && o->type != CLI_IS_FLAG && o->type != CLI_IS_TEXT);
+    if (!g && o->default_text)
+        EHIS_ASSERT(read_value(o, o->default_text, &number, NULL) == EHIS_OK);
+    return g ? g->number : number;
 }
 
-bool cli_json(const struct cli *c)
-{
-    return cli_has(c, "json");
-}
-size_t cli_word_count(const struct cli *c)
-{
-    return c->word_count;
-}
-const char *cli_word(const struct cli *c, size_t index)
-{
-    return index < c->word_count ? c->words[index] : NULL;
-}
-void cli_set_exit(struct cli *c, int code)
-{
-    c->exit_code = code;
-}
-
-ehis_err cli_get_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t default_value, uint64_t *out,
-                        struct ehis_why *why)
-{
-    const char *text = cli_get(c, name);
-    uint64_t n = default_value;
-    if (text && (decimal_from_text(span_str(text), max, &n) != EHIS_OK || n < min))
-        return ehis_fail(why, EHIS_E_USAGE, "--%s must be a number from %" PRIu64 " to %" PRIu64, name, min, max);
-    *out = n;
-    return EHIS_OK;
-}
+int64_t cli_time(const struct cli *c, const char *name) { return cli_has(c, name) ? (int64_t)cli_number(c, name) : clock_wall_ms(&clock_system); }
+bool cli_json(const struct cli *c) { return cli_has(c, "json"); }
+size_t cli_word_count(const struct cli *c) { return c->word_count; }
+const char *cli_word(const struct cli *c, size_t index) { return index < c->word_count ? c->words[index] : NULL; }
+void cli_set_exit(struct cli *c, int code) { c->exit_code = code; }
 
 int cli_exit_code(ehis_err err)
 {
@@ -282,37 +281,7 @@ int cli_exit_code(ehis_err err)
     }
 }
 
-static void print_json_text(const char *s)
-{
-    fputc('"', stderr);
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            fputc('\\', stderr);
-        fputc((unsigned char)*s < 0x20 ? '?' : *s, stderr);
-    }
-    fputc('"', stderr);
-}
-
-void cli_print_error(const char *program, bool json, ehis_err err, const struct ehis_why *why)
-{
-    const struct ehis_err_row *row = ehis_err_row(err);
-    const char *because = why ? why->text : "";
-    if (json) {
-        fprintf(stderr, "{\"error\":{\"code\":\"EHIS-%d\",\"name\":\"%s\",\"text\":", (int)err, row->name);
-        print_json_text(row->text);
-        fputs(",\"why\":", stderr);
-        print_json_text(because);
-        fputs(",\"hint\":", stderr);
-        print_json_text(row->hint);
-        fputs("}}\n", stderr);
-        return;
-    }
-    fprintf(stderr, "%s: EHIS-%d: %s%s%s\n", program, (int)err, row->text, because[0] ? ": " : "", because);
-    if (row->hint[0])
-        fprintf(stderr, "  hint: %s\n", row->hint);
-}
-
-ehis_err cli_read_stdin(size_t max, struct buf *out, struct ehis_why *why)
+static ehis_err read_stdin(size_t max, struct buf *out, struct ehis_why *why)
 {
     for (;;) {
         uint8_t piece[4096];
@@ -327,4 +296,14 @@ ehis_err cli_read_stdin(size_t max, struct buf *out, struct ehis_why *why)
             return ehis_fail(why, EHIS_E_TOO_LARGE, "standard input is over %zu bytes", max);
         EHIS_TRY(buf_put(out, piece, (size_t)n));
     }
+}
+
+ehis_err cli_read(const char *from, size_t max, struct buf *out, struct ehis_why *why)
+{
+    return strcmp(from, "-") == 0 ? read_stdin(max, out, why) : file_read(from, max, out, why);
+}
+
+ehis_err cli_write(const struct cli *c, const char *path, struct span content, unsigned mode, struct ehis_why *why)
+{
+    return cli_has(c, "dry-run") ? EHIS_OK : file_write(path, content, mode, why);
 }
