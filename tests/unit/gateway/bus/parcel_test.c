@@ -259,32 +259,32 @@ static void every_kind_has_its_fields_and_no_other(void **state)
 
 static void values_outside_what_a_kind_can_say_are_refused(void **state)
 {
-    const uint32_t common = F(2) | F(3) | F(4);
+    const uint32_t always = F(2) | F(3) | F(4);
     (void)state;
     for (uint32_t s = 1; s <= 7; s++) {
-        struct parcel_head h = head_of(PARCEL_REPORT, common | cases[2].must);
+        struct parcel_head h = head_of(PARCEL_REPORT, always | cases[2].must);
         h.state = s;
         assert_int_equal(read(write(&h, span_str(""))), s == 7 ? EHIS_E_SCAN_RANGE : s == 3 || s == 4 || s == 6 ? EHIS_OK : EHIS_E_BUS_PARCEL);
-        h = head_of(PARCEL_SKIP, common | cases[1].must);
+        h = head_of(PARCEL_SKIP, always | cases[1].must);
         h.state = s;
         assert_int_equal(read(write(&h, span_str(""))), s == 7 ? EHIS_E_SCAN_RANGE : s >= 4 ? EHIS_OK : EHIS_E_BUS_PARCEL);
     }
     for (uint32_t part = 1; part <= 3; part++) {
-        struct parcel_head h = head_of(PARCEL_AUDIT, common | cases[8].must);
+        struct parcel_head h = head_of(PARCEL_AUDIT, always | cases[8].must);
         h.part = part - 1;
         h.part_count = 2;
         assert_int_equal(read(write(&h, span_str("r"))), part <= 2 ? EHIS_OK : EHIS_E_BUS_PARCEL);
     }
-    struct parcel_head h = head_of(PARCEL_BEAT, common);
+    struct parcel_head h = head_of(PARCEL_BEAT, always);
     h.gateway = span_str("AZ/GOV/MIA/population");
     FAILS(read(write(&h, span_str(""))), IDENTIFIER_INVALID);
-    h = head_of(PARCEL_CLAIM, common | F(9));
+    h = head_of(PARCEL_CLAIM, always | F(9));
     h.system = span_str("AZ/GOV/MIA/population/person");
     FAILS(read(write(&h, span_str(""))), IDENTIFIER_INVALID);
-    h = head_of(PARCEL_SKIP, common | cases[1].must);
+    h = head_of(PARCEL_SKIP, always | cases[1].must);
     h.sender = span_str("AZ/gw1");
     FAILS(read(write(&h, span_str(""))), IDENTIFIER_INVALID);
-    h = head_of(PARCEL_CURSOR, common | cases[7].must);
+    h = head_of(PARCEL_CURSOR, always | cases[7].must);
     h.service = span_str("AZ/GOV/MIA/population");
     FAILS(read(write(&h, span_str(""))), IDENTIFIER_INVALID);
     h.service = span_str("AZ/GOV/MIA/population/person");
