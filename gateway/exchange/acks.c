@@ -109,6 +109,25 @@ static ehis_err not_now(struct exchange *x, struct session *s, const struct ack 
     return d && (d->lane || a->outcome != OUTCOME_DONE) ? exchange_give_back(x, d, false, false, 0) : EHIS_OK;
 }
 
+ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system *s, const struct hash *digest, struct span bytes, struct ack *out)
+{
+    struct acknowledgement a;
+    struct envelope_signature e;
+    const struct registry_key *key;
+    struct hash leaf;
+    EHIS_TRY(acknowledgement_read(bytes, &a, NULL));
+    EHIS_TRY(envelope_signature_read(a.signature, &e, NULL));
+    struct leaf_signature sig = {.algorithm = e.algorithm, .size = e.size, .index = e.index, .path = e.path, .signature = e.signature};
+    memcpy(sig.key_id.b, e.key_id, HASH_BYTES);
+    if (memcmp(a.digest, digest->b, HASH_BYTES) != 0)
+        return EHIS_E_EXCHANGE_ACK_MISMATCH;
+    EHIS_TRY(registry_signing_key(x->registry, name_span(s->name), e.key_id, 0, x->now_ms, &key));
+    leaf_ack(digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
+    EHIS_TRY(sign_verify_leaf(&leaf, &sig, key->public_key.p, x->roots));
+    *out = (struct ack){.outcome = a.outcome, .code = a.code, .time_ms = a.time_ms};
+    return EHIS_OK;
+}
+
 ehis_err exchange_on_acks(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
 {
     struct ack_batch b;

@@ -51,6 +51,10 @@ void exchange_call_again(struct exchange *x, struct message *request)
         return;
     }
     exchange_owe(x, request);
+    if (x->is_carried) {
+        exchange_to_bus(x, request, NULL);
+        return;
+    }
     struct delivery *d = request->deliveries;
     if (!d)
         d = exchange_delivery_new(x, request, request->to, NULL);

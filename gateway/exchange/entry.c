@@ -10,7 +10,7 @@
 /* ---- is it true? ---- */
 
 /* The key is the sender's and counts, the signature is right. */
-static ehis_err verify(struct exchange *x, struct submission *u)
+ehis_err exchange_verify(struct exchange *x, struct submission *u)
 {
     const struct envelope_signature *s = &u->envelope.signature;
     struct leaf_signature sig = {.algorithm = s->algorithm, .size = s->size, .index = s->index, .path = s->path, .signature = s->signature};
@@ -24,7 +24,7 @@ static ehis_err verify(struct exchange *x, struct submission *u)
 }
 
 /* A newer version than ours is the gateway's fault, not the sender's: EXCHANGE_REGISTRY_BEHIND. */
-static ehis_err check_registry(const struct exchange *x, const struct submission *u)
+ehis_err exchange_check_registry(const struct exchange *x, const struct submission *u)
 {
     if (!x->registry)
         return EHIS_E_EXCHANGE_REGISTRY_BEHIND;
@@ -46,8 +46,10 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
 {
     struct hash asked;
     memcpy(asked.b, u->header.in_reply_to.p, HASH_BYTES);
-    struct message *q = exchange_message_by_digest(x, &asked);
+    struct message *q = x->is_carried ? exchange_guest_find(x, &asked, u->session->system) : exchange_message_by_digest(x, &asked);
     bool is_waiting = envelope_is_waiting(&u->header);
+    if (!q && x->is_carried && !is_waiting) /* it may have been handed over by another gateway: its caller's libehis knows what it asked */
+        return exchange_may_answer(x, u->session->system, u->header.recipient) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (!q || q->kind != KIND_REQUEST || q->to != u->session->system || !span_eq(name_span(q->sender->name), u->header.recipient))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (message_is(q, IS_REPLIED) || message_is(q, IS_WAITING) != is_waiting || memcmp(q->id, u->header.exchange_id, 16) != 0)
@@ -76,7 +78,15 @@ static ehis_err check_policy(struct exchange *x, struct submission *u)
     return a.is_permitted ? EHIS_OK : a.code;
 }
 
-static bool has_session(const struct system *to)
+/* Somebody is there who takes calls. */
+static bool is_reachable(const struct exchange *x, const struct system *to)
+{
+    if (x->is_carried)
+        return to && x->ports.is_reachable(x->ports.ctx, name_span(to->name));
+    return exchange_takes_calls(to);
+}
+
+bool exchange_takes_calls(const struct system *to)
 {
     for (const struct node *n = to ? to->sessions.next : NULL; n && n != &to->sessions; n = n->next) {
         const struct session *s = container_of(n, struct session, in_system);
@@ -95,9 +105,9 @@ static const struct system *recipient_system(struct exchange *x, const struct en
 static ehis_err judge(struct exchange *x, struct submission *u)
 {
     const struct envelope_header *h = &u->header;
-    EHIS_TRY(check_registry(x, u));
+    EHIS_TRY(exchange_check_registry(x, u));
     EHIS_TRY(check_time(x, u));
-    EHIS_TRY(verify(x, u));
+    EHIS_TRY(exchange_verify(x, u));
     if (u->stream && !exchange_stream_fits(u->stream, h))
         return EHIS_E_EXCHANGE_STREAM_RECIPIENT;
     if (h->kind == KIND_RESPONSE)
@@ -105,7 +115,7 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     EHIS_TRY(check_policy(x, u));
     if (h->kind == KIND_KEY && envelope_bytes(&u->envelope) > KEY_MAX_BYTES)
         return EHIS_E_TOO_LARGE;
-    if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !has_session(recipient_system(x, h)))
+    if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !is_reachable(x, recipient_system(x, h)))
         return EHIS_E_EXCHANGE_NO_SESSION;
     return EHIS_OK;
 }
@@ -169,7 +179,7 @@ static bool recipient_has_room(struct exchange *x, const struct submission *u)
 
 static struct message *admit(struct exchange *x, const struct submission *u)
 {
-    struct message *m = exchange_message_new(x, &u->header, &u->digest, u->envelope.sealed.len, false);
+    struct message *m = exchange_message_new(x, &u->header, &u->digest, u->envelope.sealed.len, false, NULL);
     bool needs_reply;
     if (!m)
         return NULL;
@@ -179,7 +189,7 @@ static struct message *admit(struct exchange *x, const struct submission *u)
     m->registry_version = registry_version(x->registry);
     if (m->kind == KIND_REQUEST) {
         m->largest_bytes = exchange_largest_response(x, &u->header, &needs_reply);
-        m->flags |= needs_reply && !message_is(m, IS_WAITING) ? NEEDS_REPLY : 0;
+        m->flags |= needs_reply && !message_is(m, IS_WAITING) && !x->is_carried ? NEEDS_REPLY : 0;
     }
     return m;
 }
@@ -195,7 +205,7 @@ void exchange_admitted(struct exchange *x, struct message *m, struct message *re
     if (m->kind == KIND_EVENT) {
         if (!x->is_replaying) /* its record names who gets it */
             exchange_fan_out(x, m, group);
-    } else if (m->kind != KIND_KEY && !is_answer) {
+    } else if (m->kind != KIND_KEY && !is_answer && !x->is_carried) {
         l = message_is_numbered(m) ? exchange_lane(x, m->stream, m->to) : NULL;
         struct delivery *d = message_is_numbered(m) && !l ? NULL : exchange_delivery_new(x, m, m->to, l);
         if (d)
@@ -212,8 +222,10 @@ void exchange_submission_record(struct exchange *x, const struct submission *u, 
     memcpy(r->sealed_hash, u->sealed_hash.b, HASH_BYTES);
     r->signature = u->envelope.signature_bytes;
     r->rule = u->rule;
-    r->session = u->session->id;
-    r->system = name_span(u->session->system->name);
+    if (u->session) {
+        r->session = u->session->id;
+        r->system = name_span(u->session->system->name);
+    }
     if (!x->registry)
         return;
     r->registry_version = registry_version(x->registry);
@@ -228,6 +240,10 @@ static ehis_err accept(struct exchange *x, struct submission *u)
     if (!m)
         return EHIS_E_NO_MEMORY;
     exchange_submission_record(x, u, &r);
+    if (u->request && u->request->guest)
+        m->gateway = u->request->guest->arrivals[0].gateway;
+    if (m->gateway)
+        r.gateway = name_span(m->gateway);
     ehis_err err = m->kind == KIND_EVENT ? exchange_subscribers(x, m->topic, &r.pending) : EHIS_OK;
     if (err == EHIS_OK)
         err = exchange_append(x, &r, &u->envelope.sealed, 1, false, &pos);
@@ -241,8 +257,11 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS) : err;
     }
     exchange_message_stand(x, m, &pos);
+    m->sequence = r.sequence;
+    m->group = x->append_group;
     exchange_pend(x, m, STATE_ACCEPTED);
-    exchange_admitted(x, m, u->request, x->ports.open_group(x->ports.ctx));
+    exchange_admitted(x, m, u->request, m->group);
+    exchange_unsent_add(x, m);
     x->status.accepted++;
     return EHIS_OK;
 }
@@ -256,15 +275,24 @@ static ehis_err repeat(struct exchange *x, struct submission *u, struct message 
     m->session = u->session->id;
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING)) {
         bool is_idle = m->state == STATE_ACCEPTED && m->durable == STATE_ACCEPTED && !message_is(m, IS_REPLIED);
-        if (is_idle && !has_session(m->to))
+        if (is_idle && !is_reachable(x, m->to))
             return exchange_finish(x, m, NULL, RECORD_FAILED, EHIS_E_EXCHANGE_NO_SESSION, span_of(NULL, 0), NULL);
         exchange_call_again(x, m);
         exchange_pump(x);
         return EHIS_OK;
     }
     exchange_owe(x, m);
-    if (m->kind == KIND_RESPONSE && message_is(m, IS_WAITING) && m->durable == STATE_ACCEPTED)
+    if (m->kind != KIND_RESPONSE || !message_is(m, IS_WAITING) || m->durable != STATE_ACCEPTED)
+        return EHIS_OK;
+    if (!x->is_carried) {
         exchange_respond(x, m);
+        return EHIS_OK;
+    }
+    struct hash asked; /* it was asked again, perhaps by way of another gateway */
+    memcpy(asked.b, u->header.in_reply_to.p, HASH_BYTES);
+    struct message *q = exchange_guest_find(x, &asked, m->sender);
+    if (q)
+        exchange_guest_answered(x, q, m);
     return EHIS_OK;
 }
 
@@ -273,11 +301,11 @@ static ehis_err known(struct exchange *x, struct submission *u, struct message *
     if (memcmp(m->digest.b, u->digest.b, HASH_BYTES) == 0)
         return repeat(x, u, m);
     u->stream = NULL; /* the number is taken */
-    ehis_err err = check_registry(x, u);
+    ehis_err err = exchange_check_registry(x, u);
     if (err == EHIS_E_EXCHANGE_REGISTRY_BEHIND)
         return exchange_busy(x, u, err, 4 * BUSY_RETRY_MS);
     if (err == EHIS_OK)
-        err = verify(x, u);
+        err = exchange_verify(x, u);
     u->is_verified = false; /* not remembered: the first one is */
     return exchange_refuse(x, u, err == EHIS_OK ? EHIS_E_EXCHANGE_CONFLICT : err);
 }
@@ -321,13 +349,15 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
         return known(x, &u, m);
     if (u.header.stream.len) {
         bool is_flow = false;
-        EHIS_TRY(in_turn(x, &u, exchange_stream_find(x, u.session->system, u.header.stream.p), &is_flow, why));
+        EHIS_TRY(in_turn(x, &u, exchange_stream_find(x, u.session->system, u.header.stream.p, false), &is_flow, why));
         if (is_flow)
             return EHIS_OK;
     }
     bool is_answer = u.header.kind == KIND_RESPONSE && envelope_is_waiting(&u.header); /* finishes what is in flight */
     if (x->is_draining && !is_answer)
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_DRAINING, 4 * BUSY_RETRY_MS);
+    if (x->is_carried && u.header.kind == KIND_REQUEST && envelope_is_waiting(&u.header) && x->ports.bus_state(x->ports.ctx) != EHIS_OK)
+        return exchange_busy(x, &u, x->ports.bus_state(x->ports.ctx), 4 * BUSY_RETRY_MS);
     if (!has_room(x, &u))
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_BUSY, BUSY_RETRY_MS);
     err = judge(x, &u);

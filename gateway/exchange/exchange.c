@@ -20,6 +20,7 @@ static ehis_err tables_init(struct exchange *x, const uint8_t seed[16])
     EHIS_TRY(table_init(&x->shares, NAME_HEADS, seed));
     EHIS_TRY(table_init(&x->by_digest, MESSAGE_HEADS, seed));
     EHIS_TRY(table_init(&x->by_key, MESSAGE_HEADS, seed));
+    EHIS_TRY(table_init(&x->by_guest, DELIVERY_HEADS, seed));
     return table_init(&x->by_delivery, DELIVERY_HEADS, seed);
 }
 
@@ -40,6 +41,8 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
     node_init(&x->refusing);
     node_init(&x->visiting);
     node_init(&x->to_pump);
+    node_init(&x->unsent);
+    x->is_carried = ports->bus_done != NULL;
     pool_init(&x->messages, sizeof(struct message));
     pool_init(&x->deliveries, sizeof(struct delivery));
     buf_init(&x->record_buf, ENTRY_MAX_BYTES);
@@ -64,16 +67,10 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
 }
 
 /* Messages and deliveries go with their pools; what is allocated beside them is freed here. */
-static void free_system(struct exchange *x, struct system *s)
+static void free_streams(struct node *streams)
 {
-    while (!list_is_empty(&s->sessions)) {
-        struct session *e = container_of(s->sessions.next, struct session, in_system);
-        node_remove(&e->in_system);
-        buf_fini(&e->frames);
-        free(e);
-    }
-    while (!list_is_empty(&s->streams)) {
-        struct stream *st = container_of(s->streams.next, struct stream, in_system);
+    while (!list_is_empty(streams)) {
+        struct stream *st = container_of(streams->next, struct stream, in_system);
         while (!list_is_empty(&st->lanes)) {
             struct lane *l = container_of(st->lanes.next, struct lane, in_stream);
             node_remove(&l->in_stream);
@@ -82,6 +79,20 @@ static void free_system(struct exchange *x, struct system *s)
         node_remove(&st->in_system);
         free(st);
     }
+}
+
+static void free_system(struct exchange *x, struct system *s)
+{
+    while (!list_is_empty(&s->sessions)) {
+        struct session *e = container_of(s->sessions.next, struct session, in_system);
+        node_remove(&e->in_system);
+        buf_fini(&e->frames);
+        free(e);
+    }
+    for (struct node *n = s->guests.next; n != &s->guests; n = n->next)
+        free(container_of(n, struct message, in_bus)->guest);
+    free_streams(&s->streams);
+    free_streams(&s->guest_streams);
     while (!list_is_empty(&s->subscriptions)) {
         struct subscriber *sub = container_of(s->subscriptions.next, struct subscriber, in_system);
         node_remove(&sub->in_system);
@@ -120,7 +131,7 @@ void exchange_free(struct exchange *x)
         return;
     free_tables(x);
     exchange_shares_free(x);
-    struct table *tables[] = {&x->names, &x->topics, &x->sessions, &x->streams, &x->lanes, &x->by_digest, &x->by_key, &x->by_delivery};
+    struct table *tables[] = {&x->names, &x->topics, &x->sessions, &x->streams, &x->lanes, &x->by_digest, &x->by_key, &x->by_delivery, &x->by_guest};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         table_fini(tables[i]);
     for (size_t i = 0; i < x->pending_count; i++)
@@ -256,6 +267,9 @@ struct system *exchange_system(struct exchange *x, struct span id)
     node_init(&s->streams);
     node_init(&s->subscriptions);
     node_init(&s->calls);
+    node_init(&s->guest_streams);
+    node_init(&s->guests);
+    node_init(&s->outgoing);
     node_init(&s->lanes);
     for (size_t i = 0; i < REFUSAL_SLOTS; i++)
         node_init(&s->refusals[i].held);
@@ -310,6 +324,6 @@ bool exchange_drain(struct exchange *x)
     bool is_done = x->pending_count == 0;
     x->is_draining = true;
     for (const struct node *n = x->systems.next; n != &x->systems && is_done; n = n->next)
-        is_done = container_of(n, struct system, in_all)->calls_waiting == 0; /* somebody waits: its answer may still come */
+        is_done = container_of(n, struct system, in_all)->calls_waiting == 0 && container_of(n, struct system, in_all)->calls_open == 0; /* somebody waits: its answer may still come */
     return is_done;
 }

@@ -50,13 +50,43 @@ struct exchange_delivery {
     size_t part_count;
 };
 /* An accepted, durable envelope on its way to the inbox of its recipient: what the bus (gateway/bus) carries. With `local` it is there
- * at once: the journal is the queue. A driver that really carries it reads its bytes at pos and gives it back by exchange_on_arrival. */
+ * at once: the journal is the queue. A bus that carries reads its bytes at pos and brings it to the gateway that owns the inbox, which may
+ * be this one, by exchange_on_arrival. Or, where skip is set, the word that a number of a stream is passed over: no bytes. */
 struct exchange_item {
     struct hash digest;
     struct journal_pos pos;
+    uint64_t group;        /* of its record: replicated when that group's audit frame is, too */
     struct span recipient; /* the system whose inbox it goes to; of an event the service, and event names it */
     struct span event;
+    struct span gateway;   /* of the response to a waiting caller: where that one waits; else empty */
     const uint8_t *stream; /* 16 bytes: the key that keeps order; NULL: a caller waits */
+    int64_t accepted_ms;
+    uint64_t registry_version;
+    const struct exchange_skip *skip;
+};
+
+/* ---- with a bus that carries (several gateways; SPEC 17) ---- */
+
+/* What came out of an inbox, or out of this gateway's reply topic. The bus has checked that the named gateway signed it for this topic. */
+struct exchange_arrival {
+    uint64_t handle;       /* the bus's name for it, not 0: given back once by ports.bus_done, or void when the inbox is lost */
+    struct span inbox;     /* the system whose inbox it came in; empty: this gateway's replies */
+    struct span gateway;   /* that accepted it */
+    struct span bytes;     /* the Envelope as submitted; these and the spans of the next borrowed until bus_done or the inbox's loss */
+    struct envelope envelope;        /* by envelope_read */
+    struct hash digest, sealed_hash; /* computed from it */
+    int64_t accepted_ms;
+    uint64_t registry_version;
+    const struct exchange_skip *skip; /* instead of an envelope; borrowed for the call */
+};
+/* How a message ended where it was delivered: told to the gateway that accepted it. */
+struct exchange_report {
+    struct hash digest;
+    struct span gateway;   /* that says so */
+    struct span recipient; /* the system */
+    uint8_t state;         /* DELIVERED, FAILED, EXPIRED */
+    uint32_t code;
+    struct span ack;       /* Acknowledgement, or empty */
 };
 struct exchange_skip { struct span sender, recipient; const uint8_t *stream; uint64_t number; struct hash digest; uint8_t state; uint64_t delivery; };
 
@@ -79,6 +109,17 @@ struct exchange_ports {
     void (*end_session)(void *ctx, session_id s, ehis_err code);
     /* The bus takes it. *is_here: it is in its inbox already, exchange_on_arrival will not come. An error: offered again a second later. */
     ehis_err (*to_bus)(void *ctx, const struct exchange_item *item, bool *is_here);
+    /* All five NULL: the journal is the bus. Else a bus that carries:
+     * What arrived is finished, durably. report: what its accepting gateway is told, where that is another; NULL: nothing to tell. */
+    void (*bus_done)(void *ctx, uint64_t handle, const struct exchange_report *report);
+    /* This gateway has a ready session of the system that takes streams, calls: it wants the inbox; or neither: it gives it up. */
+    void (*want_inbox)(void *ctx, struct span system, bool streams, bool calls);
+    /* Some gateway has a ready session of it that takes calls, as far as is known. */
+    bool (*is_reachable)(void *ctx, struct span system);
+    /* OK, or why nothing can be carried now (brokers away, too much on its way): callers that wait are told BUSY with it. */
+    ehis_err (*bus_state)(void *ctx);
+    /* Messages to this system have been on their way for long: asks whoever owns its inbox what of ours is there (exchange_on_probed). */
+    void (*probe)(void *ctx, struct span system);
     uint8_t seed[16]; /* unguessable: keys of the hash tables */
 };
 
@@ -113,8 +154,24 @@ ehis_err exchange_on_keys_get(struct exchange *x, session_id s, struct span payl
 
 /* This group (and all before it) is durable: everything that waited for it happens now. */
 void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);
-/* The bus brings an envelope that was accepted here to its inbox. NOT_FOUND: it is finished or unknown; nothing happens. */
-ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms) EHIS_MUST_USE;
+/* The bus brings something to an inbox that is owned here, or to a caller who waits here. OK: taken, bus_done comes (perhaps during this call).
+ * REGISTRY_BEHIND (its gateway knew a newer registry): offer it again later. Anything else: it is not what it seems, recorded; the bus
+ * keeps it aside (dead letters) and goes on. Nothing unverified is delivered. */
+ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *a, int64_t now_ms) EHIS_MUST_USE;
+/* The broker has it and its group's audit frame; is_replicated: on more than one machine (never in a pilot). */
+void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms);
+/* The bus lost it (an error that may have been final, a topic that was made anew): it is handed over again. */
+void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now_ms);
+ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms) EHIS_MUST_USE;
+/* The inbox is ours now, or no longer: then all handles of it are void, and its next owner gets what is unfinished. */
+void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, int64_t now_ms);
+/* No gateway has a session of it that takes calls any more: those under way fail (PROVIDER_GONE). */
+void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now_ms);
+/* Answer to ports.probe, asked at asked_ms: everything of ours that stood in the inbox before it has been read by its owner, who still has
+ * these. What we handed over before, is not finished and not among them, was lost: it is recorded (GAP) and handed over again. */
+void exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms);
+/* For an owner who is asked: digests of this gateway's that it holds unfinished in this inbox; at most max; returns how many. */
+size_t exchange_held(const struct exchange *x, struct span system, struct span gateway, struct hash *out, size_t max);
 /* Time passes: expiry, retries, refusal aggregates, duplicates forgotten. Bounded work; returns ms until it wants to be called again (<= 1,000). */
 uint32_t exchange_tick(struct exchange *x, int64_t now_ms);
 /* Draining: new work is answered BUSY (GATEWAY_DRAINING); true when nothing accepted waits for durability. */

@@ -9,6 +9,8 @@
  *   lane      one stream on its way to one recipient: in order, blocked as a whole after a negative acknowledgement
  *   stream    one sender's numbers: what is expected, what is settled
  *   topic     an event of a service: subscriptions and key envelopes
+ *   guest     a message that came over a bus that carries: its body is the bus's, its place in no journal; the gateway that accepted it hears how
+ *             it ended. One that was accepted here comes back as a guest as well: then both end by one record
  *
  * State follows the journal's order: what a record says is true in memory when it is appended; what goes out waits until it is durable. */
 #pragma once
@@ -50,6 +52,7 @@ struct refusals { uint32_t code, count; int64_t since_ms; struct node held; };
 struct system {
     struct name *name;
     struct node in_all, in_refusing, in_pump, sessions, streams /* as sender, the longest unused first */, subscriptions;
+    struct node guest_streams;
     struct node calls, lanes; /* as recipient: requests that wait for a session; lanes with something to send */
     struct session *stream_session;
     struct refusals refusals[REFUSAL_SLOTS];
@@ -57,6 +60,9 @@ struct system {
     uint32_t stored_messages, known_calls, calls_open; /* as sender: in memory; of these only to be known again; waiting and unfinished */
     uint64_t stored_bytes;                             /* as sender: of unfinished messages */
     uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
+    struct node guests, outgoing;                      /* as recipient: what came over the bus; what was accepted here and is on its way to it */
+    int64_t probed_ms;
+    bool is_owned;                                     /* its inbox is this gateway's */
     uint64_t waiting, waiting_bytes, in_flight;        /* as recipient: deliveries unfinished, those in flight included */
 };
 
@@ -80,11 +86,22 @@ enum { IS_WAITING = 1, /* a call, or its response */
        HAS_ACK = 64, IS_OVER = 128, /* an event that expired */
        IS_OPEN = 256, /* accepted, its body still needed: counted against the bounds */
        IS_PARKED = 512, /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */
-       IS_SENT = 1024 /* the bus has it */ };
+       IS_SENT = 1024, /* the bus has it */
+       IS_CARRIED = 2048, IS_REPLICATED = 4096 /* the broker has confirmed it; on more than one machine */ };
+
+#define GUEST_ARRIVALS_MAX 4 /* of one message over several gateways; one more is told nothing: its gateway asks */
+struct guest {
+    struct system *to;         /* whose inbox it came in */
+    struct span bytes, header; /* the Envelope, its header: the bus's */
+    struct hash sealed_hash;
+    struct span signature_bytes;
+    uint32_t arrival_count;
+    struct { uint64_t handle; struct name *gateway; } arrivals[GUEST_ARRIVALS_MAX];
+};
 
 struct message {
     struct table_node by_digest, by_key;
-    struct node in_segment, in_wheel, in_owed, in_stream; /* in_stream: of its stream, by number; of a key: of its topic */
+    struct node in_segment, in_wheel, in_owed, in_bus /* unsent, of its recipient's outgoing, or of its guests */, in_stream; /* in_stream: of its stream, by number; of a key: of its topic */
     struct hash digest;
     uint8_t id[16]; /* exchange id; of an event its epoch */
     union {
@@ -99,8 +116,12 @@ struct message {
         struct topic *topic;    /* events and keys */
         char *text;             /* transient: recipient of an aggregated refusal; owned */
     };
+    struct guest *guest;      /* NULL: accepted here */
+    struct name *gateway;     /* a waiting response: where the caller waits; with a bus that carries */
     struct delivery *deliveries;
     session_id session; /* that submitted it last */
+    uint64_t sequence, group; /* of its record */
+    int64_t carried_ms; /* when the broker confirmed it */
     int64_t since_ms;   /* of its state */
     int64_t expires_ms;
     uint64_t registry_version;
@@ -134,6 +155,8 @@ struct stream {
     struct topic *topic;
     struct session *session; /* that opened it last */
     uint64_t expected, settled, segment;
+    bool has_relation; /* with a bus that carries: something of it was accepted, so that its skips go on too */
+    bool is_guest; /* of guests alone: what their sender opens here begins anew */
     uint8_t id[STREAM_BYTES], recipient_bytes, event_bytes;
     char recipient[IDENTIFIER_MAX_BYTES], event[IDENTIFIER_PART_MAX_BYTES];
 };
@@ -188,6 +211,7 @@ struct pending {
     struct span frame;       /* owned */
 };
 
+struct submission;
 struct exchange {
     struct exchange_bounds bounds;
     struct exchange_ports ports;
@@ -196,10 +220,15 @@ struct exchange {
     struct exchange_status status;
     uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes, live_bytes;
     int64_t now_ms; /* of the verb that runs */
+    bool is_carried;       /* by a bus with brokers, which may bring it to another gateway */
     bool is_draining, is_replaying, has_replayed;
+    struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance */
+    uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
+    int64_t bad_since_ms;  /* records of what the bus brought and nobody may have, counted by the second */
+    uint32_t bad_count;
     ehis_err halted;
     uint32_t refusals_held;
-    struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery;
+    struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery, by_guest;
     struct pool messages, deliveries;
     struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
     int64_t wheel_s; /* the next second to look at */
@@ -230,7 +259,8 @@ void exchange_pend(struct exchange *x, struct message *m, uint8_t state);
 ehis_err exchange_pend_frame(struct exchange *x, const struct session *s, uint8_t type, struct span frame) EHIS_MUST_USE; /* copied */
 
 /* message.c */
-struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused);
+/* guest: consumed on success. */
+struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused, struct guest *guest);
 void exchange_message_drop(struct exchange *x, struct message *m); /* from everything */
 void exchange_message_settle(struct exchange *x, struct message *m); /* drops it if nothing holds it */
 struct message *exchange_message_by_digest(struct exchange *x, const struct hash *digest);
@@ -242,20 +272,22 @@ void exchange_message_close(struct exchange *x, struct message *m); /* if it is 
 void exchange_message_answer(struct exchange *x, struct message *request, struct message *response);
 /* A record of the end of a delivery (d) or of the whole message (d NULL) and what follows from it. */
 ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s) EHIS_MUST_USE;
+/* As another gateway says. */
+ehis_err exchange_finish_by(struct exchange *x, struct message *m, uint32_t kind, const struct exchange_report *by) EHIS_MUST_USE;
 /* FAILED where the right was gone at delivery: the record says by which rule. */
 ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d, ehis_err code, const struct decide_answer *a) EHIS_MUST_USE;
 /* The same without the record: also for replay. */
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
 void exchange_message_schedule(struct exchange *x, struct message *m);
-void exchange_to_bus(struct exchange *x, struct message *m);
+void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway); /* gateway: of another caller than m->gateway; NULL */
 static inline bool message_is(const struct message *m, unsigned flag) { return (m->flags & flag) != 0; }
 static inline bool message_is_numbered(const struct message *m) { return m->kind != KIND_KEY && m->stream; }
 static inline struct message *message_of_stream(struct node *n) { return container_of(n, struct message, in_stream); }
 
 /* stream.c */
-struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES]);
-struct stream *exchange_stream_new(struct exchange *x, struct system *sender, const uint8_t id[STREAM_BYTES], struct span recipient, struct span event);
-struct stream *exchange_stream_of_header(struct exchange *x, struct system *sender, const struct envelope_header *h);
+struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES], bool is_guest);
+struct stream *exchange_stream_new(struct exchange *x, struct system *sender, const uint8_t id[STREAM_BYTES], struct span recipient, struct span event, bool is_guest);
+struct stream *exchange_stream_of_header(struct exchange *x, struct system *sender, const struct envelope_header *h, bool is_guest);
 bool exchange_stream_fits(const struct stream *st, const struct envelope_header *h); /* its recipient is the stream's */
 void exchange_stream_drop(struct exchange *x, struct stream *st);
 void exchange_stream_stand(struct exchange *x, struct stream *st, uint64_t segment);
@@ -293,6 +325,9 @@ void exchange_session_gives_back(struct exchange *x, struct session *s);
 /* peers.c */
 ehis_err exchange_ready_state(struct exchange *x, struct session *s, ehis_err code) EHIS_MUST_USE; /* a code: nothing is taken from it now */
 
+/* acks.c: one that stands alone, of this message by this system. */
+ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system *s, const struct hash *digest, struct span bytes, struct ack *out) EHIS_MUST_USE;
+
 /* calls.c */
 uint32_t exchange_largest_response(const struct exchange *x, const struct envelope_header *h, bool *needs_reply); /* entry.c */
 struct session *exchange_call_session(struct system *to);
@@ -320,6 +355,24 @@ struct session *exchange_session_find(const struct exchange *x, session_id id);
 ehis_err exchange_frame(struct exchange *x, struct session *s, uint8_t type, struct span payload) EHIS_MUST_USE;
 ehis_err exchange_flow(struct exchange *x, struct session *s, const struct exchange_flow *f) EHIS_MUST_USE;
 bool exchange_is_sent(struct session *s, ehis_err err); /* false: the output is full, offer it again */
+
+/* entry.c */
+bool exchange_takes_calls(const struct system *to); /* a ready session here */
+ehis_err exchange_verify(struct exchange *x, struct submission *u) EHIS_MUST_USE; /* the sender's key counts, the signature is right */
+ehis_err exchange_check_registry(const struct exchange *x, const struct submission *u) EHIS_MUST_USE;
+
+/* guests.c */
+bool exchange_may_answer(struct exchange *x, const struct system *provider, struct span consumer); /* some rule lets it call some service of the provider's */
+void exchange_guest_drop(struct exchange *x, struct message *m); /* memory and handles; the message goes by exchange_message_drop */
+struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to);
+void exchange_guest_ended(struct exchange *x, struct message *m); /* its record is durable: the bus and the accepting gateway hear of it */
+void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response); /* the response is durable */
+void exchange_want_inbox(struct exchange *x, struct system *s);
+void exchange_unsent_add(struct exchange *x, struct message *m);
+void exchange_send_unsent(struct exchange *x); /* after a restart */
+void exchange_replay_replicated(struct exchange *x, uint64_t up_to, bool is_replicated);
+void exchange_note_replicated(struct exchange *x); /* lazily, when there is more */
+void exchange_probe(struct exchange *x); /* each few seconds: what is on its way for long */
 
 /* refusal.c */
 struct submission {

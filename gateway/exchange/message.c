@@ -40,7 +40,7 @@ struct message *exchange_message_by_digest(struct exchange *x, const struct hash
 
 struct message *exchange_message_by_key(struct exchange *x, const struct system *sender, const struct envelope_header *h)
 {
-    struct stream *st = h->stream.len ? exchange_stream_find(x, sender, h->stream.p) : NULL;
+    struct stream *st = h->stream.len ? exchange_stream_find(x, sender, h->stream.p, false) : NULL;
     if (h->stream.len && !st)
         return NULL;
     uint64_t hash = key_hash(x, sender, st, h->number, (uint8_t)h->kind, h->exchange_id);
@@ -69,9 +69,11 @@ static bool name_ends(struct exchange *x, struct message *m, const struct envelo
     return m->sender && m->recipient && (m->to || m->topic);
 }
 
-/* A response to a waiting caller counts against nobody: its request does, at the caller. */
+/* A response to a waiting caller counts against nobody: its request does, at the caller; a guest where it was accepted. */
 static void count(struct message *m, int by)
 {
+    if (m->guest)
+        return;
     bool is_answer = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
     if (!is_answer && !message_is(m, IS_PARKED))
         m->sender->stored_messages += (uint32_t)by;
@@ -79,7 +81,7 @@ static void count(struct message *m, int by)
         m->sender->known_calls += (uint32_t)by;
 }
 
-struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused)
+struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused, struct guest *guest)
 {
     struct message *m = pool_take(&x->messages);
     if (!m)
@@ -88,9 +90,9 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     if (!name_ends(x, m, h, is_refused))
         goto out;
     if (h->stream.len) {
-        m->stream = exchange_stream_find(x, m->sender, h->stream.p);
+        m->stream = exchange_stream_find(x, m->sender, h->stream.p, guest != NULL);
         if (!m->stream)
-            m->stream = exchange_stream_of_header(x, m->sender, h);
+            m->stream = exchange_stream_of_header(x, m->sender, h, guest != NULL);
         if (!m->stream)
             goto out;
         m->number = h->number;
@@ -104,8 +106,10 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
         memcpy(m->id, h->seal.epoch.p, EPOCH_BYTES);
     if (h->kind == KIND_KEY && h->seal.epoch.len == EPOCH_BYTES)
         memcpy(m->epoch, h->seal.epoch.p, EPOCH_BYTES);
-    table_add(&x->by_digest, digest_hash(x, digest), &m->by_digest);
-    table_add(&x->by_key, key_hash_of(x, m), &m->by_key);
+    m->guest = guest;
+    table_add(guest ? &x->by_guest : &x->by_digest, digest_hash(x, digest), &m->by_digest);
+    if (!guest)
+        table_add(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (m->kind == KIND_KEY && m->topic)
         list_add(&m->topic->keys, &m->in_stream);
     if (message_is_numbered(m) && !is_refused) {
@@ -128,7 +132,8 @@ void exchange_message_drop(struct exchange *x, struct message *m)
         exchange_delivery_drop(x, m->deliveries);
     exchange_message_close(x, m);
     x->live_bytes -= m->live_bytes;
-    table_remove(&x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
+    table_remove(m->guest ? &x->by_guest : &x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
+    node_remove(&m->in_bus);
     node_remove(&m->in_segment);
     node_remove(&m->in_wheel);
     node_remove(&m->in_owed);
@@ -137,30 +142,35 @@ void exchange_message_drop(struct exchange *x, struct message *m)
         pool_give(&x->messages, m);
         return;
     }
-    table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
+    if (!m->guest)
+        table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (message_is_numbered(m) && m->stream->hint == m)
         m->stream->hint = NULL;
     node_remove(&m->in_stream);
     count(m, -1);
+    if (m->guest)
+        exchange_guest_drop(x, m);
     if ((m->kind == KIND_REQUEST || m->kind == KIND_RESPONSE) && m->peer)
         m->peer->peer = NULL;
     pool_give(&x->messages, m);
 }
 
 /* Final for its sender: of an event and a key the acceptance is. */
-static bool is_final(const struct message *m)
+static bool is_final(const struct exchange *x, const struct message *m)
 {
     if (m->durable != m->state)
         return false;
-    return m->state > STATE_REPLICATED || (m->state == STATE_ACCEPTED && (m->kind == KIND_EVENT || m->kind == KIND_KEY));
+    if (m->state == STATE_ACCEPTED && m->kind == KIND_EVENT)
+        return !x->is_carried || message_is(m, IS_CARRIED);
+    return m->state > STATE_REPLICATED || (m->state == STATE_ACCEPTED && m->kind == KIND_KEY);
 }
 
 void exchange_message_settle(struct exchange *x, struct message *m)
 {
     if (m->pending || m->deliveries || node_is_linked(&m->in_owed))
         return;
-    if (!message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
-        if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(m))
+    if (!m->guest && !message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
+        if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(x, m))
             return;
         if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED) && m->state == STATE_DELIVERED) {
             count(m, -1); /* its answer must find it */
@@ -204,8 +214,10 @@ void exchange_message_open(struct exchange *x, struct message *m)
 {
     EHIS_ASSERT(!message_is(m, IS_OPEN));
     m->flags |= IS_OPEN;
-    m->sender->stored_bytes += m->sealed_bytes;
     x->reserved_bytes += reserved_for(m);
+    if (m->guest)
+        return;
+    m->sender->stored_bytes += m->sealed_bytes;
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open++;
     count_live(x, m);
@@ -226,9 +238,12 @@ void exchange_message_close(struct exchange *x, struct message *m)
     if (!message_is(m, IS_OPEN))
         return;
     m->flags &= (uint16_t)~IS_OPEN;
-    m->sender->stored_bytes -= m->sealed_bytes;
     EHIS_ASSERT(x->reserved_bytes >= reserved_for(m));
     x->reserved_bytes -= reserved_for(m);
+    if (m->guest)
+        return;
+    m->sender->stored_bytes -= m->sealed_bytes;
+    node_remove(&m->in_bus);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open--;
     count_live(x, m);
@@ -261,7 +276,7 @@ void exchange_finished(struct exchange *x, struct message *m, struct delivery *d
 {
     uint8_t state = kind == RECORD_DELIVERED ? STATE_DELIVERED : kind == RECORD_FAILED ? STATE_FAILED : STATE_EXPIRED;
     uint64_t group = x->is_replaying ? 0 : x->ports.open_group(x->ports.ctx);
-    bool is_event = m->kind == KIND_EVENT;
+    bool is_event = m->kind == KIND_EVENT && !m->guest;
     if (!is_event) {
         m->state = state;
         m->code = code;
@@ -297,6 +312,16 @@ static void count_end(struct exchange *x, uint32_t kind)
     x->status.expired += kind == RECORD_EXPIRED;
 }
 
+static void end(struct exchange *x, struct message *m, struct delivery *d, const struct record *r, const struct journal_pos *pos)
+{
+    if (r->ack.len && (m->kind != KIND_EVENT || m->guest)) {
+        m->final = exchange_place(pos);
+        m->flags |= HAS_ACK;
+    }
+    exchange_finished(x, m, d, r->kind, r->count ? (uint32_t)r->count : r->code, x->now_ms);
+    exchange_pend(x, m, m->kind == KIND_EVENT && !m->guest ? 0 : m->state);
+}
+
 static ehis_err finish(struct exchange *x, struct message *m, struct delivery *d, const struct record *what)
 {
     struct record r = *what;
@@ -309,15 +334,28 @@ static ehis_err finish(struct exchange *x, struct message *m, struct delivery *d
         r.system = name_span(to->name);
     if (d)
         r.attempt = d->attempt;
+    struct message *own = m->guest && m->kind != KIND_EVENT ? exchange_message_by_digest(x, &m->digest) : NULL;
+    if (own && (own->state != STATE_ACCEPTED || !message_is(own, IS_OPEN)))
+        own = NULL;
+    if (m->guest && !own) { /* who and what stands nowhere else in this journal */
+        r.header = m->guest->header;
+        r.sealed_bytes = m->sealed_bytes;
+        memcpy(r.sealed_hash, m->guest->sealed_hash.b, HASH_BYTES);
+        r.signature = m->guest->signature_bytes;
+        r.gateway = name_span(m->guest->arrivals[0].gateway);
+    }
     EHIS_TRY(exchange_append(x, &r, NULL, 0, false, &pos));
     count_end(x, kind);
-    if (m->kind != KIND_EVENT && r.ack.len) {
-        m->final = exchange_place(&pos);
-        m->flags |= HAS_ACK;
-    }
-    exchange_finished(x, m, d, kind, r.count ? (uint32_t)r.count : r.code, x->now_ms);
-    exchange_pend(x, m, m->kind == KIND_EVENT ? 0 : m->state);
+    end(x, m, d, &r, &pos);
+    if (own)
+        end(x, own, NULL, &r, &pos);
     return EHIS_OK;
+}
+
+ehis_err exchange_finish_by(struct exchange *x, struct message *m, uint32_t kind, const struct exchange_report *by)
+{
+    struct record r = {.kind = kind, .code = by->code, .ack = by->ack, .gateway = by->gateway};
+    return finish(x, m, NULL, &r);
 }
 
 ehis_err exchange_finish(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, struct span ack, struct session *s)
@@ -353,24 +391,24 @@ static bool arrive(struct exchange *x, struct message *m)
     return true;
 }
 
-ehis_err exchange_on_arrival(struct exchange *x, const struct hash *digest, int64_t now_ms)
+void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway)
 {
-    struct message *m = exchange_message_by_digest(x, digest);
-    x->now_ms = now_ms;
-    if (!m || !arrive(x, m))
-        return EHIS_E_NOT_FOUND;
-    exchange_pump(x);
-    return EHIS_OK;
-}
-
-void exchange_to_bus(struct exchange *x, struct message *m)
-{
-    bool is_here = false;
-    struct exchange_item item = {.digest = m->digest, .recipient = name_span(m->to ? m->to->name : m->recipient),
-                                 .stream = message_is_numbered(m) ? m->stream->id : NULL};
-    item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
-    if (m->kind == KIND_EVENT)
-        item.event = topic_event(m->topic);
+    bool is_here = false, is_skip = m->state == STATE_REFUSED;
+    struct exchange_item item = {.digest = m->digest, .group = m->group, .stream = message_is_numbered(m) ? m->stream->id : NULL,
+                                 .accepted_ms = m->since_ms, .registry_version = m->registry_version};
+    struct exchange_skip skip = {.sender = name_span(m->sender->name), .stream = item.stream, .number = m->number, .digest = m->digest, .state = m->state};
+    if (is_skip) {
+        item.skip = &skip;
+        item.recipient = skip.recipient = m->stream->to ? name_span(m->stream->to->name) : stream_recipient(m->stream);
+        item.event = stream_event(m->stream);
+    } else {
+        item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
+        item.recipient = name_span(m->to ? m->to->name : m->recipient);
+        if (m->kind == KIND_EVENT)
+            item.event = topic_event(m->topic);
+        if (gateway || m->gateway)
+            item.gateway = name_span(gateway ? gateway : m->gateway);
+    }
     if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK) {
         exchange_message_schedule(x, m); /* offered again when it is due */
         return;
@@ -380,18 +418,42 @@ void exchange_to_bus(struct exchange *x, struct message *m)
         arrive(x, m);
 }
 
+/* Refused numbers go over the bus too, once something of their stream was accepted: those before this one first. */
+static void skips_to_bus(struct exchange *x, struct message *m)
+{
+    struct stream *st = m->stream;
+    struct node *n = &m->in_stream;
+    st->has_relation |= m->state == STATE_ACCEPTED;
+    if (!st->has_relation)
+        return;
+    while (n->prev != &st->messages && message_of_stream(n->prev)->state == STATE_REFUSED && !message_is(message_of_stream(n->prev), IS_SENT))
+        n = n->prev;
+    for (; n != &m->in_stream; n = n->next)
+        exchange_to_bus(x, message_of_stream(n), NULL);
+    if (m->state == STATE_REFUSED && !message_is(m, IS_SENT))
+        exchange_to_bus(x, m, NULL);
+}
+
 static void is_durable(struct exchange *x, struct message *m, uint8_t state)
 {
     m->durable = state;
     bool is_response = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
-    if (state == STATE_ACCEPTED && is_response) {
+    if (m->guest) {
+        exchange_guest_ended(x, m);
+        return;
+    }
+    if (state == STATE_ACCEPTED && is_response && m->gateway) {
+        exchange_guest_answered(x, m->peer, m);
+    } else if (state == STATE_ACCEPTED && is_response) {
         if (m->peer)
             m->peer->durable = m->peer->state;
         exchange_respond(x, m);
     }
     exchange_owe(x, m);
+    if (x->is_carried && message_is_numbered(m))
+        skips_to_bus(x, m);
     if (state == STATE_ACCEPTED && message_is(m, IS_OPEN) && m->kind != KIND_KEY)
-        exchange_to_bus(x, m);
+        exchange_to_bus(x, m, NULL);
 }
 
 /* Skips may go now. */

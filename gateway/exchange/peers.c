@@ -118,6 +118,7 @@ ehis_err exchange_on_ready(struct exchange *x, session_id id, struct span payloa
     if (before == s && s->system->stream_session && s->system->stream_session != s) /* it takes no streams any more */
         EHIS_TRY(exchange_ready_state(x, s->system->stream_session, EHIS_OK));
     fail_calls(x, s->system);
+    exchange_want_inbox(x, s->system);
     EHIS_TRY(exchange_ready_state(x, s, EHIS_OK));
     exchange_pump_later(x, s->system);
     exchange_pump(x);
@@ -165,6 +166,7 @@ void exchange_session_ended(struct exchange *x, session_id id, ehis_err code, st
             x->ports.end_session(x->ports.ctx, system->stream_session->id, EHIS_E_TOO_LARGE);
     }
     fail_calls(x, system);
+    exchange_want_inbox(x, system);
     exchange_pump_later(x, system);
     exchange_pump(x);
 }

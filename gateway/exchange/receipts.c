@@ -80,6 +80,10 @@ static ehis_err send_receipt(struct exchange *x, struct session *s, const struct
 {
     struct record r;
     struct exchange_receipt out = {.digest = m->digest, .state = m->durable, .code = m->code, .time_ms = m->since_ms};
+    if (m->durable == STATE_ACCEPTED && message_is(m, IS_REPLICATED)) {
+        out.state = STATE_REPLICATED;
+        out.time_ms = m->carried_ms;
+    }
     out.recipient = recipient_of(x, m);
     if (message_is(m, HAS_ACK)) { /* not without it: where the journal has failed, the next start says it */
         EHIS_TRY(exchange_load(x, m->final, &r, NULL));

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { CARRIED_REPLIED = 1, CARRIED_OVER = 2 }; /* in `count` of a CARRIED record */
+enum { CARRIED_REPLIED = 1, CARRIED_OVER = 2, CARRIED_CONFIRMED = 4, CARRIED_REPLICATED = 8 }; /* in `count` of a CARRIED record */
 #define SKIP_MARK '!'                           /* before a name in `pending`: a skip is owed, no delivery */
 
 static struct hash digest_of(const struct record *r)
@@ -43,16 +43,18 @@ static struct message *remember(struct exchange *x, const struct journal_entry *
     struct message *old = exchange_message_by_digest(x, &digest);
     if (old)
         exchange_message_drop(x, old); /* its stream was forgotten in between */
-    struct message *m = exchange_message_new(x, h, &digest, r->sealed_bytes, is_refused);
+    struct message *m = exchange_message_new(x, h, &digest, r->sealed_bytes, is_refused, NULL);
     if (!m)
         return NULL;
     exchange_message_stand(x, m, &e->pos);
     m->state = m->durable = STATE_ACCEPTED;
     m->registry_version = r->registry_version;
+    m->sequence = r->sequence;
+    m->gateway = r->gateway.len ? exchange_name(x, r->gateway) : NULL;
     m->since_ms = (int64_t)(r->kind == RECORD_CARRIED ? r->accepted_ms : r->time_ms);
     if (m->kind == KIND_REQUEST && !is_refused) {
         m->largest_bytes = exchange_largest_response(x, h, &needs_reply);
-        m->flags |= needs_reply && !message_is(m, IS_WAITING) ? NEEDS_REPLY : 0;
+        m->flags |= needs_reply && !message_is(m, IS_WAITING) && !x->is_carried ? NEEDS_REPLY : 0;
     }
     if (message_is_numbered(m) && !node_is_linked(&m->stream->in_segment))
         exchange_stream_stand(x, m->stream, e->pos.segment);
@@ -101,6 +103,9 @@ static ehis_err replay_accepted(struct exchange *x, const struct journal_entry *
     if (!m)
         return EHIS_E_NO_MEMORY;
     exchange_admitted(x, m, NULL, 0);
+    if (message_is_numbered(m))
+        m->stream->has_relation = true;
+    exchange_unsent_add(x, m);
     link_answer(x, m, &h);
     if (m->kind != KIND_EVENT)
         return EHIS_OK;
@@ -136,6 +141,9 @@ static ehis_err replay_carried(struct exchange *x, const struct journal_entry *e
     bool is_open = e->attachment.len && m->state == STATE_ACCEPTED && !(m->kind == KIND_RESPONSE && message_is(m, IS_WAITING));
     if (is_open)
         exchange_message_open(x, m);
+    m->flags |= r->count & CARRIED_CONFIRMED ? IS_SENT | IS_CARRIED : 0;
+    m->flags |= r->count & CARRIED_REPLICATED ? IS_REPLICATED : 0;
+    exchange_unsent_add(x, m);
     EHIS_TRY(replay_pending(x, m, r));
     link_answer(x, m, &h);
     exchange_message_schedule(x, m);
@@ -184,14 +192,14 @@ static ehis_err replay_stream(struct exchange *x, const struct journal_entry *e,
     struct system *sender = exchange_system(x, r->sender);
     if (!sender || r->stream.len != STREAM_BYTES)
         return sender ? EHIS_E_EXCHANGE_REPLAY : EHIS_E_NO_MEMORY;
-    struct stream *st = exchange_stream_find(x, sender, r->stream.p);
+    struct stream *st = exchange_stream_find(x, sender, r->stream.p, false);
     if (r->kind == RECORD_SETTLED) {
         if (st)
             exchange_stream_settle(x, st, r->number);
         return EHIS_OK;
     }
     if (!st)
-        st = exchange_stream_new(x, sender, r->stream.p, r->service, r->event);
+        st = exchange_stream_new(x, sender, r->stream.p, r->service, r->event, false);
     if (!st)
         return EHIS_E_NO_MEMORY;
     if (r->number > st->expected)
@@ -243,6 +251,9 @@ ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, stru
     case RECORD_EXPIRED:
         replay_end(x, e, &r);
         return EHIS_OK;
+    case RECORD_REPLICATED:
+        exchange_replay_replicated(x, r.count, r.code != 0);
+        return EHIS_OK;
     case RECORD_ATTEMPTED:
         replay_delivery(x, &r);
         return EHIS_OK;
@@ -268,14 +279,17 @@ void exchange_recovered(struct exchange *x, int64_t now_ms)
             struct message *m = container_of(n, struct message, in_segment);
             if (m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || m->kind == KIND_KEY)
                 continue;
+            if (x->is_carried)
+                continue;
             if (message_is(m, IS_WAITING)) {
                 while (m->deliveries)
                     exchange_delivery_drop(x, m->deliveries);
                 m->flags |= IS_ARRIVED;
             } else {
-                exchange_to_bus(x, m);
+                exchange_to_bus(x, m, NULL);
             }
         }
+    exchange_send_unsent(x);
     exchange_pump(x);
 }
 
@@ -317,7 +331,8 @@ static ehis_err carry_message(struct exchange *x, struct message *m)
     r.ack = ack;
     r.accepted_ms = (uint64_t)m->since_ms;
     r.attempt = m->deliveries ? m->deliveries->strikes : 0;
-    r.count = (message_is(m, IS_REPLIED) ? CARRIED_REPLIED : 0) | (message_is(m, IS_OVER) ? CARRIED_OVER : 0);
+    r.count = (message_is(m, IS_REPLIED) ? CARRIED_REPLIED : 0) | (message_is(m, IS_OVER) ? CARRIED_OVER : 0) |
+              (message_is(m, IS_CARRIED) ? CARRIED_CONFIRMED : 0) | (message_is(m, IS_REPLICATED) ? CARRIED_REPLICATED : 0);
     EHIS_TRY(pending_of(x, m, &r.pending));
     EHIS_TRY(exchange_append(x, &r, &sealed, has_body ? 1 : 0, false, &pos));
     exchange_message_stand(x, m, &pos);

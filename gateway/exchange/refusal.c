@@ -82,6 +82,8 @@ static ehis_err hold(struct exchange *x, struct submission *u, struct refusals *
 static void skip_refused(struct exchange *x, struct message *m, uint64_t group)
 {
     struct stream *st = m->stream;
+    if (x->is_carried)
+        return; /* when it is durable */
     if (st->to) {
         struct lane *l = exchange_lane(x, st, st->to);
         struct delivery *d = l ? exchange_delivery_new(x, m, st->to, l) : NULL;
@@ -120,7 +122,7 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
     struct record r = {.kind = code == EHIS_E_EXCHANGE_CONFLICT ? RECORD_CONFLICT : RECORD_REFUSED, .code = code, .text = span_str(u->why.text)};
     struct journal_pos pos;
     bool is_kept = is_remembered(u);
-    struct message *m = is_kept ? exchange_message_new(x, &u->header, &u->digest, u->envelope.sealed.len, true) : transient(x, u, code);
+    struct message *m = is_kept ? exchange_message_new(x, &u->header, &u->digest, u->envelope.sealed.len, true, NULL) : transient(x, u, code);
     if (!m)
         return EHIS_E_NO_MEMORY;
     exchange_submission_record(x, u, &r);

@@ -5,25 +5,26 @@
 
 #include <stdlib.h>
 
-static uint64_t stream_hash(const struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES])
+static uint64_t stream_hash(const struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES], bool is_guest)
 {
-    uint8_t key[STREAM_BYTES + sizeof sender];
+    uint8_t key[STREAM_BYTES + sizeof sender + 1];
     memcpy(key, id, STREAM_BYTES);
     memcpy(key + STREAM_BYTES, &sender, sizeof sender);
+    key[sizeof key - 1] = is_guest;
     return table_hash(&x->streams, key, sizeof key);
 }
 
-struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES])
+struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES], bool is_guest)
 {
-    for (struct table_node *n = *table_head(&x->streams, stream_hash(x, sender, id)); n; n = n->next) {
+    for (struct table_node *n = *table_head(&x->streams, stream_hash(x, sender, id, is_guest)); n; n = n->next) {
         struct stream *st = container_of(n, struct stream, by_id);
-        if (st->sender == sender && memcmp(st->id, id, STREAM_BYTES) == 0)
+        if (st->sender == sender && st->is_guest == is_guest && memcmp(st->id, id, STREAM_BYTES) == 0)
             return st;
     }
     return NULL;
 }
 
-struct stream *exchange_stream_new(struct exchange *x, struct system *sender, const uint8_t id[STREAM_BYTES], struct span recipient, struct span event)
+struct stream *exchange_stream_new(struct exchange *x, struct system *sender, const uint8_t id[STREAM_BYTES], struct span recipient, struct span event, bool is_guest)
 {
     EHIS_ASSERT(recipient.len <= IDENTIFIER_MAX_BYTES && event.len <= IDENTIFIER_PART_MAX_BYTES);
     struct stream *st = calloc(1, sizeof *st);
@@ -41,17 +42,18 @@ struct stream *exchange_stream_new(struct exchange *x, struct system *sender, co
     st->expected = st->settled = 1;
     node_init(&st->messages);
     node_init(&st->lanes);
-    table_add(&x->streams, stream_hash(x, sender, id), &st->by_id);
-    list_add(&sender->streams, &st->in_system);
-    sender->stream_count++;
+    st->is_guest = is_guest;
+    table_add(&x->streams, stream_hash(x, sender, id, is_guest), &st->by_id);
+    list_add(is_guest ? &sender->guest_streams : &sender->streams, &st->in_system);
+    sender->stream_count += !is_guest;
     return st;
 }
 
-struct stream *exchange_stream_of_header(struct exchange *x, struct system *sender, const struct envelope_header *h)
+struct stream *exchange_stream_of_header(struct exchange *x, struct system *sender, const struct envelope_header *h, bool is_guest)
 {
     if (h->kind == KIND_EVENT)
-        return exchange_stream_new(x, sender, h->stream.p, h->recipient, h->operation);
-    return exchange_stream_new(x, sender, h->stream.p, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), span_of(NULL, 0));
+        return exchange_stream_new(x, sender, h->stream.p, h->recipient, h->operation, is_guest);
+    return exchange_stream_new(x, sender, h->stream.p, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), span_of(NULL, 0), is_guest);
 }
 
 bool exchange_stream_fits(const struct stream *st, const struct envelope_header *h)
@@ -67,10 +69,10 @@ void exchange_stream_drop(struct exchange *x, struct stream *st)
         exchange_message_drop(x, message_of_stream(st->messages.next));
     while (!list_is_empty(&st->lanes))
         exchange_lane_drop(x, container_of(st->lanes.next, struct lane, in_stream));
-    table_remove(&x->streams, stream_hash(x, st->sender, st->id), &st->by_id);
+    table_remove(&x->streams, stream_hash(x, st->sender, st->id, st->is_guest), &st->by_id);
     node_remove(&st->in_system);
     node_remove(&st->in_segment);
-    st->sender->stream_count--;
+    st->sender->stream_count -= !st->is_guest;
     free(st);
 }
 
@@ -187,7 +189,7 @@ static ehis_err open_new(struct exchange *x, struct session *s, const struct str
 {
     if (s->system->stream_count >= x->bounds.streams_max && !make_room(x, s->system))
         return EHIS_E_EXCHANGE_STREAMS_FULL;
-    *out = exchange_stream_new(x, s->system, o->stream, o->recipient, o->event);
+    *out = exchange_stream_new(x, s->system, o->stream, o->recipient, o->event, false);
     return *out ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
 
@@ -202,7 +204,7 @@ ehis_err exchange_on_stream_open(struct exchange *x, session_id id, struct span 
     EHIS_TRY(identifier_check(o.recipient, o.event.len ? IDENTIFIER_SERVICE : IDENTIFIER_SYSTEM, why));
     if (o.event.len)
         EHIS_TRY(identifier_part_check(o.event, why));
-    struct stream *st = exchange_stream_find(x, s->system, o.stream);
+    struct stream *st = exchange_stream_find(x, s->system, o.stream, false);
     bool is_new = !st;
     ehis_err err = exchange_halted(x);
     if (err == EHIS_OK && is_new)
@@ -238,7 +240,7 @@ ehis_err exchange_on_stream_settled(struct exchange *x, session_id id, struct sp
     if (!s)
         return EHIS_E_LINK_ENDED;
     EHIS_TRY(stream_settled_read(payload, &settled, why));
-    struct stream *st = exchange_stream_find(x, s->system, settled.stream);
+    struct stream *st = exchange_stream_find(x, s->system, settled.stream, false);
     if (!st || st->session != s)
         return ehis_fail(why, EHIS_E_EXCHANGE_STREAM_CLOSED, "STREAM_SETTLED of a stream that this session has not opened");
     if (settled.lowest > st->expected)

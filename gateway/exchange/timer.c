@@ -13,17 +13,23 @@ static bool is_flying(const struct message *m)
 
 static bool waits_for_bus(const struct message *m)
 {
-    return m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && message_is(m, IS_OPEN) && !(m->flags & (IS_ARRIVED | IS_SENT));
+    bool is_answer = m->kind == KIND_RESPONSE && m->gateway;
+    return m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && (message_is(m, IS_OPEN) || is_answer) && !(m->flags & (IS_ARRIVED | IS_SENT));
 }
 
-/* When something is to be done about it, if nothing happens. What is in flight in a stream has a minute more: the acknowledgement of what
- * was taken in time may be on its way. */
+/* What is in flight in a stream, or with another gateway, has a minute more: the word that it was taken in time may be on its way. */
+static int64_t grace_ms(const struct exchange *x, const struct message *m)
+{
+    return is_flying(m) || (x->is_carried && !m->guest && message_is(m, IS_SENT)) ? DUPLICATE_MS : 0;
+}
+
+/* When something is to be done about it, if nothing happens. */
 static int64_t due_ms(const struct exchange *x, const struct message *m)
 {
     if (waits_for_bus(m))
         return x->now_ms + 1000 < m->expires_ms ? x->now_ms + 1000 : m->expires_ms;
     if (message_is(m, IS_OPEN))
-        return m->expires_ms + (is_flying(m) ? DUPLICATE_MS : 0);
+        return m->expires_ms + grace_ms(x, m);
     if (!message_is_numbered(m))
         return m->expires_ms + DUPLICATE_MS;
     if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED))
@@ -47,10 +53,10 @@ static void due(struct exchange *x, struct message *m)
 {
     int64_t late_ms = x->now_ms - m->expires_ms;
     if (late_ms < 0 && waits_for_bus(m))
-        exchange_to_bus(x, m);
+        exchange_to_bus(x, m, NULL);
     if (late_ms >= 0 && message_is(m, IS_OPEN) && m->kind == KIND_KEY) {
         exchange_message_close(x, m);
-    } else if (late_ms >= (is_flying(m) ? DUPLICATE_MS : 0) && message_is(m, IS_OPEN) && !m->pending) {
+    } else if (late_ms >= grace_ms(x, m) && message_is(m, IS_OPEN) && !m->pending) {
         ehis_err err = exchange_finish(x, m, NULL, RECORD_EXPIRED, EHIS_E_EXCHANGE_EXPIRED, span_of(NULL, 0), NULL);
         (void)err; /* no room for the record: again in a second */
     } else if (late_ms >= DUPLICATE_MS && !message_is(m, IS_OPEN)) {
@@ -115,6 +121,10 @@ uint32_t exchange_tick(struct exchange *x, int64_t now_ms)
     for (struct node *n = x->refusing.next, *next; n != &x->refusing; n = next) {
         next = n->next;
         exchange_refusals_due(x, container_of(n, struct system, in_refusing));
+    }
+    if (x->is_carried) {
+        exchange_note_replicated(x);
+        exchange_probe(x);
     }
     exchange_pump(x);
     uint32_t rest_ms = (uint32_t)(1000 - now_ms % 1000);

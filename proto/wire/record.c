@@ -11,6 +11,7 @@ static const struct codec_member members[] = {
     R(12, FIXED, registry_hash), R(13, U64, session), R(14, SPAN, system), R(15, SPAN, address), R(16, FIXED, certificate),
     R(17, SPAN, ack), R(18, U64, count), R(19, SPAN, text), R(20, SPAN, stream), R(21, U64, number), R(22, SPAN, service),
     R(23, SPAN, event), R(24, U32, attempt), R(25, U64, accepted_ms), R(26, U32, state), R(27, SPAN, sender),
+    R(29, SPAN, gateway),
 };
 static CODEC_TABLE(record_codec, scan_ehis_v1_record, members);
 
@@ -23,6 +24,7 @@ ehis_err record_read(struct span bytes, struct record *out, struct ehis_why *why
 
 ehis_err record_write(const struct record *r, struct buf *out)
 {
+    EHIS_ASSERT(r->gateway.len == 0 || r->pending.len == 0); /* fields ascend */
     EHIS_TRY(codec_write(&record_codec, r, out));
     return buf_put_span(out, r->pending);
 }
@@ -41,7 +43,7 @@ const char *record_kind_name(uint32_t kind)
         {RECORD_SESSION_OPENED, "session-opened"}, {RECORD_SESSION_ENDED, "session-ended"}, {RECORD_SESSION_REFUSED, "session-refused"},
         {RECORD_SUBSCRIBED, "subscribed"}, {RECORD_UNSUBSCRIBED, "unsubscribed"}, {RECORD_STARTED, "started"}, {RECORD_STOPPED, "stopped"},
         {RECORD_RELOADED, "reloaded"}, {RECORD_RELOAD_FAILED, "reload-failed"}, {RECORD_STREAM, "stream"}, {RECORD_SETTLED, "settled"},
-        {RECORD_CARRIED, "carried"}, {RECORD_SUBSCRIPTION, "subscription"},
+        {RECORD_CARRIED, "carried"}, {RECORD_SUBSCRIPTION, "subscription"}, {RECORD_REPLICATED, "replicated"}, {RECORD_LOST, "lost"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].kind == kind)

@@ -6,9 +6,9 @@
 
 enum record_kind {
     RECORD_ACCEPTED = 1, RECORD_REFUSED = 2, RECORD_DELIVERED = 3, RECORD_FAILED = 4, RECORD_EXPIRED = 5, RECORD_ATTEMPTED = 6,
-    RECORD_CONFLICT = 7, RECORD_REFUSALS = 8, RECORD_SESSION_OPENED = 16, RECORD_SESSION_ENDED = 17, RECORD_SESSION_REFUSED = 18,
+    RECORD_CONFLICT = 7, RECORD_REFUSALS = 8, RECORD_LOST = 9, RECORD_SESSION_OPENED = 16, RECORD_SESSION_ENDED = 17, RECORD_SESSION_REFUSED = 18,
     RECORD_SUBSCRIBED = 19, RECORD_UNSUBSCRIBED = 20, RECORD_STARTED = 32, RECORD_STOPPED = 33, RECORD_RELOADED = 34,
-    RECORD_RELOAD_FAILED = 35, RECORD_STREAM = 48, RECORD_SETTLED = 49, RECORD_CARRIED = 50, RECORD_SUBSCRIPTION = 51,
+    RECORD_RELOAD_FAILED = 35, RECORD_STREAM = 48, RECORD_SETTLED = 49, RECORD_CARRIED = 50, RECORD_SUBSCRIPTION = 51, RECORD_REPLICATED = 52,
 };
 const char *record_kind_name(uint32_t kind); /* "accepted"; "unknown" */
 
@@ -38,6 +38,7 @@ struct record {
     uint64_t accepted_ms;
     uint32_t state;
     struct span sender;
+    struct span gateway; /* not beside pending */
     struct span pending; /* the raw repeated field: write with record_pending_put, read with record_pending_next */
 };
 /* pending is written as it stands (already encoded); on reading it is the whole record, for record_pending_next. */

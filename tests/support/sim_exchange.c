@@ -177,8 +177,6 @@ static ehis_err on_bus(void *ctx, const struct exchange_item *item, bool *is_her
     struct sim_house *h = ctx;
     if (h->is_bus_down)
         return EHIS_E_LINK_FULL;
-    if (h->is_carrying_bus)
-        return EHIS_OK;
     return bus_send(h->bus, item, is_here);
 }
 

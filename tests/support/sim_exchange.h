@@ -47,7 +47,7 @@ struct sim_house {
     bool is_journal_full;         /* append answers JOURNAL_FULL */
     bool (*is_full)(void *ctx, session_id s); /* an output that takes no more; NULL: all do */
     void *is_full_ctx;
-    bool is_bus_down, is_carrying_bus; /* to_bus fails; or carries for real: nothing arrives by itself */
+    bool is_bus_down; /* to_bus fails */
     struct sim_out *outs, *last;
     session_id next_session;
     uint64_t random;
