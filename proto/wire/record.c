@@ -24,9 +24,11 @@ ehis_err record_read(struct span bytes, struct record *out, struct ehis_why *why
 
 ehis_err record_write(const struct record *r, struct buf *out)
 {
-    EHIS_ASSERT(r->gateway.len == 0 || r->pending.len == 0); /* fields ascend */
-    EHIS_TRY(codec_write(&record_codec, r, out));
-    return buf_put_span(out, r->pending);
+    struct record before = *r; /* fields ascend, and pending is written already */
+    before.gateway = span_of(NULL, 0);
+    EHIS_TRY(codec_write(&record_codec, &before, out));
+    EHIS_TRY(buf_put_span(out, r->pending));
+    return r->gateway.len ? codec_put_bytes(out, 29, r->gateway) : EHIS_OK;
 }
 
 ehis_err record_pending_put(struct span system, struct buf *out) { return codec_put_bytes(out, 28, system); }

@@ -38,7 +38,7 @@ struct record {
     uint64_t accepted_ms;
     uint32_t state;
     struct span sender;
-    struct span gateway; /* not beside pending */
+    struct span gateway;
     struct span pending; /* the raw repeated field: write with record_pending_put, read with record_pending_next */
 };
 /* pending is written as it stands (already encoded); on reading it is the whole record, for record_pending_next. */
