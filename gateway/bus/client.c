@@ -44,7 +44,6 @@ ehis_err bus_kafka_conf(const struct bus_kafka_options *o, const char *client_id
         {"socket.keepalive.enable", "true"},
         {"reconnect.backoff.ms", "100"},
         {"reconnect.backoff.max.ms", "2000"},
-        {"allow.auto.create.topics", "false"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows && err == EHIS_OK; i++)
         if (rd_kafka_conf_set(conf, rows[i][0], rows[i][1], text, sizeof text) != RD_KAFKA_CONF_OK)

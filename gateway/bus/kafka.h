@@ -6,18 +6,20 @@
 #pragma once
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "gateway/bus/cluster.h"
 
 struct kafka;
 
-struct kafka_config { /* texts are copied */
-    const char *brokers, *ca_file, *certificate_file, *key_file;
-    const char *client; /* the gateway's name in the broker's logs */
-    const char *group;  /* under which positions are committed; nobody ever joins it */
+struct kafka_config {
+    const struct bus_kafka_options *options; /* borrowed until kafka_free */
+    const char *client; /* copied: the gateway's name in the broker's logs */
+    bool is_plain;      /* no TLS: for a broker inside a test alone */
     uint64_t queue_max_bytes; /* not confirmed yet; beyond: BUS_FULL */
     uint32_t queue_max_count;
     uint32_t bulk_linger_us;
 };
-/* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer with a short wait), BULK for the rest. */
+/* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer with a short wait), BULK for the rest. What is not
+ * confirmed ends with BUS_TIMEOUT: after 8 s, after 120 s. */
 enum kafka_lane { KAFKA_FAST, KAFKA_BULK };
 enum { KAFKA_FROM_BEGIN = -2, KAFKA_FROM_END = -1 };
 
@@ -31,35 +33,38 @@ struct kafka_record {
 };
 struct kafka_position { int64_t offset; struct span metadata; }; /* offset < 0: none was committed */
 
-struct kafka_calls { /* on the loop's thread; each may call any verb below */
+struct kafka_calls { /* on the loop's thread; each may call any verb below but kafka_free */
     void *ctx;
-    /* Exactly once for each kafka_send that returned OK. OK: confirmed by all in-sync replicas. Anything else: unknown or not: send again the
-     * same bytes. Of one partition, sends confirm in order, or fail from the first failed on, so that sending again keeps order. */
+    /* Exactly once for each kafka_send that returned OK (but not by kafka_free). OK: confirmed by all in-sync replicas. Anything else: unknown or
+     * not: send again the same bytes. Of one topic and lane, what was sent after one that failed and is not confirmed yet fails with it, in order,
+     * so that sending all of it again keeps order; some of it may stand in the log already. */
     void (*on_sent)(void *ctx, uint64_t token, ehis_err err, int64_t offset);
     void (*on_record)(void *ctx, struct kafka_record *r); /* the callee releases it, now or later */
-    /* A watch is broken (topic gone, not allowed, position out of range, ...): nothing more comes until it is watched again. */
+    /* A watch is broken (topic gone, not allowed, position out of range, ...): nothing more comes; kafka_unwatch it,
+     * and watch again when that may help. */
     void (*on_watch_error)(void *ctx, uint32_t watch, ehis_err err, const char *text);
     void (*on_position)(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p); /* answer to kafka_position_get */
     void (*on_state)(void *ctx, ehis_err state, const char *text); /* OK: brokers are there; else why not (BUS_UNREACHABLE, BUS_TLS, BUS_NOT_ALLOWED, BUS_FATAL) */
 };
 
-/* Returns at once; connects in the background. SETTINGS with why: a file or value that librdkafka refuses. */
+/* Returns at once; connects in the background. BUS_OPTIONS, BUS_PREFIX, BUS_CLIENT (a file or value that librdkafka
+ * refuses) with why. */
 ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const struct kafka_calls *calls, struct kafka **out, struct ehis_why *why) EHIS_MUST_USE;
 /* Destroys the handles; what was not confirmed is not. May take a moment (up to some 100 ms): only at the end of a process. */
 void kafka_free(struct kafka *k);
 
 /* Parts are copied. token comes back in on_sent. partition -1: by key (murmur2 as Java's, so that others can find it). BUS_FULL; BUS_TOO_LARGE
- * (above 1,000,000 bytes); BUS_UNREACHABLE is never returned here: it waits in the queue up to timeout_ms, then on_sent says BUS_TIMEOUT. */
+ * (above 1,000,000 bytes); NO_TOPIC, NOT_ALLOWED where that is known already. While no broker is there it waits in the queue. */
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
-                    uint64_t token, uint32_t timeout_ms) EHIS_MUST_USE;
+                    uint64_t token) EHIS_MUST_USE;
 /* A record without a value: a compacted topic forgets the key. */
 ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, struct span key, uint64_t token) EHIS_MUST_USE;
 
-/* Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use. A fatal error of a handle is healed inside: all its
- * watches go on where they stood. */
+/* Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
+ * of a handle is healed inside: all its watches go on where they stood. */
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
 void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */
-void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused);
+void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused); /* from the next turn on; a few records more may come in this one */
 void kafka_release(struct kafka *k, void *hold);
 /* Where the partition was committed under our group; on_position answers within 10 s. */
 ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;

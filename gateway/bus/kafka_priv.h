@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Shared by kafka.c (settings, queues, state), kafka_producer.c (sends, committed positions) and kafka_consumer.c (watches, commits). */
+#pragma once
+#include "gateway/bus/kafka.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <librdkafka/rdkafka.h>
+#include "gateway/exchange/table.h"
+
+#define KAFKA_LANES 2
+#define KAFKA_TOPICS_MAX 16384 /* of a handle */
+#define KAFKA_TURN_EVENTS 256  /* of a handle in one turn of the loop */
+#define KAFKA_TABLE_HEADS 4096
+
+/* A librdkafka instance and the queue that everything of it ends in. A queue for each handle, not one for all: a queue belongs to the
+ * instance that made it and could not outlive it when that one is made anew. They share the eventfd. */
+struct kafka_handle {
+    struct kafka *kafka;
+    enum kafka_lane lane;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;
+    bool is_broken; /* to be made anew at the end of this drain */
+};
+
+struct kafka_producer {
+    struct kafka_handle handle;
+    struct table topics;
+    struct node topic_list;
+    struct node orphans; /* reported as failed, librdkafka has not given them back */
+};
+
+struct kafka_consumer {
+    struct kafka_handle handle;
+    struct table watches; /* by topic and partition */
+    struct node dirty;    /* to be assigned at the end of the turn */
+    rd_kafka_topic_partition_list_t *drop; /* to be unassigned then, before */
+};
+
+/* A dead handle whose end may block: destroyed by a thread of its own. */
+struct kafka_reaper {
+    struct kafka_reaper *next;
+    pthread_t thread;
+    atomic_bool is_done;
+    struct kafka_producer *producer; /* one of the two */
+    struct kafka_consumer *consumer;
+};
+
+struct kafka {
+    struct loop *loop;
+    struct kafka_calls calls;
+    struct kafka_config config;
+    char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
+    struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet */
+    struct kafka_consumer *consumers[KAFKA_LANES];
+    struct kafka_reaper *reapers;
+    struct table watches; /* by number */
+    struct node watch_list;
+    rd_kafka_topic_partition_list_t *commits; /* at the end of the turn */
+    uint32_t commits_open;                    /* not answered */
+    struct node asks;                         /* kafka_position_get, not answered */
+    struct loop_io *io;
+    struct loop_timer *safety, *turn_end;
+    int wake_fd;
+    uint8_t seed[16];
+    int64_t rebuilt_ms, heard_ms, pinged_ms;  /* monotonic */
+    bool is_pinging;
+    uint32_t lines_left; /* of librdkafka's log until the next tick */
+    struct kafka_status status;
+};
+
+/* kafka.c */
+ehis_err kafka_handle_open(struct kafka *k, enum kafka_lane lane, bool is_producer, struct kafka_handle *h, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err kafka_err(rd_kafka_resp_err_t err);
+void kafka_set_state(struct kafka *k, ehis_err state, const char *text);
+void kafka_heard(struct kafka *k);   /* a broker answered */
+void kafka_end_turn(struct kafka *k); /* calls kafka_consumers_apply before the loop sleeps */
+
+/* kafka_producer.c */
+ehis_err kafka_producer_open(struct kafka *k, enum kafka_lane lane, struct kafka_producer **out, struct ehis_why *why) EHIS_MUST_USE;
+void kafka_producer_free(struct kafka_producer *p); /* may block */
+void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes no more */
+void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
+void kafka_on_offsets(struct kafka *k, rd_kafka_event_t *e);
+void kafka_asks_fail(struct kafka *k, ehis_err err);
+void kafka_ping(struct kafka *k);
+
+/* kafka_consumer.c */
+ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka_consumer **out, struct ehis_why *why) EHIS_MUST_USE;
+void kafka_consumer_free(struct kafka_consumer *c); /* may block */
+void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its lane, where they stood */
+void kafka_consumers_apply(struct kafka *k);
+void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);
+void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32_t partition, rd_kafka_resp_err_t err, const char *text);
+void kafka_watches_free(struct kafka *k);
