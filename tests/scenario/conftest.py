@@ -8,7 +8,6 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from arena import Arena  # noqa: E402
 from kafka_cluster import kafka  # noqa: E402, F401
 from world import World  # noqa: E402
 
@@ -37,6 +36,7 @@ def country(tmp_path_factory):
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory):
     """A gateway with short deadlines and an honest witness; shared by the tests of a file, each with sessions of its own."""
+    from arena import Arena  # needs python3-cryptography
     with World(tmp_path_factory.mktemp("az")) as w:
         w.write_gateway_settings(deadlines="{handshake: 3s, first_frame: 3s, frame: 3s, ping_every: 60s, ping_timeout: 120s}", limits="{sessions_per_system: 64}")
         w.start_gateway()

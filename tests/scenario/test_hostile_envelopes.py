@@ -6,6 +6,8 @@ import os
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ehis_peer import ACCEPTED, EVENT, FLOW, RECEIPTS, REFUSED, SUBMIT, Peer, Refused, one, parse, seed_of, uuid7
 from make_vectors import digest, key_id, leaf, message, raw_public

@@ -6,6 +6,8 @@ import struct
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
 from ehis_peer import (ACK, CRL, CRL_GET, DELIVER, ERROR, FLOW, GOODBYE, HELLO, KEYS, KEYS_GET, PING, PONG, READY, READY_STATE, RECEIPTS, REGISTRY, REGISTRY_GET, SKIPS,
                        STREAM_OPEN, STREAM_SETTLED, STREAM_STATE, SUBMIT, SUBSCRIBE, SUBSCRIPTION, Ended, Peer, frame)
 from make_vectors import message, varint

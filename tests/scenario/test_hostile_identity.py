@@ -10,6 +10,8 @@ import subprocess
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

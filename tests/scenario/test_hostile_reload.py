@@ -7,6 +7,8 @@ import signal
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
 from arena import Arena
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ehis_peer import Ended, Peer, Refused, one, parse, seed_of, tls_context

@@ -10,6 +10,8 @@ import struct
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
 import world as world_module
 from arena import Arena, rss_bytes
 from ehis_peer import Peer, seed_of, tls_context

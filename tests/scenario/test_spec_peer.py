@@ -6,6 +6,9 @@ import struct
 import time
 
 import pytest
+
+pytest.importorskip("cryptography")
+pytest.importorskip("nacl")
 from spec_peer import (ACCEPTED, DELIVERED, DONE, EVENT, EXPIRED, FAILED, REFUSED, REJECTED, REQUEST, RESPONSE, RETRY, Ended, Peer, message, parse, spec)
 from world import BASIS, PURPOSE, SERVICE, SYSTEMS, World
 

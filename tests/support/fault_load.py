@@ -94,10 +94,12 @@ class Run:
         return self
 
     def __exit__(self, *_):
-        for p in [*self.loads, self.gateway]:
-            if p and p.poll() is None:
+        for p in self.loads:
+            if p.poll() is None:
                 p.kill()
                 p.wait()
+        if self.gateway:
+            self.kill_gateway()
 
     # -- the gateway
 
@@ -109,7 +111,7 @@ class Run:
             env["ASAN_OPTIONS"] = "detect_leaks=0:" + env.get("ASAN_OPTIONS", "")
         with open(self.dir / "gateway.log", "ab") as log:
             self.gateway = subprocess.Popen([*map(str, wrapper), BIN / "ehis-gateway", "--config", self.dir / "gateway.yaml"],
-                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL, env=env)
+                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
         return self.gateway
 
     def start_gateway(self, *wrapper, env=None):
@@ -130,8 +132,10 @@ class Run:
         return int(children[0]) if children else top
 
     def kill_gateway(self):
-        self.gateway.kill()
-        self.gateway.wait()
+        """With what stands before it: strace, killed alone, would leave it running."""
+        if self.gateway.poll() is None:
+            os.killpg(self.gateway.pid, signal.SIGKILL)
+            self.gateway.wait()
 
     def kill_traced(self):
         """The one behind a wrapper, which then ends by itself."""
@@ -144,7 +148,7 @@ class Run:
         try:
             return self.gateway.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.gateway.kill()
+            self.kill_gateway()
             raise
 
     def log(self):
