@@ -112,15 +112,18 @@ function(ehis_test name)
     ENVIRONMENT "EHIS_SOURCE_DIR=${CMAKE_SOURCE_DIR};EHIS_BINARY_DIR=${CMAKE_BINARY_DIR}")
 endfunction()
 
-# ehis_fuzz(NAME SOURCES ... LIBS ... SEEDS folder): LLVMFuzzerTestOneInput; its seeds replayed as an ordinary test, a libFuzzer
-# binary with EHIS_FUZZ.
+# ehis_fuzz(NAME SOURCES ... LIBS ... SEEDS folder [POSITIONS n]): LLVMFuzzerTestOneInput; its seeds replayed as an ordinary test, cut and
+# turned at n positions (512 unless that takes too long), a libFuzzer binary with EHIS_FUZZ.
 function(ehis_fuzz name)
-  cmake_parse_arguments(F "" "SEEDS" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(F "" "SEEDS;POSITIONS" "SOURCES;LIBS" ${ARGN})
   if(EHIS_FUZZ)
     ehis_program(${name} SOURCES ${F_SOURCES} LIBS ${F_LIBS})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   else()
     ehis_program(${name} SOURCES ${F_SOURCES} ${CMAKE_SOURCE_DIR}/tests/support/fuzz_replay.c LIBS ${F_LIBS})
+    if(F_POSITIONS)
+      target_compile_definitions(${name} PRIVATE POSITIONS=${F_POSITIONS})
+    endif()
     add_test(NAME ${name} COMMAND ${name} ${F_SEEDS})
     set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 240)
   endif()

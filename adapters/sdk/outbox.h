@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* What this system sends in streams (SPEC 5): kept, with the same bytes, until the state that is waited for has come, and remembered
+/* What this system sends in streams (SPEC 12): kept, with the same bytes, until the state that is waited for has come, and remembered
  * until its final receipt. Decides what to submit next; sends nothing itself. One thread. */
 #pragma once
 #include "adapters/sdk/store.h"

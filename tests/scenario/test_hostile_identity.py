@@ -118,7 +118,7 @@ def test_nobody_comes_in_without_a_certificate(arena):
     with arena.attack() as since:
         with pytest.raises(Ended):
             Peer(arena.world.port, TAX, tls_context()).refusal()
-        since.logged(3050)
+        since.logged(2077)
 
 
 def test_a_certificate_whose_key_is_not_pinned_is_refused_and_on_record(arena):
@@ -155,7 +155,7 @@ def test_tls_1_2_is_not_spoken(arena):
     with arena.attack() as since:
         with pytest.raises(Ended):
             Peer(arena.world.port, TAX, context)
-        since.logged(3052, event="session.end")
+        since.logged(2078, event="session.end")
 
 
 NOT_TLS = {"HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "an endless record": b"\x16\x03\x01\xff\xff" + b"\x01" * 70000, "zeros": bytes(5000), "noise": os.urandom(20000)}

@@ -10,7 +10,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define POSITIONS 128 /* of a seed that are cut and turned; libFuzzer does the rest */
+#ifndef POSITIONS
+#define POSITIONS 512 /* of a seed that are cut and turned; libFuzzer does the rest */
+#endif
 
 static size_t runs;
 

@@ -153,7 +153,7 @@ void rig_pair(struct end *server, struct end *client)
 {
     rig_dial(client);
     rig_accept(server, accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC));
-    run_until((server->peers || server->is_ended) && (client->peers || client->is_ended), 3000);
+    run_until((server->peers || server->is_ended) && (client->peers || client->is_ended), 30000);
 }
 
 void rig_trusted_pair(struct end *server, struct end *client)
@@ -161,7 +161,7 @@ void rig_trusted_pair(struct end *server, struct end *client)
     rig_pair(server, client);
     end_send(client, TYPE_HELLO, "client", 6);
     end_send(server, TYPE_HELLO, "server", 6);
-    run_until(server->frames == 1 && client->frames == 1, 1000);
+    run_until(server->frames == 1 && client->frames == 1, 10000);
 }
 
 void end_send(struct end *e, uint8_t type, const void *p, size_t n)
@@ -179,7 +179,7 @@ void end_fini(struct end *e)
         is_in_verb = true;
         link_abort(e->link);
         is_in_verb = false;
-        run_until(e->is_ended, 100);
+        run_until(e->is_ended, 1000);
     }
     free(e->last);
     e->last = NULL;
@@ -217,7 +217,7 @@ void raw_open_trusted(struct raw *r, struct end *server, SSL_CTX *ctx)
     raw_open(r, server, ctx);
     assert_true(raw_shake(r));
     raw_write(r, hello, raw_frame(hello, TYPE_HELLO, 5));
-    run_until(server->frames == 1, 1000);
+    run_until(server->frames == 1, 10000);
 }
 
 void raw_write(struct raw *r, const void *p, size_t n)

@@ -56,7 +56,7 @@ int64_t now_ms(void);
 void rig_turn(void); /* one turn of at most 2 ms */
 #define run_until(cond, ms)                                      \
     do {                                                         \
-        int64_t until_ = now_ms() + 10 * (ms); /* slow machines */   \
+        int64_t until_ = now_ms() + (ms);                        \
         while (!(cond) && now_ms() < until_)                     \
             rig_turn();                                          \
         if (!(cond))                                             \

@@ -18,7 +18,7 @@ static void frames_go_both_ways_and_hello_may_be_sent_from_the_verdict(void **st
     assert_memory_equal(client.last, "server", 6);
     assert_int_equal(strncmp(link_peer_address(server.link), "127.0.0.1:", 10), 0);
     end_send(&server, TYPE_DATA, "", 0);
-    run_until(client.frames == 2, 1000);
+    run_until(client.frames == 2, 10000);
     assert_int_equal(client.last_len, 0);
     end_fini(&client);
     end_fini(&server);
@@ -38,7 +38,7 @@ static void frames_of_the_largest_size_arrive_whole_and_one_byte_more_is_not_sen
     }
     struct span part = span_of(big, sizeof big);
     assert_int_equal(link_send(client.link, TYPE_DATA, &part, 1), EHIS_E_TOO_LARGE);
-    run_until(server.frames == 4 && client.frames == 4, 5000);
+    run_until(server.frames == 4 && client.frames == 4, 50000);
     assert_int_equal(server.last_len, sizeof big - 1);
     assert_memory_equal(server.last, big, sizeof big - 1);
     assert_memory_equal(client.last, big, sizeof big - 1);
@@ -55,7 +55,7 @@ static void small_frames_of_a_turn_share_records(void **state)
     link_stats(server.link, &before);
     for (int i = 0; i < 1000; i++)
         end_send(&client, TYPE_DATA, big, 100);
-    run_until(server.frames == 1001, 1000);
+    run_until(server.frames == 1001, 10000);
     link_stats(server.link, &after);
     assert_int_equal(after.records_in - before.records_in, (1000 * 105 + 16383) / 16384);
     assert_int_equal(after.frames_in, 1001);
@@ -72,7 +72,7 @@ static void a_frame_is_sent_from_parts(void **state)
     rig_trusted_pair(&server, &client);
     struct span parts[] = {span_str("one "), span_of(NULL, 0), span_str("two")};
     assert_int_equal(link_send(client.link, TYPE_DATA, parts, 3), EHIS_OK);
-    run_until(server.frames == 2, 1000);
+    run_until(server.frames == 2, 10000);
     assert_int_equal(server.last_len, 7);
     assert_memory_equal(server.last, "one two", 7);
     end_fini(&client);
@@ -89,7 +89,7 @@ static void a_close_sends_what_is_queued_and_both_ends_know_why(void **state)
     link_close(client.link);
     struct span part = span_str("late");
     assert_int_equal(link_send(client.link, TYPE_DATA, &part, 1), EHIS_E_LINK_ENDED);
-    run_until(server.is_ended && client.is_ended, 5000);
+    run_until(server.is_ended && client.is_ended, 50000);
     assert_int_equal(server.frames, 4);
     assert_int_equal(server.end, LINK_END_PEER);
     assert_int_equal(server.err, EHIS_OK);
@@ -108,7 +108,7 @@ static void the_last_words_arrive_though_the_peer_keeps_talking(void **state)
         end_send(&client, TYPE_DATA, big, sizeof big - 1);
     end_send(&server, TYPE_ERROR, "why", 3);
     link_fail(server.link, EHIS_E_PROTOCOL_HELLO);
-    run_until(server.is_ended && client.is_ended, 5000);
+    run_until(server.is_ended && client.is_ended, 50000);
     assert_int_equal(server.frames, 1); /* nothing is handed over any more */
     assert_int_equal(server.end, LINK_END_PROTOCOL);
     assert_int_equal(server.err, EHIS_E_PROTOCOL_HELLO);
@@ -124,7 +124,7 @@ static void an_abrupt_end_is_told_apart(void **state)
     struct end server = {0}, client = {0};
     rig_trusted_pair(&server, &client);
     link_abort(client.link);
-    run_until(server.is_ended && client.is_ended, 1000);
+    run_until(server.is_ended && client.is_ended, 10000);
     assert_int_equal(server.end, LINK_END_TRUNCATED);
     assert_int_equal(server.err, EHIS_E_LINK_TRUNCATED);
     assert_int_equal(client.end, LINK_END_LOCAL);
@@ -159,7 +159,7 @@ static void a_frame_handler_may_close_or_abort_and_no_frame_follows(void **state
         memset(big, 0xa5, sizeof big);
         for (int k = 0; k < 20; k++)
             end_send(&client, TYPE_DATA, big, 40000);
-        run_until(server.is_ended && client.is_ended, 3000);
+        run_until(server.is_ended && client.is_ended, 30000);
         assert_int_equal(server.frames, 2);
         assert_int_equal(server.end, LINK_END_LOCAL);
         assert_true(client.end == (i ? LINK_END_TRUNCATED : LINK_END_PEER) || client.end == LINK_END_RESET);
@@ -173,7 +173,7 @@ static void a_refused_peer_is_told_and_the_error_is_kept(void **state)
     (void)state;
     struct end server = {.verdict = EHIS_E_PERMISSION, .says_error = true}, client = {0};
     rig_pair(&server, &client);
-    run_until(server.is_ended && client.is_ended, 3000);
+    run_until(server.is_ended && client.is_ended, 30000);
     assert_int_equal(server.end, LINK_END_PEER_REFUSED);
     assert_int_equal(server.err, EHIS_E_PERMISSION);
     assert_string_equal(server.detail, "not this one");
@@ -195,7 +195,7 @@ static void an_output_bound_holds_and_room_is_announced(void **state)
     assert_int_equal(link_send(client.link, TYPE_DATA, &part, 1), EHIS_E_LINK_FULL);
     assert_int_equal(link_output_bytes(client.link), 100 * 1005);
     assert_int_equal(client.rooms, 0);
-    run_until(server.frames == 101, 1000);
+    run_until(server.frames == 101, 10000);
     assert_int_equal(client.rooms, 1);
     assert_int_equal(link_output_bytes(client.link), 0);
     end_fini(&client);
@@ -230,7 +230,7 @@ static void a_refused_connection_ends_later_with_its_reason(void **state)
     uint16_t port = rig.port;
     rig.port = 1; /* nobody listens there */
     rig_dial(&client);
-    run_until(client.is_ended, 1000);
+    run_until(client.is_ended, 10000);
     assert_int_equal(client.end, LINK_END_CONNECT);
     assert_int_equal(client.err, EHIS_E_LINK_RESET);
     assert_string_equal(client.detail, "Connection refused");
@@ -256,7 +256,7 @@ static void links_end_at_once_in_every_state(void **state)
                 else
                     link_abort(client.link);
             }
-            run_until(server.is_ended && client.is_ended, 3000);
+            run_until(server.is_ended && client.is_ended, 30000);
             assert_int_equal(client.end, verb == 1 ? LINK_END_PROTOCOL : LINK_END_LOCAL);
             end_fini(&client);
             end_fini(&server);

@@ -62,7 +62,7 @@ static void a_head_is_written_up_to_the_limit_and_reads_back(void **s)
     FAILS(frame_head(FRAME_SUBMIT, FRAME_MAX_BYTES_LIMIT, SIZE_MAX, head), TOO_LARGE);
 }
 
-/* SPEC 8.2 once more, written out: who may send which frame in which state (H, F, R, D). */
+/* SPEC 8.1 once more, written out: who may send which frame in which state (H, F, R, D). */
 static const struct {
     const char *name;
     unsigned from;
