@@ -36,6 +36,9 @@ ehis_err gateway_identity_load(const struct gateway *g, const struct gateway_opt
                                struct sessions_identity *out, int64_t *own_expiry_ms, struct ehis_why *why) EHIS_MUST_USE;
 void gateway_identity_free(struct sessions_identity *id);
 void gateway_limits(const struct gateway_options *o, struct sessions_limits *limits, struct exchange_bounds *bounds);
+/* The document of the settings; at the start (held NULL) an older one yields to the one that was in force before. */
+ehis_err gateway_registry_load(const struct gateway *g, const struct gateway_options *o, struct registry *held, int64_t now_ms, struct registry **out,
+                               struct ehis_why *why) EHIS_MUST_USE;
 /* Keeps the registry that is in force, so that an older one is never taken after a restart. */
 ehis_err gateway_registry_keep(const struct gateway *g, struct registry *r, struct ehis_why *why) EHIS_MUST_USE;
 /* run.c */
@@ -45,6 +48,8 @@ void gateway_reload(struct gateway *g);
 /* status.c */
 ehis_err gateway_status_json(void *ctx, struct buf *out) EHIS_MUST_USE;
 ehis_err gateway_metrics(void *ctx, struct buf *out) EHIS_MUST_USE;
-/* show.c: journal show and verify, over a journal's folder. */
+/* topics.c: topics create and check. */
 struct cli;
+ehis_err gateway_topics_verb(struct cli *c, struct ehis_why *why) EHIS_MUST_USE;
+/* show.c: journal show and verify, over a journal's folder. */
 ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why) EHIS_MUST_USE;

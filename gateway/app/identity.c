@@ -51,9 +51,8 @@ static ehis_err read_document(const char *path, const struct registry_trust *tru
     return err;
 }
 
-/* The document of the settings; at the start an older one yields to the one that was in force before. */
-static ehis_err load_registry(const struct gateway *g, const struct gateway_options *o, struct registry *held, int64_t now_ms, struct registry **out,
-                              struct ehis_why *why)
+ehis_err gateway_registry_load(const struct gateway *g, const struct gateway_options *o, struct registry *held, int64_t now_ms, struct registry **out,
+                               struct ehis_why *why)
 {
     uint8_t(*keys)[32] = NULL;
     char path[4200];
@@ -138,7 +137,7 @@ ehis_err gateway_identity_load(const struct gateway *g, const struct gateway_opt
     if (err == EHIS_OK)
         err = pki_keyfile_load_sign(o->sign_key, USE_SIGN, &id.sign_key, why);
     if (err == EHIS_OK)
-        err = load_registry(g, o, held ? held->registry : NULL, now_ms, &id.registry, why);
+        err = gateway_registry_load(g, o, held ? held->registry : NULL, now_ms, &id.registry, why);
     if (err == EHIS_OK)
         err = check_own(o, &id, &own, now_ms, why);
     if (err != EHIS_OK) {

@@ -83,10 +83,18 @@ static const struct cli_option journal_options[] = {
     CLI_TEXT("system", "ID", "only records that this system has part in"),
     CLI_FLAG("all", "also records that only recovery needs"),
 };
+static const struct cli_option topics_options[] = {
+    CLI_NEEDED("config", "FILE", "settings file"),
+    CLI_TEXT("certificate", "FILE", "another than bus.kafka.certificate: an administrator's, to create"),
+    CLI_TEXT("key", "FILE", "its key"),
+    CLI_DURATION("timeout", 3600000, "30s", "for everything together"),
+    CLI_FLAG("dry-run", "create: only say what is missing"),
+};
 static const struct cli_verb verbs[] = {
     {NULL, "", "Run the gateway.", 0, 0, CLI_LIST(run_options), on_run},
     {"settings", "", "Print a sample settings file.", 0, 0, CLI_LIST(settings_options), on_settings},
     {"status", "", "Ask a running gateway how it is.", 0, 0, CLI_LIST(status_options), on_status},
+    {"topics", "create|check", "Make Kafka's topics and rights for the registry, or check them.", 1, 1, CLI_LIST(topics_options), gateway_topics_verb},
     {"journal", "show|verify", "Read or verify a journal.", 1, 1, CLI_LIST(journal_options), gateway_journal_verb},
 };
 

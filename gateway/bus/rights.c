@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Makes the topics that are missing, and the rights of gateways: what a gateway needs, and no more. It reads the replies to itself alone. */
+#include "gateway/bus/cluster_priv.h"
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RIGHTS_MAX 40
+#define IN_FORCE_POLL_MS 50
+
+static rd_kafka_AdminOptions_t *options_new(struct cluster *c, rd_kafka_admin_op_t op)
+{
+    char text[128];
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(c->rk, op);
+    (void)rd_kafka_AdminOptions_set_request_timeout(o, cluster_left_ms(c), text, sizeof text); /* its own default holds otherwise */
+    return o;
+}
+
+static ehis_err topic_new(struct cluster *c, const struct topic_wanted *t, rd_kafka_NewTopic_t **out)
+{
+    char text[256];
+    struct topic_config configs[TOPIC_CONFIGS_MAX];
+    int partitions = topic_is_single(t->kind) ? 1 : (int)c->options->partitions;
+    rd_kafka_NewTopic_t *n = rd_kafka_NewTopic_new(t->name, partitions, topic_replication(c->options), text, sizeof text);
+    if (!n)
+        return ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s: %s", t->name, text);
+    size_t count = topic_configs(c->options, t->kind, configs);
+    for (size_t i = 0; i < count; i++)
+        (void)rd_kafka_NewTopic_set_config(n, configs[i].name, configs[i].value); /* fails where a name is NULL alone */
+    *out = n;
+    return EHIS_OK;
+}
+
+static ehis_err read_made(struct cluster *c, rd_kafka_event_t *event)
+{
+    size_t n;
+    const rd_kafka_topic_result_t **made = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_resp_err_t e = rd_kafka_topic_result_error(made[i]);
+        const char *name = rd_kafka_topic_result_name(made[i]), *text = rd_kafka_topic_result_error_string(made[i]);
+        if (e == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR)
+            return ehis_fail(c->why, EHIS_E_BUS_BROKERS, "%s: %s", name, text ? text : "");
+        if (e != RD_KAFKA_RESP_ERR_NO_ERROR && e != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+            return cluster_error(c, e, name);
+        if (e == RD_KAFKA_RESP_ERR_NO_ERROR)
+            cluster_tell(c, EHIS_OK, name, "topic", "", "");
+    }
+    return EHIS_OK;
+}
+
+static ehis_err create_topics(struct cluster *c, bool is_dry)
+{
+    ehis_err err = EHIS_OK;
+    for (size_t at = 0; at < c->topic_count && err == EHIS_OK;) {
+        rd_kafka_NewTopic_t *batch[TOPIC_BATCH];
+        rd_kafka_event_t *event = NULL;
+        size_t n = 0;
+        for (; at < c->topic_count && n < TOPIC_BATCH && err == EHIS_OK; at++) {
+            if (c->topics[at].partitions > 0)
+                continue;
+            if (is_dry)
+                cluster_tell(c, EHIS_OK, c->topics[at].name, "topic", "", "");
+            else if ((err = topic_new(c, &c->topics[at], &batch[n])) == EHIS_OK)
+                n++;
+        }
+        if (n > 0 && err == EHIS_OK) {
+            rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+            rd_kafka_CreateTopics(c->rk, batch, n, options, c->queue);
+            rd_kafka_AdminOptions_destroy(options);
+            err = cluster_await(c, RD_KAFKA_EVENT_CREATETOPICS_RESULT, &event);
+        }
+        if (event) {
+            err = read_made(c, event);
+            rd_kafka_event_destroy(event);
+        }
+        rd_kafka_NewTopic_destroy_array(batch, n);
+    }
+    return err;
+}
+
+struct rights {
+    rd_kafka_AclBinding_t *list[RIGHTS_MAX];
+    size_t count;
+    const char *principal;
+    ehis_err err;
+};
+
+static void give(struct rights *r, struct cluster *c, rd_kafka_ResourceType_t type, const char *name, bool is_prefix, rd_kafka_AclOperation_t operation)
+{
+    char text[256];
+    EHIS_ASSERT(r->count < RIGHTS_MAX);
+    rd_kafka_AclBinding_t *b = rd_kafka_AclBinding_new(type, name, is_prefix ? RD_KAFKA_RESOURCE_PATTERN_PREFIXED : RD_KAFKA_RESOURCE_PATTERN_LITERAL, r->principal,
+                                                       "*", operation, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
+    if (b)
+        r->list[r->count++] = b;
+    else
+        r->err = ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s: %s", name, text);
+}
+
+static void give_all(struct rights *r, struct cluster *c, struct span gateway)
+{
+    char name[BUS_TOPIC_NAME_MAX_BYTES + 1], group[BUS_PREFIX_MAX_BYTES + 8];
+    for (enum bus_topic_kind kind = TOPIC_CALL; kind <= BUS_TOPIC_KINDS; kind++) {
+        bool is_prefix = kind <= TOPIC_EVENT, is_read = kind != TOPIC_REPLY && kind != TOPIC_AUDIT && kind != TOPIC_DLQ;
+        if (is_prefix)
+            snprintf(name, sizeof name, "%s%s%s.", c->options->prefix, *c->options->prefix ? ".." : "", bus_topic_kind_name(kind));
+        else
+            bus_topic_name(c->options->prefix, kind, span_str(""), span_str(""), name);
+        give(r, c, RD_KAFKA_RESOURCE_TOPIC, name, is_prefix, RD_KAFKA_ACL_OPERATION_WRITE);
+        give(r, c, RD_KAFKA_RESOURCE_TOPIC, name, is_prefix, RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS);
+        if (is_read)
+            give(r, c, RD_KAFKA_RESOURCE_TOPIC, name, is_prefix, RD_KAFKA_ACL_OPERATION_READ);
+    }
+    bus_topic_name(c->options->prefix, TOPIC_REPLY, gateway, span_str(""), name);
+    give(r, c, RD_KAFKA_RESOURCE_TOPIC, name, false, RD_KAFKA_ACL_OPERATION_READ);
+    bus_group_name(c->options->prefix, group);
+    give(r, c, RD_KAFKA_RESOURCE_GROUP, group, false, RD_KAFKA_ACL_OPERATION_READ);
+    give(r, c, RD_KAFKA_RESOURCE_BROKER, "kafka-cluster", false, RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS);
+}
+
+static ehis_err send_rights(struct cluster *c, struct rights *r)
+{
+    rd_kafka_event_t *event;
+    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_CREATEACLS);
+    rd_kafka_CreateAcls(c->rk, r->list, r->count, options, c->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_CREATEACLS_RESULT, &event));
+    size_t n;
+    ehis_err err = EHIS_OK;
+    const rd_kafka_acl_result_t **results = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &n);
+    for (size_t i = 0; i < n && err == EHIS_OK; i++)
+        if (rd_kafka_acl_result_error(results[i]))
+            err = cluster_error(c, rd_kafka_error_code(rd_kafka_acl_result_error(results[i])), r->principal);
+    rd_kafka_event_destroy(event);
+    return err;
+}
+
+static bool is_same(const rd_kafka_AclBinding_t *a, const rd_kafka_AclBinding_t *b)
+{
+    return rd_kafka_AclBinding_restype(a) == rd_kafka_AclBinding_restype(b) && strcmp(rd_kafka_AclBinding_name(a), rd_kafka_AclBinding_name(b)) == 0 &&
+           rd_kafka_AclBinding_resource_pattern_type(a) == rd_kafka_AclBinding_resource_pattern_type(b) &&
+           rd_kafka_AclBinding_operation(a) == rd_kafka_AclBinding_operation(b) &&
+           rd_kafka_AclBinding_permission_type(a) == rd_kafka_AclBinding_permission_type(b) && strcmp(rd_kafka_AclBinding_host(a), rd_kafka_AclBinding_host(b)) == 0;
+}
+
+/* How many of these rights a broker acts upon; what the controller was told reaches it a moment later. */
+static ehis_err count_in_force(struct cluster *c, const struct rights *r, size_t *count)
+{
+    char text[256];
+    rd_kafka_event_t *event;
+    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(RD_KAFKA_RESOURCE_ANY, NULL, RD_KAFKA_RESOURCE_PATTERN_ANY, r->principal, NULL,
+                                                                        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
+    if (!filter)
+        return ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s", text);
+    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
+    rd_kafka_DescribeAcls(c->rk, filter, options, c->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_AclBinding_destroy(filter);
+    EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_DESCRIBEACLS_RESULT, &event));
+    size_t n;
+    const rd_kafka_AclBinding_t **found = rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &n);
+    *count = 0;
+    for (size_t i = 0; i < r->count; i++)
+        for (size_t j = 0; j < n; j++)
+            if (is_same(r->list[i], found[j])) {
+                ++*count;
+                break;
+            }
+    rd_kafka_event_destroy(event);
+    return EHIS_OK;
+}
+
+static ehis_err give_and_wait(struct cluster *c, struct rights *r, bool is_dry)
+{
+    size_t count;
+    EHIS_TRY(count_in_force(c, r, &count));
+    if (count == r->count)
+        return EHIS_OK;
+    if (!is_dry)
+        EHIS_TRY(send_rights(c, r));
+    while (!is_dry && count < r->count) {
+        if (cluster_left_ms(c) <= 1)
+            return cluster_error(c, RD_KAFKA_RESP_ERR__TIMED_OUT, r->principal);
+        poll(NULL, 0, IN_FORCE_POLL_MS);
+        EHIS_TRY(count_in_force(c, r, &count));
+    }
+    cluster_tell(c, EHIS_OK, r->principal + 5, "rights", "", "");
+    return EHIS_OK;
+}
+
+/* A gateway's principal is its identifier, as the brokers take it from its certificate (deploy/kafka). */
+static ehis_err give_rights(struct cluster *c, const struct registry *reg, bool is_dry)
+{
+    ehis_err err = EHIS_OK;
+    for (size_t i = 0; i < registry_owner_count(reg) && err == EHIS_OK; i++) {
+        const struct registry_owner *o = registry_owner_at(reg, i);
+        char principal[8 + IDENTIFIER_MAX_BYTES];
+        struct rights r = {.principal = principal};
+        if (!o->is_gateway || o->is_disabled)
+            continue;
+        snprintf(principal, sizeof principal, "User:%.*s", (int)o->id.len, (const char *)o->id.p);
+        give_all(&r, c, o->id);
+        err = r.err;
+        if (err == EHIS_OK)
+            err = give_and_wait(c, &r, is_dry);
+        rd_kafka_AclBinding_destroy_array(r.list, r.count);
+    }
+    return err;
+}
+
+ehis_err bus_cluster_create(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bool is_dry,
+                            bus_on_finding on_finding, void *ctx, struct ehis_why *why)
+{
+    struct cluster c;
+    ehis_err err = cluster_open(&c, o, r, timeout_ms, on_finding, ctx, why);
+    if (err == EHIS_OK && c.metadata->broker_cnt < topic_replication(o))
+        err = ehis_fail(why, EHIS_E_BUS_BROKERS, "%d of %d run", c.metadata->broker_cnt, topic_replication(o));
+    if (err == EHIS_OK)
+        err = create_topics(&c, is_dry);
+    if (err == EHIS_OK)
+        err = give_rights(&c, r, is_dry);
+    cluster_close(&c);
+    return err;
+}
