@@ -38,7 +38,7 @@ struct pki_leaf {
 ehis_err pki_cert_from_der(struct span der, X509 **out, struct ehis_why *why) EHIS_MUST_USE;
 /* A system's or gateway's certificate. now_ms: it must be valid then. CERT_*. out may be NULL. */
 ehis_err pki_profile_leaf(X509 *cert, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
-/* A certificate of the bus (SPEC 7.5): CN, OU=ehis-bus and O in its subject, as brokers read it, a URI ehis-bus:INSTANCE/NAME, and the hosts of a
+/* A certificate of the bus: CN, OU=ehis-bus and O in its subject, as brokers read it, a URI ehis-bus:INSTANCE/NAME, and the hosts of a
  * broker. CERT_*. out may be NULL. */
 ehis_err pki_profile_bus(X509 *cert, int64_t now_ms, struct pki_leaf *out, struct ehis_why *why) EHIS_MUST_USE;
 /* A root's or an intermediate's certificate, but not its encoding (pki_cert_from_der and pki_profile_chain see to that). CERT_*. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* What comes to this system in streams (SPEC 5): each number handed over once and in order; the next when the one before is
+/* What comes to this system in streams (SPEC 12): each number handed over once and in order; the next when the one before is
  * finished. What is finished is recorded, for many at once, before it is acknowledged. Numbers that were passed over are remembered for a window. One thread. */
 #pragma once
 #include "adapters/sdk/store.h"
