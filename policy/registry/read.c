@@ -147,7 +147,7 @@ static ehis_err check_older(struct registry *r, const struct registry *older, co
     if (now == held && memcmp(r->hash.b, older->hash.b, HASH_BYTES) != 0)
         return ehis_fail(why, EHIS_E_REGISTRY_FORK, "another version %llu than the one that is held", now);
     if (now == held)
-        return ehis_fail(why, EHIS_E_REGISTRY_SAME, "version %llu", now);
+        return EHIS_E_REGISTRY_SAME;
     if (oldest->version > held) {
         is_linked = span_eq(oldest->previous, span_of(older->hash.b, HASH_BYTES));
         if (!is_linked && oldest->version == held + 1)
@@ -241,9 +241,10 @@ static ehis_err load(struct registry *r, const struct registry_trust *trust, con
     memcpy(r->root.b, s.root.p, HASH_BYTES);
     struct statement oldest = s;
     EHIS_TRY(read_chain(r, earlier_field, v[earlier_field].count, &oldest, why));
-    if (older)
-        EHIS_TRY(check_older(r, older, &oldest, why));
-    ehis_err err = trust && now_ms != REGISTRY_ANY_TIME ? registry_check_time(r, now_ms) : EHIS_OK;
+    ehis_err compared = older ? check_older(r, older, &oldest, why) : EHIS_OK;
+    if (compared != EHIS_OK && compared != EHIS_E_REGISTRY_SAME)
+        return compared;
+    ehis_err err = compared == EHIS_OK && trust && now_ms != REGISTRY_ANY_TIME ? registry_check_time(r, now_ms) : EHIS_OK;
     if (err != EHIS_OK) {
         char from[TIME_TEXT_LEN], until[TIME_TEXT_LEN];
         time_to_text(r->not_before_ms, from);
@@ -251,6 +252,8 @@ static ehis_err load(struct registry *r, const struct registry_trust *trust, con
         return ehis_fail(why, err, "version %llu is valid from %s until %s", (unsigned long long)r->version, from, until);
     }
     EHIS_TRY(r->is_part ? read_proofs(r, v[leaf_field].count, why) : read_leaves(r, v[leaf_field].count, why));
+    if (compared != EHIS_OK) /* the same, also in its leaves */
+        return ehis_fail(why, compared, "version %llu", (unsigned long long)r->version);
     return registry_compile(r, why);
 }
 

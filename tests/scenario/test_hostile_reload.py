@@ -80,6 +80,7 @@ DOCUMENTS = {
     "of the future": (4007, lambda w: forged(w, w.second, not_before_ms=now_ms() + 3600000)),
     "of another instance": (4011, lambda w: forged(w, w.second, instance="XX")),
     "with an altered leaf": (4010, lambda w: altered(forged(w, w.second))),
+    "the one held with an altered leaf": (4010, lambda w: altered(w.second)),
     "cut in the middle": (2020, lambda w: w.second[:len(w.second) // 2]),
     "noise": (None, lambda w: os.urandom(5000)),
     "empty": (None, lambda w: b""),
@@ -209,7 +210,7 @@ def start_refused(world):
     return done.stderr
 
 
-@pytest.mark.parametrize("what", ["unsigned", "signed by another", "expired", "of the future", "of another instance", "with an altered leaf", "cut in the middle", "noise", "empty"])
+@pytest.mark.parametrize("what", ["unsigned", "signed by another", "expired", "of the future", "of another instance", "with an altered leaf", "the one held with an altered leaf", "cut in the middle", "noise", "empty"])
 def test_no_gateway_starts_with_a_registry_that_it_may_not_load(land, what):
     (land.dir / "journal").mkdir(mode=0o700)
     land.second = (land.dir / "registry/registry.pb").read_bytes()

@@ -231,6 +231,11 @@ static void an_older_version_a_fork_and_the_same_are_told_apart(void **state)
     assert_int_equal(registry_version(two), 2);
     assert_int_equal(read_at(t, buf_span(&first), two, NOW), EHIS_E_REGISTRY_OLDER);
     assert_int_equal(read_at(t, buf_span(&second), two, NOW), EHIS_E_REGISTRY_SAME);
+    uint8_t *tail = memmem(second.p + second.start, second.len, TAX, strlen(TAX)); /* the same statement over an altered leaf is not the same */
+    assert_non_null(tail);
+    *tail ^= 1;
+    assert_int_equal(read_at(t, buf_span(&second), two, NOW), EHIS_E_REGISTRY_ROOT);
+    *tail ^= 1;
     assert_int_equal(read_at(t, test_registry_bytes(u), two, NOW), EHIS_E_REGISTRY_FORK);
     assert_int_equal(read_at(t, test_registry_bytes(u), one, NOW), EHIS_OK);
     struct registry *three = test_registry_publish(t);
