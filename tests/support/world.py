@@ -103,12 +103,12 @@ class World:
             raise AssertionError(f"{program} {' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def start(self, name, program, *words, stdout=None):
+    def start(self, name, program, *words, stdout=None, env=None):
         """Starts a process that stays; its log goes to NAME.log, appended."""
         assert name not in self.running, f"{name} runs already"
         with open(self.log(name), "ab") as log:
             self.running[name] = subprocess.Popen([self.program(program), *map(str, words)], stdin=subprocess.DEVNULL, stdout=stdout or log,
-                                                  stderr=log, cwd=self.dir)
+                                                  stderr=log, cwd=self.dir, env={**os.environ, **(env or {})})
         return self.running[name]
 
     def stop(self, name, how=signal.SIGTERM, timeout=30):
@@ -207,10 +207,10 @@ class World:
 
     # -- the gateway
 
-    def start_gateway(self):
+    def start_gateway(self, env=None):
         """Runs, and answers on its admin socket."""
         (self.dir / "journal").mkdir(mode=0o700, exist_ok=True)
-        p = self.start("gateway", "ehis-gateway", "--config", "gateway.yaml")
+        p = self.start("gateway", "ehis-gateway", "--config", "gateway.yaml", env=env)
 
         def is_up():
             assert p.poll() is None, f"the gateway ended:\n{self.log('gateway').read_text()[-4000:]}"
