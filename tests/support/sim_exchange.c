@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "tests/support/sim_exchange.h"
+#include "tests/support/sim_carrier.h"
 
 #include <stdlib.h>
 
@@ -188,31 +189,16 @@ static struct exchange *core_new(struct sim_house *h)
                                    .send_receipt = on_receipt, .send_flow = on_flow, .send_delivery = on_delivery, .send_skip = on_skip,
                                    .send_frame = on_frame, .end_session = on_end, .to_bus = on_bus};
     struct exchange *x;
+    if (h->carrier)
+        sim_carrier_ports(&ports);
     random_fill(&h->clock.random, ports.seed, sizeof ports.seed);
-    MUST(exchange_new(span_str(SIM_GATEWAY), &h->bounds, &ports, &x));
+    MUST(exchange_new(span_str(h->gateway), &h->bounds, &ports, &x));
     exchange_set_registry(x, h->registry, h->clock.wall_ms);
     return x;
 }
 
-struct sim_house *sim_house_new(uint64_t seed)
+static void furnish(struct sim_house *h)
 {
-    static const char *const systems[] = {"AZ/GOV/a/one", "AZ/GOV/b/two", "AZ/GOV/c/three", "AZ/GOV/d/four"};
-    struct sim_house *h = calloc(1, sizeof *h);
-    EHIS_ASSERT(h);
-    MUST(crypto_init(NULL));
-    sim_clock_init(&h->clock, seed);
-    h->random = seed;
-    h->author = test_registry_new(seed, h->clock.wall_ms);
-    test_registry_gateway(h->author, SIM_GATEWAY, span_of(NULL, 0));
-    for (size_t i = 0; i < sizeof systems / sizeof *systems; i++)
-        test_registry_system(h->author, systems[i], span_of(NULL, 0));
-    test_registry_service(h->author, "AZ/GOV/b/two/svc", "?Get|Put|!Changed");
-    test_registry_rule(h->author, "AZ/GOV/b/two/svc", &(struct test_rule){.id = "B-1", .consumers = "AZ/GOV/a/one|AZ/GOV/c/three",
-                       .operations = "Get|Put|Changed", .purposes = "tax", .legal_bases = "Law 1"});
-    test_registry_service(h->author, "AZ/GOV/a/one/svc", "?Get");
-    test_registry_rule(h->author, "AZ/GOV/a/one/svc", &(struct test_rule){.id = "A-1", .consumers = "AZ/GOV/b/two", .operations = "Get",
-                       .purposes = "tax", .legal_bases = "Law 1"});
-    h->registry = test_registry_publish(h->author);
     h->bounds = (struct exchange_bounds){.stored_messages_max = 100000, .stored_bytes_max = 256 << 20, .streams_max = 256, .calls_max = 1024,
                                          .known_calls_max = 100000, .subscriptions_max = 256, .attempts_max = 5};
     h->room_bytes = UINT64_C(1) << 40;
@@ -223,6 +209,54 @@ struct sim_house *sim_house_new(uint64_t seed)
     MUST(bus_local_new(&h->bus));
     h->x = core_new(h);
     exchange_recovered(h->x, h->clock.wall_ms);
+}
+
+struct sim_house *sim_house_new(uint64_t seed)
+{
+    static const char *const systems[] = {"AZ/GOV/a/one", "AZ/GOV/b/two", "AZ/GOV/c/three", "AZ/GOV/d/four"};
+    struct sim_house *h = calloc(1, sizeof *h);
+    EHIS_ASSERT(h);
+    MUST(crypto_init(NULL));
+    sim_clock_init(&h->clock, seed);
+    h->random = seed;
+    h->gateway = SIM_GATEWAY;
+    h->author = test_registry_new(seed, h->clock.wall_ms);
+    test_registry_gateway(h->author, SIM_GATEWAY, span_of(NULL, 0));
+    test_registry_gateway(h->author, SIM_GATEWAY_2, span_of(NULL, 0));
+    for (size_t i = 0; i < sizeof systems / sizeof *systems; i++)
+        test_registry_system(h->author, systems[i], span_of(NULL, 0));
+    test_registry_service(h->author, "AZ/GOV/b/two/svc", "?Get|Put|!Changed");
+    test_registry_rule(h->author, "AZ/GOV/b/two/svc", &(struct test_rule){.id = "B-1", .consumers = "AZ/GOV/a/one|AZ/GOV/c/three",
+                       .operations = "Get|Put|Changed", .purposes = "tax", .legal_bases = "Law 1"});
+    test_registry_service(h->author, "AZ/GOV/a/one/svc", "?Get");
+    test_registry_rule(h->author, "AZ/GOV/a/one/svc", &(struct test_rule){.id = "A-1", .consumers = "AZ/GOV/b/two", .operations = "Get",
+                       .purposes = "tax", .legal_bases = "Law 1"});
+    h->registry = test_registry_publish(h->author);
+    furnish(h);
+    return h;
+}
+
+void sim_house_carry(struct sim_house *h, struct sim_carrier *carrier)
+{
+    exchange_free(h->x);
+    h->carrier = carrier;
+    sim_carrier_join(carrier, h);
+    h->x = core_new(h);
+    exchange_recovered(h->x, h->clock.wall_ms);
+}
+
+struct sim_house *sim_house_beside(struct sim_house *first)
+{
+    struct sim_house *h = calloc(1, sizeof *h);
+    EHIS_ASSERT(h);
+    sim_clock_init(&h->clock, first->random + 1);
+    h->clock.wall_ms = first->clock.wall_ms;
+    h->is_beside = true;
+    h->author = first->author;
+    h->registry = registry_ref(first->registry);
+    h->gateway = SIM_GATEWAY_2;
+    furnish(h);
+    sim_house_carry(h, first->carrier);
     return h;
 }
 
@@ -241,7 +275,8 @@ void sim_house_free(struct sim_house *h)
     free(h->entries);
     bus_free(h->bus);
     registry_unref(h->registry);
-    test_registry_free(h->author);
+    if (!h->is_beside)
+        test_registry_free(h->author);
     free(h);
 }
 

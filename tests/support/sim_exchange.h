@@ -11,6 +11,7 @@
 #include "tests/support/test_registry.h"
 
 #define SIM_GATEWAY "AZ/gw1"
+#define SIM_GATEWAY_2 "AZ/gw2"
 
 enum sim_what { SIM_RECEIPT = 1, SIM_FLOW, SIM_DELIVERY, SIM_SKIP, SIM_FRAME, SIM_END };
 struct sim_out {
@@ -33,7 +34,11 @@ struct sim_entry {
     bool is_lazy;
 };
 
+struct sim_carrier; /* sim_carrier.h */
 struct sim_house {
+    const char *gateway;
+    struct sim_carrier *carrier; /* NULL: the local bus */
+    bool is_beside;              /* author and registry are another house's */
     struct sim_clock clock;
     struct test_registry *author;
     struct registry *registry;
@@ -59,6 +64,9 @@ struct sim_house {
 /* Systems A, B, C, D (AZ/GOV/a/one, b/two, c/three, d/four) and gateway; service AZ/GOV/b/two/svc with Get, Put (that nobody answers), event Changed; A and C may
  * call Get and Put for purpose "tax", basis "Law 1", and receive Changed; D may nothing. B may call AZ/GOV/a/one/svc Get likewise. */
 struct sim_house *sim_house_new(uint64_t seed);
+/* Another gateway of the same registry (SIM_GATEWAY_2), and the first one anew, both with a bus that carries. */
+void sim_house_carry(struct sim_house *h, struct sim_carrier *carrier);
+struct sim_house *sim_house_beside(struct sim_house *first);
 void sim_house_free(struct sim_house *h);
 void sim_house_publish(struct sim_house *h); /* the registry as its author stands now */
 

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Two cores and a bus that carries between them (SPEC 17): accepted at one, delivered at the other; what is lost, doubled, altered or misplaced on the
+ * way; a gateway that dies at either end. */
+#include "tests/support/sim_carrier.h"
+#include "tests/unit/gateway/exchange/exchange_test.h"
+
+static const uint8_t stream[16] = {7, 7, 7};
+static struct { struct sim_carrier *c; struct sim_house *one, *two; session_id a, b; } t;
+
+static int begin(void **state)
+{
+    (void)state;
+    t.c = sim_carrier_new();
+    t.one = sim_house_new(7);
+    sim_house_carry(t.one, t.c);
+    t.two = sim_house_beside(t.one);
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    sim_forget(t.one);
+    sim_forget(t.two);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    sim_house_free(t.two);
+    sim_house_free(t.one);
+    sim_carrier_free(t.c);
+    return 0;
+}
+#define CARRIER_TEST(f) cmocka_unit_test_setup_teardown(f, begin, finish)
+
+static struct sim_message numbered(uint64_t n)
+{
+    return (struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = stream, .number = n, .fill = (uint8_t)n};
+}
+
+static struct hash put_at(struct sim_house *h, session_id s, uint64_t n)
+{
+    struct hash d;
+    struct sim_message m = numbered(n);
+    assert_int_equal(sim_submit(h, s, &m, &d), EHIS_OK);
+    return d;
+}
+
+/* Delivered at the second house, and acknowledged. */
+static void take(uint64_t n, enum outcome outcome)
+{
+    struct sim_out *o = sim_take(t.two, SIM_DELIVERY, t.b);
+    assert_non_null(o);
+    assert_int_equal(o->number, n);
+    assert_int_equal(sim_ack(t.two, t.b, B, &(struct sim_ack){.delivery = o->delivery, .digest = o->digest, .outcome = outcome}, 1), EHIS_OK);
+    sim_carrier_run(t.c);
+}
+
+static void what_one_accepts_the_other_delivers_and_both_journals_say_so(void **state)
+{
+    struct record r;
+    (void)state;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
+    take(1, OUTCOME_DONE);
+    assert_receipt(t.one, t.a, &d, STATE_DELIVERED, 0);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &r));
+    assert_true(span_eq(r.gateway, span_str(SIM_GATEWAY_2)) && r.ack.len > 0);
+    assert_true(sim_record(t.two, RECORD_DELIVERED, &d, &r));
+    assert_true(span_eq(r.gateway, span_str(SIM_GATEWAY)) && r.header.len > 0 && r.ack.len > 0);
+    assert_int_equal(sim_carrier_refused(t.c), 0);
+}
+
+static void with_one_broker_nothing_is_called_replicated(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->is_pilot = true;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_null(sim_take(t.one, SIM_RECEIPT, t.a));
+}
+
+static void both_ends_at_one_gateway_make_one_record(void **state)
+{
+    (void)state;
+    sim_end(t.two, t.b);
+    session_id b = sim_ready(t.one, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    struct sim_out *o = sim_take(t.one, SIM_DELIVERY, b);
+    assert_non_null(o);
+    assert_int_equal(sim_ack(t.one, b, B, &(struct sim_ack){.delivery = o->delivery, .digest = d, .outcome = OUTCOME_DONE}, 1), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_DELIVERED, 0);
+    assert_int_equal(sim_record_count(t.one, RECORD_DELIVERED), 1);
+}
+
+static void a_rejection_and_a_refusal_go_over_as_well(void **state)
+{
+    (void)state;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_REJECTED);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_FAILED, 0);
+    sim_forget(t.two);
+    struct sim_message m = numbered(2);
+    m.purpose = "nosing";
+    assert_int_equal(sim_submit(t.one, t.a, &m, &d), EHIS_OK);
+    sim_carrier_run(t.c);
+    struct sim_out *skip = sim_take(t.two, SIM_SKIP, t.b);
+    assert_non_null(skip);
+    assert_int_equal(skip->number, 2);
+    assert_int_equal(skip->state, STATE_REFUSED);
+}
+
+static void ask(struct hash *d, uint8_t id[16])
+{
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    sim_envelope(t.one, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"}, &b, d, id);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    buf_fini(&b);
+    sim_carrier_run(t.c);
+}
+
+static void a_call_goes_over_and_its_answer_comes_back(void **state)
+{
+    struct hash d, answer;
+    uint8_t id[16];
+    (void)state;
+    ask(&d, id);
+    struct sim_out *o = sim_take(t.two, SIM_DELIVERY, t.b);
+    assert_non_null(o);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_RESPONSE, .sender = B, .recipient = A, .operation = "Get", .in_reply_to = &d, .exchange_id = id}, &answer), EHIS_OK);
+    sim_carrier_run(t.c);
+    o = sim_take(t.one, SIM_DELIVERY, t.a);
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, answer.b, 32);
+    assert_receipt(t.two, t.b, &answer, STATE_ACCEPTED, 0);
+    assert_true(sim_record(t.one, RECORD_ACCEPTED, &answer, &(struct record){0}));
+    sim_carrier_pass(t.c, 12000);
+    assert_int_equal(sim_record_count(t.one, RECORD_EXPIRED) + sim_record_count(t.two, RECORD_EXPIRED), 0);
+}
+
+static void a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes(void **state)
+{
+    struct hash d;
+    uint8_t id[16];
+    (void)state;
+    ask(&d, id);
+    sim_end(t.two, t.b);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_FAILED, EHIS_E_EXCHANGE_PROVIDER_GONE);
+    ask(&d, id);
+    assert_receipt(t.one, t.a, &d, STATE_REFUSED, EHIS_E_EXCHANGE_NO_SESSION);
+}
+
+static void what_the_broker_loses_is_recorded_and_sent_again(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->drop = 1;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    sim_carrier_pass(t.c, 25000);
+    assert_true(sim_record(t.one, RECORD_LOST, &d, &(struct record){0}));
+    take(1, OUTCOME_DONE);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+    d = put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    sim_carrier_faults(t.c)->drop = 1; /* the report */
+    take(2, OUTCOME_DONE);
+    assert_false(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+    sim_carrier_pass(t.c, 25000);
+    take(2, OUTCOME_DONE); /* again: libehis knows it */
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+}
+
+static void what_waits_is_not_taken_for_lost(void **state)
+{
+    (void)state;
+    put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    sim_carrier_pass(t.c, 60000);
+    assert_int_equal(sim_record_count(t.one, RECORD_LOST), 0);
+    take(1, OUTCOME_DONE);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+}
+
+static void twice_on_the_bus_is_once_in_the_inbox(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->twice = 1;
+    put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_DONE);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+}
+
+static void what_is_altered_or_misplaced_is_not_delivered(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->alter = 1;
+    put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_int_equal(sim_carrier_refused(t.c), 1);
+    assert_int_equal(sim_record_count(t.two, RECORD_REFUSED), 1);
+    session_id c = sim_ready(t.two, C, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_forge(t.c, t.two, C), EHIS_E_BUS_WRONG_INBOX);
+    assert_null(sim_take(t.two, SIM_DELIVERY, c));
+    take(2, OUTCOME_DONE); /* libehis waits for the one before */
+    sim_carrier_pass(t.c, 25000);
+    take(1, OUTCOME_DONE); /* it was found missing */
+}
+
+static void the_other_gateway_takes_over_what_a_dead_one_had(void **state)
+{
+    (void)state;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_non_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    sim_carrier_leave(t.c, t.two);
+    sim_restart(t.two, false);
+    session_id b = sim_ready(t.one, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    struct sim_out *o = sim_take(t.one, SIM_DELIVERY, b);
+    assert_non_null(o);
+    assert_int_equal(sim_ack(t.one, b, B, &(struct sim_ack){.delivery = o->delivery, .digest = d, .outcome = OUTCOME_DONE}, 1), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+}
+
+static void what_was_accepted_and_not_confirmed_goes_again_after_a_restart(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->is_down = true;
+    struct hash d = put_at(t.one, t.a, 1), e;
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    sim_carrier_leave(t.c, t.one);
+    sim_carrier_faults(t.c)->is_down = false;
+    sim_restart(t.one, false);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_DONE);
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    assert_receipt(t.one, t.a, &d, STATE_DELIVERED, 0);
+    e = put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    sim_carrier_pass(t.c, 3000); /* confirmed, and noted */
+    assert_int_equal(sim_record_count(t.one, RECORD_REPLICATED) > 0, 1);
+    sim_forget(t.two);
+    sim_carrier_leave(t.c, t.one);
+    sim_restart(t.one, false);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b)); /* not again */
+    (void)e;
+}
+
+static void a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once(void **state)
+{
+    struct buf b;
+    struct hash d;
+    struct sim_message m = numbered(1);
+    (void)state;
+    buf_init(&b, 1 << 20);
+    sim_envelope(t.one, &m, &b, &d, NULL);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    session_id a2 = sim_ready(t.two, A, 8, 0, 0);
+    assert_int_equal(sim_stream_open(t.two, a2, stream, B, NULL, 1), EHIS_OK);
+    assert_stream_state(t.two, a2, 1, 0);
+    assert_int_equal(sim_submit_bytes(t.two, a2, buf_span(&b)), EHIS_OK);
+    buf_fini(&b);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_DONE);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_receipt(t.two, a2, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.two, a2, &d, STATE_REPLICATED, 0);
+    assert_receipt(t.two, a2, &d, STATE_DELIVERED, 0);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CARRIER_TEST(what_one_accepts_the_other_delivers_and_both_journals_say_so),
+        CARRIER_TEST(with_one_broker_nothing_is_called_replicated),
+        CARRIER_TEST(both_ends_at_one_gateway_make_one_record),
+        CARRIER_TEST(a_rejection_and_a_refusal_go_over_as_well),
+        CARRIER_TEST(a_call_goes_over_and_its_answer_comes_back),
+        CARRIER_TEST(a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes),
+        CARRIER_TEST(what_the_broker_loses_is_recorded_and_sent_again),
+        CARRIER_TEST(what_waits_is_not_taken_for_lost),
+        CARRIER_TEST(twice_on_the_bus_is_once_in_the_inbox),
+        CARRIER_TEST(what_is_altered_or_misplaced_is_not_delivered),
+        CARRIER_TEST(the_other_gateway_takes_over_what_a_dead_one_had),
+        CARRIER_TEST(what_was_accepted_and_not_confirmed_goes_again_after_a_restart),
+        CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
