@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: 2026 The EHIS gateway authors
+"""Judges, in Jepsen's manner, what applications saw (jepsen_client.c's logs) against the journals that their gateways left. Pure.
+
+    checker.py FOLDER            as jepsen.py leaves it: land.json, NAME.events, GATEWAY.records
+
+Promises (DESIGN 6): R1 what was kept is handed over once and ends; R2 in order, repeats only after a crash and marked; R3 with records, R4 and
+only receipts that are true; and nothing appears that nobody sent. All work being done: what is still under way counts as lost.
+"""
+import collections
+import json
+import pathlib
+import sys
+
+REJECT_EVERY = 29  # jepsen_client.c
+STATES = {1: "accepted", 2: "replicated", 3: "delivered", 4: "failed", 5: "refused", 6: "expired"}
+FINAL = {"delivered", "failed", "refused", "expired"}
+
+
+class Verdict:
+    def __init__(self):
+        self.broken = []
+        self.counts = collections.Counter()
+
+    def must(self, true, what):
+        if not true:
+            self.broken.append(what)
+        return true
+
+
+def body_bytes(i):
+    return 64 + i * 37 % 1500
+
+
+class Client:
+    """One application's log. role: ask, serve, exact."""
+
+    def __init__(self, name, system, role, events):
+        self.name, self.system, self.role, self.events = name, system, role, events
+        self.closed = {e["run"] for e in events if e["e"] == "close"}
+        self.runs = [e["run"] for e in events if e["e"] == "open"]
+        self.invoked, self.kept, self.failed, self.answered = {}, set(), {}, {}
+        self.receipts = collections.defaultdict(list)  # digest -> events
+
+    def crashes(self):
+        return sum(run not in self.closed for run in self.runs[:-1])
+
+
+def read_asker(v, c):
+    for e in c.events:
+        if e["e"] == "invoke":
+            before = c.invoked.setdefault(e["id"], e)
+            v.must(before is e or e["what"] == "send" and (before["to"], before["run"] != e["run"]) == (e["to"], True), f"the test itself: {c.name} asks twice: {e}")
+        elif e["e"] == "kept":
+            c.kept.add(e["id"])
+        elif e["e"] == "fail":
+            if e["what"] == "call":
+                v.must(e["id"] not in c.answered, f"R4: {c.name}: a call has two ends: {e}")
+                c.answered[e["id"]] = e
+            else:
+                c.failed[e["id"]] = e
+        elif e["e"] == "ok":
+            v.must(e["id"] not in c.answered, f"R4: {c.name}: a call has two ends: {e}")
+            v.must((e["name"], e["answered"]) == (c.name, e["id"]), f"{c.name}: another's answer: {e}")
+            c.answered[e["id"]] = e
+        elif e["e"] == "receipt":
+            c.receipts[e["digest"]].append(e)
+    flushed = [e for e in c.events if e["e"] == "flushed"]
+    v.must(flushed and flushed[-1]["code"] == 0 and flushed[-1]["run"] == c.runs[-1], f"R1: {c.name}: not all became final: {flushed[-1:]}")
+
+
+def read_stream(v, c, event, promise):
+    """Order and repeats of what was handed to c in streams. {(sender, stream, number): the first}, each number's digest and run."""
+    first, last, handed_in = {}, {}, collections.defaultdict(list)
+    for e in c.events:
+        if e["e"] != event or not e["stream"]:
+            continue
+        stream, key = (e["sender"], e["stream"]), (e["sender"], e["stream"], e["number"])
+        if key in first:
+            before = handed_in[key][-1]
+            v.must(c.role != "exact", f"{promise}: {c.name}: twice, though the application keeps positions: {e}")
+            v.must(e["digest"] == first[key]["digest"], f"{promise}: {c.name}: other bytes under one number: {e}")
+            v.must(e["repeated"], f"{promise}: {c.name}: twice and not marked: {e}")
+            v.must(e["run"] != before and before not in c.closed, f"{promise}: {c.name}: twice without a crash: {e}")
+            v.must(last[stream] == e["number"], f"{promise}: {c.name}: again after {last[stream]}: {e}")
+        else:
+            first[key] = e
+            v.must(e["number"] > last.get(stream, 0) or e["late"], f"{promise}: {c.name}: after {last.get(stream)}: {e}")
+            last[stream] = max(last.get(stream, 0), e["number"])
+        handed_in[key].append(e["run"])
+    return first
+
+
+def judge_handed(v, provider, askers, handed):
+    """What came to a provider: was sent, to it, once. handed: (asker, id) -> event."""
+    ids = {}
+    for key, e in read_stream(v, provider, "handed", "R2").items():
+        asker = askers.get(e["name"])
+        sent = asker and asker.invoked.get(e["id"])
+        if not v.must(sent and sent["what"] == "send" and asker.system == e["sender"] and sent["to"].startswith(provider.system + "/"),
+                      f"{provider.name}: nobody sent this: {e}"):
+            continue
+        v.must(e["bytes"] == sent["bytes"] == body_bytes(e["id"]), f"{provider.name}: not the bytes that were sent: {e}")
+        v.must(e["id"] not in asker.failed, f"R4: {provider.name}: {asker.failed.get(e['id'])} and handed over: {e}")
+        v.must((e["name"], e["id"]) not in handed, f"R2: {provider.name}: twice under two numbers: {e} {handed.get((e['name'], e['id']))}")
+        v.must(e["id"] > ids.get(key[:2], 0) or e["late"], f"R2: {provider.name}: after {ids.get(key[:2])}: {e}")
+        ids[key[:2]] = max(e["id"], ids.get(key[:2], 0))
+        handed[e["name"], e["id"]] = e
+    served = collections.Counter()
+    for e in provider.events:
+        if e["e"] == "handed" and not e["stream"]:
+            asker = askers.get(e["name"])
+            sent = asker and asker.invoked.get(e["id"])
+            v.must(sent and sent["what"] == "call" and asker.system == e["sender"], f"{provider.name}: nobody called this: {e}")
+            served[e["name"], e["id"], e["run"]] += 1
+            v.must(served[e["name"], e["id"], e["run"]] == 1, f"R2: {provider.name}: a call carried out twice by one process: {e}")
+            handed.setdefault((e["name"], e["id"]), e)
+
+
+def judge_asker(v, c, handed, responses, journals):
+    for i, sent in c.invoked.items():
+        e = handed.get((c.name, i))
+        if sent["what"] == "call":
+            v.counts["calls"] += 1
+            v.counts["ok"] += i in c.answered and c.answered[i]["e"] == "ok"
+            v.must(e or i not in c.answered or c.answered[i]["e"] == "fail", f"{c.name}: an answer to what nobody carried out: {c.answered.get(i)}")
+            continue
+        v.counts["sent"] += 1
+        if i in c.kept and not v.must(e, f"R1: {c.name}: kept and never handed over: {sent}"):
+            continue
+        if e:
+            v.counts["handed"] += 1
+            judge_end(v, c, i, e, journals)
+    for digest, told in c.receipts.items():
+        judge_receipts(v, c, digest, told, journals)
+    seen = set()
+    for key, e in read_stream(v, c, "response", "R2").items():
+        sent = c.invoked.get(e["id"])
+        v.must(sent and sent["what"] == "send" and e["name"] == c.name and sent["to"].startswith(e["sender"] + "/"), f"{c.name}: an answer to nothing: {e}")
+        v.must((c.name, e["id"]) in handed, f"{c.name}: an answer to what was never handed over: {e}")
+        v.must(e["id"] not in seen, f"R2: {c.name}: two answers: {e} {key}")
+        seen.add(e["id"])
+        responses[e["digest"]] = e
+    v.counts["responses"] += len(seen)
+    c.responded = seen
+
+
+def judge_end(v, c, i, e, journals):
+    """A message that was handed over ended as its recipient wanted, and somebody recorded that."""
+    want = "failed" if i % REJECT_EVERY == 0 else "delivered"
+    told = {STATES[r["state"]] for r in c.receipts.get(e["digest"], ())} & FINAL
+    v.must(told <= {want}, f"R4: {c.name}: {i} ended {want}, the receipts say {told}")
+    v.must(told or c.crashes(), f"R1: {c.name}: no word of the end of {i}")
+    kinds = {k for j in journals.values() for k in j.by_digest.get(e["digest"], ())}
+    v.must("accepted" in kinds, f"R3: handed over without a record: {e}")
+    v.must(want in kinds, f"R3: {i} of {c.name} ended {want}, recorded is {sorted(kinds)}")
+    v.must(kinds & FINAL <= {want}, f"R4: {i} of {c.name} has the ends {sorted(kinds)}")
+
+
+def judge_receipts(v, c, digest, told, journals):
+    finals = {STATES[r["state"]] for r in told} & FINAL
+    v.must(len(finals) <= 1, f"R4: {c.name}: two ends: {told}")
+    for r in told:
+        v.counts["receipts"] += 1
+        state, journal = STATES[r["state"]], journals.get(r["gateway"])
+        if not v.must(journal is not None, f"R4: {c.name}: a receipt of no gateway: {r}"):
+            continue
+        kind = "accepted" if state == "replicated" else state
+        v.must(kind in journal.by_digest.get(digest, ()) or state == "refused" and not r["digest"], f"R4: {c.name}: a receipt without its record: {r}")
+        v.must(state not in ("delivered",) or r["signed"], f"R4: {c.name}: delivered without the recipient's word: {r}")
+
+
+class Journal:
+    def __init__(self, v, name, is_verified, records):
+        self.by_digest = collections.defaultdict(dict)  # digest -> kind -> record
+        v.must(is_verified, f"R7: the journal of {name} does not verify")
+        for n, r in enumerate(records, 1):
+            v.must(r["sequence"] == n, f"R7: record {n} of {name} has the sequence {r['sequence']}")
+            if r.get("digest") and r["kind"] in ("accepted", *FINAL):
+                kinds = self.by_digest[r["digest"]]
+                v.must(r["kind"] not in kinds, f"R4: {name} has two records {r['kind']} of {r['digest']}")
+                kinds[r["kind"]] = r
+        v.counts["records"] += len(records)
+
+
+def judge_accepted(v, name, journal, clients, handed_digests, responses):
+    """What a gateway accepted in a stream came to somebody: R1 as the journals have it, whether or not its sender lived to hear of it."""
+    systems = {c.system: c for c in clients.values()}
+    for digest, kinds in journal.by_digest.items():
+        r = kinds.get("accepted")
+        if not r:
+            continue
+        sender = systems.get(r.get("sender") or r.get("system"))
+        v.must(sender, f"{name} accepted from nobody: {r}")
+        if r.get("stream") and sender:
+            v.must(digest in (handed_digests if sender.role == "ask" else responses), f"R1: {name} accepted {digest} of {sender.name}, and nobody got it: {sorted(kinds)}")
+
+
+def judge(clients, gateways):
+    """clients: name -> Client; gateways: identifier -> (verified, records). The verdict."""
+    v = Verdict()
+    journals = {name: Journal(v, name, *g) for name, g in gateways.items()}
+    askers = {c.name: c for c in clients.values() if c.role == "ask"}
+    handed, responses = {}, {}
+    for c in askers.values():
+        read_asker(v, c)
+    for c in clients.values():
+        if c.role != "ask":
+            judge_handed(v, c, askers, handed)
+    for c in askers.values():
+        judge_asker(v, c, handed, responses, journals)
+    digests = {e["digest"] for e in handed.values()}
+    for name, journal in journals.items():
+        judge_accepted(v, name, journal, clients, digests, responses)
+    judge_answers(v, clients, askers, handed)
+    for e in (e for c in clients.values() if c.role != "ask" for e in c.events if e["e"] == "handed" and not e["stream"]):
+        v.must(any("accepted" in j.by_digest.get(e["digest"], ()) for j in journals.values()), f"R3: a call carried out without a record: {e}")
+    return v
+
+
+def judge_answers(v, clients, askers, handed):
+    """Who takes a message answers it; but an application that keeps positions itself may die between its effect and the answer, once a crash."""
+    for p in (c for c in clients.values() if c.role != "ask"):
+        missing = [e for (name, i), e in handed.items() if e["stream"] and i % REJECT_EVERY and i not in askers[name].responded
+                   and askers[name].invoked[i]["to"].startswith(p.system + "/")]
+        streams = collections.Counter((e["sender"], e["stream"]) for e in missing)
+        allowed = p.crashes() if p.role == "exact" else 0
+        v.must(all(n <= allowed for n in streams.values()), f"R1: {p.name} answered, and nobody got it: {missing[:5]}")
+
+
+def read_lines(path):
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines() if line.strip()]
+
+
+def judge_folder(folder):
+    folder = pathlib.Path(folder)
+    land = json.loads((folder / "land.json").read_text())
+    clients = {c["name"]: Client(c["name"], c["system"], c["role"], read_lines(folder / f"{c['name']}.events")) for c in land["clients"]}
+    gateways = {g["identifier"]: (g["is_verified"], read_lines(folder / f"{g['name']}.records")) for g in land["gateways"]}
+    return judge(clients, gateways)
+
+
+if __name__ == "__main__":
+    verdict = judge_folder(sys.argv[1])
+    print(json.dumps(verdict.counts))
+    print("\n".join(verdict.broken[:50]))
+    sys.exit(bool(verdict.broken))
