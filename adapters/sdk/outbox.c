@@ -402,16 +402,25 @@ static ehis_err replay_message(struct outbox *o, struct span p, const struct sto
     return EHIS_OK;
 }
 
+static ehis_err replay_remembered(struct outbox *o, struct span p, const struct store_place *at)
+{
+    struct store_place none = {at->segment, at->offset, FIXED_BYTES};
+    struct out_message *m = p.len == FIXED_BYTES ? outbox_by_digest(o, p.p + 40) : NULL;
+    if (!m)
+        return p.len == FIXED_BYTES ? replay_message(o, p, &none) : EHIS_E_STATE_CORRUPT;
+    m->state = p.p[72];
+    drop_bytes(o, m);
+    return EHIS_OK;
+}
+
 ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const struct store_place *at)
 {
     if (type == RECORD_STREAM)
         return replay_stream(o, p);
     if (type == RECORD_MESSAGE)
         return replay_message(o, p, at);
-    if (type == RECORD_REMEMBERED) {
-        struct store_place none = {at->segment, at->offset, FIXED_BYTES};
-        return p.len == FIXED_BYTES && !outbox_by_digest(o, p.p + 40) ? replay_message(o, p, &none) : EHIS_OK;
-    }
+    if (type == RECORD_REMEMBERED)
+        return replay_remembered(o, p, at);
     if (type == RECORD_ASKED)
         return p.len == 40 ? remember_asked(o, p.p, (int64_t)be_get(p.p + 32, 8)) : EHIS_E_STATE_CORRUPT;
     struct out_message *m = p.len == 33 ? outbox_by_digest(o, p.p) : NULL;
@@ -425,17 +434,21 @@ ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const stru
     return EHIS_OK;
 }
 
-ehis_err outbox_snapshot(struct outbox *o)
+static ehis_err append_remembered(struct outbox *o, const struct out_message *m)
 {
     uint8_t fixed[FIXED_BYTES];
+    put_fixed(m, fixed);
+    struct span whole = span_of(fixed, sizeof fixed);
+    return o->store && !o->is_memory ? store_append(o->store, RECORD_REMEMBERED, &whole, 1, NULL) : EHIS_OK;
+}
+
+ehis_err outbox_snapshot(struct outbox *o)
+{
     for (struct out_stream *s = o->streams; s; s = s->next)
         EHIS_TRY(append_stream(o, s));
-    for (struct out_message *m = o->earliest; m && !o->is_memory; m = m->later) {
-        put_fixed(m, fixed);
-        struct span whole = span_of(fixed, sizeof fixed);
+    for (struct out_message *m = o->earliest; m; m = m->later)
         if (!m->is_held)
-            EHIS_TRY(store_append(o->store, RECORD_REMEMBERED, &whole, 1, NULL));
-    }
+            EHIS_TRY(append_remembered(o, m));
     for (const struct asked *a = o->asked; a; a = a->next)
         EHIS_TRY(append_asked(o, a->by_key.key, a->expires_ms));
     return EHIS_OK;
@@ -618,7 +631,7 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, e
     if (outbox_is_final(m)) {
         m->is_telling = true; /* recorded when the application has been told: outbox_finish */
     } else if (state >= o->wait_state && m->is_held) {
-        *err = append_state(o, m);
+        *err = append_remembered(o, m); /* all of it: the segment with its bytes may go now, and no snapshot has named it */
         drop_bytes(o, m);
     }
     return true;

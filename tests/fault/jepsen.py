@@ -33,7 +33,7 @@ terms:
   legal_bases: [{code: Fault 1, en: Fault, az: Xəta}]
 """
 RULES = """service: {system}/inbox
-operations: [{{name: Put, kind: request}}]
+operations: [{{name: Put, kind: request, request_schema: fault.v1.Put, response_schema: fault.v1.Done}}]
 rules:
 - {{id: R-{name}, effect: permit, consumers: [{consumers}], operations: [Put], purposes: [fault.load], legal_bases: [Fault 1],
    valid: {{from: 2026-01-01, until: 2036-01-01}}, approval: none}}

@@ -306,6 +306,33 @@ static void requests_that_are_final_are_remembered_for_their_responses_until_the
     box_fini(&b);
 }
 
+static void what_was_taken_is_remembered_when_its_bytes_have_gone(void **state)
+{
+    struct box b;
+    uint8_t digest[32];
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    memcpy(digest, put_one(&b)->by_digest.key, 32);
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK); /* its bytes stand before the newest snapshot, which does not name it */
+    receipt(&b, outbox_by_digest(b.outbox, digest), ACCEPTED);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_commit(b.store), EHIS_OK);
+        box_close(&b);
+        assert_int_equal(box_open(&b), EHIS_OK);
+        struct out_message *m = outbox_by_digest(b.outbox, digest);
+        assert_non_null(m);
+        assert_true(m->state == ACCEPTED && !m->is_held && m->number == 1);
+        assert_true(outbox_asked_until(b.outbox, digest, span_str(TO)) == 5000);
+    }
+    receipt(&b, outbox_by_digest(b.outbox, digest), DELIVERED);
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    assert_null(outbox_by_digest(b.outbox, digest));
+    assert_true(outbox_asked_until(b.outbox, digest, span_str(TO)) == 5000);
+    box_fini(&b);
+}
+
 static void the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up(void **state)
 {
     struct box b;
@@ -454,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream),
         cmocka_unit_test(a_key_is_taken_before_the_event_behind_it_is_submitted),
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
+        cmocka_unit_test(what_was_taken_is_remembered_when_its_bytes_have_gone),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
         cmocka_unit_test(in_memory_a_restart_begins_new_streams),
