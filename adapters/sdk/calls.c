@@ -267,7 +267,7 @@ void calls_on_receipt(struct ehis *e, struct call *c, uint8_t state, uint32_t co
     if (!ehis_err_from_number(code, &err) || err == EHIS_OK)
         err = state == STATE_EXPIRED ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_REJECTED;
     struct ehis_why why;
-    ehis_fail(&why, err, "%s by %s: %s", state_name(state), e->peer.leaf.id, ehis_err_row(err)->text);
+    ehis_fail(&why, err, "%s by %s", state_name(state), e->peer.leaf.id);
     finish(e, c, err, why.text);
 }
 

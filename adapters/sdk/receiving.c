@@ -258,14 +258,13 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
         receiving_free(in);
         return;
     case INBOX_DONE:
-        if (!in->refused) {
+    case INBOX_REJECTED:
+        if (v == INBOX_DONE && !in->refused) {
             in->outcome = OUTCOME_DONE;
             acknowledge(e, in);
             receiving_free(in);
             return;
         }
-        /* fall through */
-    case INBOX_REJECTED:
         refuse(e, in, in->refused ? in->refused : EHIS_E_SDK_REJECTED, 0);
         return;
     case INBOX_CONFLICT:

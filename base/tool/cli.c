@@ -148,17 +148,18 @@ static void print_error(const struct cli *c, ehis_err err, const struct ehis_why
 {
     const struct ehis_err_row *row = ehis_err_row(err);
     struct cli_words words;
+    const char *because = strcmp(why->text, row->text) == 0 ? "" : why->text;
     if (!c->verb || !c->program->translate || !c->program->translate(c, err, &words))
         words = (struct cli_words){row->text, row->hint, "hint"};
     if (c->verb && cli_json(c)) {
         json_t *line = json_pack("{s:{s:o, s:s, s:s, s:o, s:s}}", "error", "code", tool_code(err), "name", row->name, "text", words.text, "why",
-                                 tool_text(span_str(why->text)), "hint", words.hint);
+                                 tool_text(span_str(because)), "hint", words.hint);
         json_dumpf(line, stderr, JSON_COMPACT);
         fputc('\n', stderr);
         json_decref(line);
         return;
     }
-    fprintf(stderr, "%s: EHIS-%d: %s%s%s\n", c->program->name, (int)err, words.text, why->text[0] ? ": " : "", why->text);
+    fprintf(stderr, "%s: EHIS-%d: %s%s%s\n", c->program->name, (int)err, words.text, because[0] ? ": " : "", because);
     if (words.hint[0])
         fprintf(stderr, "  %s: %s\n", words.hint_label, words.hint);
 }

@@ -133,7 +133,8 @@ static void go_on_behind(struct journal *j, const struct scan *s)
     j->next_group = s->next_group;
     j->next_entry = j->durable_entries = s->next_entry;
     j->durable_group = s->next_group - 1;
-    j->durable_segment = j->written_segment = j->place_segment;
+    j->written_segment = j->place_segment;
+    j->durable_segment = j->place_segment;
     j->chain = s->chain;
     memcpy(j->tag, s->tag, FRAME_TAG_BYTES);
     if (is_new) /* a chain of its own for each journal, and a tag that nobody knows */

@@ -47,5 +47,5 @@ ehis_err decide_explain(const struct registry *r, const struct decide_question *
     const struct registry_rule *rules = registry_rules(f.service, &count);
     for (size_t i = 0; i < count; i++)
         EHIS_TRY(put_rule(&f, q, &rules[i], out));
-    return buf_printf(out, "  %zu rules considered%s\n", count, a.is_permitted ? "" : "; what no rule permits is denied");
+    return buf_printf(out, "  %zu rule%s considered%s\n", count, count == 1 ? "" : "s", a.is_permitted ? "" : "; what no rule permits is denied");
 }

@@ -290,7 +290,7 @@ static size_t stream_of(const uint8_t id[16])
     for (size_t i = 0; i < STREAMS; i++)
         if (memcmp(w.streams[i].id, id, 16) == 0)
             return i;
-    CHECK(!"an unknown stream");
+    CHECK(false && "an unknown stream");
     return 0;
 }
 
@@ -503,7 +503,7 @@ static void take_outputs(void)
             take_frame(sys, o);
             break;
         default:
-            CHECK(!"the core ended a session");
+            CHECK(false && "the core ended a session");
         }
     }
 }

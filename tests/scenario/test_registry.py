@@ -234,7 +234,7 @@ def test_a_policy_question_is_answered_with_rule_condition_and_exit_code(folder)
         assert decide(folder, *words, code=3)["error"] == error
     assert decide(folder, TAX, PERSON, "PersonChanged", "--what", "receive")["decision"] == "permit"
     assert decide(folder, POP, PERSON, "PersonChanged", "--what", "publish")["decision"] == "permit"
-    assert "1 rules considered" in decide(folder, TAX, PERSON, "GetPerson", "--purpose", "tax.audit", "--basis", LAW, code=3, verb="explain")["explanation"]
+    assert "1 rule considered" in decide(folder, TAX, PERSON, "GetPerson", "--purpose", "tax.audit", "--basis", LAW, code=3, verb="explain")["explanation"]
 
 
 def test_who_can_and_why_can_list_rules(folder):

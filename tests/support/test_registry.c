@@ -218,8 +218,7 @@ static struct registry_key *newest(struct test_registry *t, const char *owner, e
     for (size_t i = o->key_count; i-- > 0;)
         if (o->keys[i].use == use)
             return &o->keys[i];
-    EHIS_ASSERT(!"no such key");
-    return NULL;
+    ehis_assert_failed("no such key", __FILE__, __LINE__);
 }
 void test_registry_retire(struct test_registry *t, const char *owner, enum key_use use, int64_t at_ms)
 {

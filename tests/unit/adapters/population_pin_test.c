@@ -41,7 +41,7 @@ static void every_wrong_character_is_found_in_each_place(void **state)
 
 static void other_lengths_and_characters_are_no_pins(void **state)
 {
-    static const char *const bad[] = {"", "000000", "00000000", "000001b", "I000000", "O000000", "00000 0", "\xc6\x8f" "00000"};
+    static const char *const bad[] = {"", "000000", "00000000", "000001b", "I000000", "O000000", "00000 0", "Ə00000"};
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(pin_is_valid(bad[i]));
