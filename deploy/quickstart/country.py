@@ -419,8 +419,8 @@ def main():
 It is left running. Try, in {a.dir}, with {BIN} on your PATH:
    echo '{{"surname_prefix": "Ə"}}' | ehis-call {SERVICE} FindPersons --config tax.yaml --purpose {PURPOSE} --basis '{BASIS}' --body -
    ehis-gateway status --socket gateway.sock
-   ehis-policy explain registry/registry.pb --help
-Its revocation lists are renewed every day. Stop it with: deploy/quickstart/run --stop""")
+   ehis-policy who-can {SERVICE} --registry registry/registry.pb --operator operator.key.pub
+Its revocation lists are renewed every day. Stop it with: deploy/quickstart/run --stop{'' if a.dir == default_dir() else f' --dir {a.dir}'}""")
     else:
         c.stop_all()
         say("\nEverything that was started has been stopped.")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* ehis-gateway: the command line. */
-#include "base/tool/cli.h"
+#include "base/tool/result.h"
 #include "gateway/app/gateway.h"
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ static ehis_err print_buf(struct buf *b, ehis_err err)
 }
 
 /* Settings and every file that they name, as at a start; nothing is written. */
-static ehis_err check(const char *file, bool is_print, struct ehis_why *why)
+static ehis_err check(struct cli *c, const char *file, struct ehis_why *why)
 {
     struct gateway g = {.settings_file = file, .clock = &clock_system};
     struct sessions_identity identity = {0};
@@ -30,7 +30,7 @@ static ehis_err check(const char *file, bool is_print, struct ehis_why *why)
         buf_fini(&text);
         return ehis_fail(why, err, "%s", file);
     }
-    if (is_print) {
+    if (cli_has(c, "print")) {
         err = print_buf(&text, settings_print(&gateway_options_table, &g.options, &text));
     } else {
         buf_fini(&text);
@@ -38,7 +38,7 @@ static ehis_err check(const char *file, bool is_print, struct ehis_why *why)
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
         if (err == EHIS_OK)
-            printf("%s: good; registry version %llu\n", file, (unsigned long long)registry_version(identity.registry));
+            err = tool_print(c, json_pack("{s:s, s:b, s:o}", "settings", file, "is_good", true, "registry_version", tool_count(registry_version(identity.registry))));
         gateway_identity_free(&identity);
     }
     settings_free(g.settings);
@@ -49,7 +49,7 @@ static ehis_err on_run(struct cli *c, struct ehis_why *why)
 {
     const char *file = cli_get(c, "config");
     if (cli_has(c, "check") || cli_has(c, "print"))
-        return check(file, cli_has(c, "print"), why);
+        return check(c, file, why);
     return gateway_run(file, why);
 }
 
