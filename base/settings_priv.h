@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* What the files of settings share: the memory that values live in, and values from and to text. */
 #pragma once
+#include "base/owned.h"
 #include "base/settings.h"
 
 #define SETTINGS_FILE_BYTES (256 * 1024)
@@ -9,13 +10,10 @@
 #define SETTINGS_LIST_ITEMS 256
 #define SETTINGS_PATH_BYTES 128 /* of an option's path */
 
-struct settings_block;
 struct settings {
-    struct settings_block *blocks;
+    struct owned owned;
     char *folder; /* that relative paths begin in */
 };
-/* n zeroed bytes that live as long as s. NULL without memory. */
-void *settings_own(struct settings *s, size_t n);
 
 static inline bool settings_is_list(const struct settings_option *o) { return o->type == SETTING_LIST || o->type == SETTING_PATHS; }
 static inline struct span settings_span_until(const char *s, char end) { const char *e = strchr(s, end); return span_of(s, e ? (size_t)(e - s) : strlen(s)); }

@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct settings_block {
-    struct settings_block *next;
-    max_align_t bytes[];
-};
-
 struct unit {
     const char *suffix;
     uint64_t factor;
@@ -18,25 +13,10 @@ static const struct unit count_units[] = {{"", 1}};
 static const struct unit byte_units[] = {{"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", UINT64_C(1) << 40}};
 static const struct unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
 
-void *settings_own(struct settings *s, size_t n)
-{
-    size_t bytes;
-    struct settings_block *block = size_add(n, sizeof *block, &bytes) ? calloc(1, bytes) : NULL;
-    if (!block)
-        return NULL;
-    block->next = s->blocks;
-    s->blocks = block;
-    return block->bytes;
-}
-
 void settings_free(struct settings *s)
 {
-    if (!s)
-        return;
-    for (struct settings_block *b = s->blocks, *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
+    if (s)
+        owned_fini(&s->owned);
     free(s);
 }
 
@@ -145,7 +125,7 @@ static ehis_err own_text(struct settings *s, const struct settings_option *o, st
     bool is_path = o->type == SETTING_PATH || o->type == SETTING_PATHS;
     bool is_relative = is_path && text.len && text.p[0] != '/';
     size_t room = (is_relative ? strlen(s->folder) + 1 : 0) + text.len + 1;
-    char *copy = settings_own(s, room);
+    char *copy = owned_new(&s->owned, room, 1);
     if (!copy)
         return EHIS_E_NO_MEMORY;
     snprintf(copy, room, "%s%s%.*s", is_relative ? s->folder : "", is_relative ? "/" : "", (int)text.len, (const char *)text.p);
@@ -231,7 +211,7 @@ ehis_err settings_set(struct settings *s, const struct settings_option *o, struc
 ehis_err settings_set_list(struct settings *s, const struct settings_option *o, const struct span *items, size_t count, void *values,
                            struct ehis_why *why)
 {
-    struct settings_list list = {count, settings_own(s, (count ? count : 1) * sizeof *list.items)};
+    struct settings_list list = {count, owned_new(&s->owned, count, sizeof *list.items)};
     if (!list.items)
         return EHIS_E_NO_MEMORY;
     bool is_unset = count == 0 && o->default_text && o->default_text[0] == '\0';

@@ -61,7 +61,7 @@ struct span author_report(const struct author *a) { return buf_span(&a->report.t
 
 ehis_err author_add(struct author *a, enum author_kind kind, const char *file, struct span yaml)
 {
-    struct sheet *s = sheet_parse(file, yaml, &a->report);
+    struct sheet *s = sheet_parse(file, yaml, AUTHOR_FILE_BYTES, &a->report);
     if (s) {
         *a->ends[kind] = s;
         a->ends[kind] = &s->next;
@@ -84,8 +84,8 @@ static ehis_err add_file(struct author *a, enum author_kind kind, const char *fo
     if (snprintf(path, sizeof path, "%s/%s%s%s", folder, author_folders[kind], kind == AUTHOR_REGISTRY ? "" : "/", name) >=
         (int)sizeof path)
         return ehis_fail(why, EHIS_E_INVALID, "%s/%s: the path is too long", folder, name);
-    buf_init(&text, SHEET_MAX_BYTES);
-    ehis_err err = file_read(path, SHEET_MAX_BYTES, &text, why);
+    buf_init(&text, AUTHOR_FILE_BYTES);
+    ehis_err err = file_read(path, AUTHOR_FILE_BYTES, &text, why);
     if (err == EHIS_OK)
         err = author_add(a, kind, path, buf_span(&text));
     buf_fini(&text);
@@ -159,15 +159,6 @@ static void check_id(struct author *a, const struct sheet *s, const struct sheet
         sheet_complain(&a->report, s, node, "%s", why.text[0] ? why.text : ehis_err_row(err)->text);
 }
 
-static uint64_t number_of(struct author *a, const struct sheet *s, const struct sheet_node *n, const char *name, uint64_t max,
-                          uint64_t absent)
-{
-    uint64_t v = absent;
-    if (n && (n->kind != SHEET_TEXT || decimal_from_text(n->text, max, &v) != EHIS_OK))
-        sheet_complain(&a->report, s, n, "\"%s\" must be a number up to %llu", name, (unsigned long long)max);
-    return v;
-}
-
 static struct registry_term_text *read_terms(struct author *a, const struct sheet *s, const struct sheet_node *node, const char *name,
                                              bool is_purpose, size_t *count)
 {
@@ -202,8 +193,10 @@ static ehis_err draft_registry(struct author *a, struct registry_draft *d, struc
         (v[1] && !sheet_map(&a->report, s, v[1], validity_names, 2, 0, w)) || !sheet_map(&a->report, s, v[2], terms_names, 2, 3, t))
         return EHIS_OK;
     check_id(a, s, v[0], 1);
-    validity->days = number_of(a, s, w[0], "days", 366, 30);
-    validity->grace_hours = number_of(a, s, w[1], "grace_hours", 24 * 14, 72);
+    validity->days = 30;
+    validity->grace_hours = 72;
+    (void)sheet_number(&a->report, s, w[0], "days", 366, &validity->days);
+    (void)sheet_number(&a->report, s, w[1], "grace_hours", 24 * 14, &validity->grace_hours);
     struct registry_term_text *p = read_terms(a, s, t[0], "purposes", true, &purposes),
                               *l = read_terms(a, s, t[1], "legal_bases", false, &legal_bases);
     ehis_err err = p && l ? registry_draft_terms(d, p, purposes, l, legal_bases) : EHIS_E_NO_MEMORY;
@@ -243,15 +236,14 @@ static bool read_operation(struct author *a, const struct sheet *s, const struct
 {
     static const char *const names[] = {"name", "kind", "request_schema|schema", "response_schema", "max_response_bytes"};
     const struct sheet_node *v[5];
-    struct span kind;
+    uint64_t max_response_bytes = 0;
     if (!sheet_map(&a->report, s, n, names, 5, 1, v) || !sheet_text(&a->report, s, v[0], "name", 64, &out->name) ||
-        !sheet_text(&a->report, s, v[1], "kind", 16, &kind) || !sheet_text(&a->report, s, v[2], "schema", 128, &out->request_schema) ||
+        !sheet_text(&a->report, s, v[2], "schema", 128, &out->request_schema) ||
         !sheet_text(&a->report, s, v[3], "response_schema", 128, &out->response_schema))
         return false;
-    if (v[1] && !span_eq(kind, span_str("request")) && !span_eq(kind, span_str("event")))
-        sheet_complain(&a->report, s, v[1], "\"kind\" must be request or event");
-    out->is_event = span_eq(kind, span_str("event"));
-    out->max_response_bytes = (uint32_t)number_of(a, s, v[4], "max_response_bytes", 16 * 1024 * 1024, 0);
+    (void)sheet_either(&a->report, s, v[1], "kind", "request", "event", &out->is_event);
+    (void)sheet_number(&a->report, s, v[4], "max_response_bytes", 16 * 1024 * 1024, &max_response_bytes);
+    out->max_response_bytes = (uint32_t)max_response_bytes;
     check_id(a, s, v[0], 1);
     return add_name(a, s, v[0], operations, "operation");
 }
@@ -286,9 +278,7 @@ static void read_validity(struct author *a, const struct sheet *s, const struct 
     if (!sheet_map(&a->report, s, node, names, 2, 3, v))
         return;
     for (size_t i = 0; i < 2; i++)
-        if (v[i]->kind != SHEET_TEXT || time_from_text(v[i]->text, times[i]) != EHIS_OK || *times[i] <= 0)
-            sheet_complain(&a->report, s, v[i],
-                           "\"%s\" must be a date or a time with offset, such as 2026-12-01 or 2026-12-01T08:00:00+04:00", names[i]);
+        (void)sheet_time(&a->report, s, v[i], names[i], times[i]);
     if (out->valid_from_ms >= out->valid_until_ms)
         sheet_complain(&a->report, s, node, "\"until\" must be after \"from\"");
 }
@@ -299,16 +289,13 @@ static bool read_rule(struct author *a, const struct sheet *s, const struct shee
     static const char *const names[] = {
         "id", "effect", "consumers|consumer", "operations|operation", "purposes|purpose", "legal_basis|legal_bases", "valid", "approval"};
     const struct sheet_node *v[8];
-    struct span effect;
     unsigned before = a->report.errors;
     if (!sheet_map(&a->report, s, n, names, 8, 0xC7, v) || !sheet_text(&a->report, s, v[0], "id", 64, &out->id) ||
-        !sheet_text(&a->report, s, v[1], "effect", 16, &effect) || !sheet_text(&a->report, s, v[7], "approval", 200, &out->approval))
+        !sheet_text(&a->report, s, v[7], "approval", 200, &out->approval))
         return false;
     check_id(a, s, v[0], 1);
     (void)add_name(a, s, v[0], &a->rules, "rule");
-    out->is_forbid = span_eq(effect, span_str("forbid"));
-    if (!out->is_forbid && !span_eq(effect, span_str("permit")))
-        sheet_complain(&a->report, s, v[1], "\"effect\" must be permit or forbid");
+    (void)sheet_either(&a->report, s, v[1], "effect", "permit", "forbid", &out->is_forbid);
     out->consumers = lists;
     out->operations = lists + RULE_LIST_MAX;
     out->purposes = lists + 2 * RULE_LIST_MAX;

@@ -8,8 +8,10 @@
  *   services/NAME.yaml       service, operations, rules
  * Names are checked against each other here, so that every error has its file:line:column and the nearest name. One thread an object. */
 #pragma once
+#include "base/sheet.h"
 #include "policy/registry/draft.h"
-#include "policy/registry/sheet.h"
+
+#define AUTHOR_FILE_BYTES (1024 * 1024)
 
 enum author_kind { AUTHOR_REGISTRY, AUTHOR_AGENCY, AUTHOR_SYSTEM, AUTHOR_GATEWAY, AUTHOR_SERVICE, AUTHOR_KINDS };
 extern const char *const author_folders[AUTHOR_KINDS]; /* "", "agencies", ... */

@@ -11,18 +11,6 @@ static const struct {
     enum key_algorithm algorithm;
 } uses[] = {{"sign", USE_SIGN, ALGORITHM_ED25519}, {"seal", USE_SEAL, ALGORITHM_X25519}, {"tls", USE_TLS, ALGORITHM_SPKI}};
 
-static bool read_time(struct sheet_report *r, const struct sheet *s, const struct sheet_node *n, const char *name, int64_t *out)
-{
-    struct span text;
-    if (!sheet_text(r, s, n, name, 64, &text))
-        return false;
-    if (n && (time_from_text(text, out) != EHIS_OK || *out <= 0)) {
-        sheet_complain(r, s, n, "\"%s\" must be a date or a time with offset, such as 2026-12-01 or 2026-12-01T08:00:00+04:00", name);
-        return false;
-    }
-    return true;
-}
-
 ehis_err author_owner_add_key(struct author_owner *o, const struct registry_key *k)
 {
     struct registry_owner *w = &o->owner;
@@ -49,8 +37,8 @@ static bool read_key(struct sheet_report *r, const struct sheet *s, const struct
     struct buf bytes;
     size_t u = 0;
     if (!sheet_map(r, s, n, names, 6, 0xF, v) || !sheet_text(r, s, v[0], "use", 8, &use) || !sheet_text(r, s, v[1], "id", 64, &id) ||
-        !sheet_text(r, s, v[2], "public", 800, &text) || !read_time(r, s, v[3], "not_before", &k.not_before_ms) ||
-        !read_time(r, s, v[4], "retired", &k.retired_ms) || !read_time(r, s, v[5], "revoked", &k.revoked_ms))
+        !sheet_text(r, s, v[2], "public", 800, &text) || !sheet_time(r, s, v[3], "not_before", &k.not_before_ms) ||
+        !sheet_time(r, s, v[4], "retired", &k.retired_ms) || !sheet_time(r, s, v[5], "revoked", &k.revoked_ms))
         return false;
     while (u < 3 && !span_eq(span_str(uses[u].name), use))
         u++;
@@ -81,7 +69,6 @@ bool author_owner_read(struct sheet_report *r, const struct sheet *s, bool is_ga
     static const char *const system_names[] = {"system", "keys", "contact", "disabled"}, *const gateway_names[] = {"gateway", "keys"};
     const struct sheet_node *v[4] = {0}, *n;
     struct ehis_why why = {""};
-    struct span disabled;
     size_t count;
     unsigned before = r->errors;
     memset(&out->owner, 0, sizeof out->owner);
@@ -90,14 +77,11 @@ bool author_owner_read(struct sheet_report *r, const struct sheet *s, bool is_ga
     out->contact = (struct span){0};
     if (!sheet_map(r, s, s->root, is_gateway ? gateway_names : system_names, is_gateway ? 2 : 4, 3, v) ||
         !sheet_text(r, s, v[0], is_gateway ? "gateway" : "system", IDENTIFIER_MAX_BYTES, &out->owner.id) ||
-        !sheet_text(r, s, v[2], "contact", 200, &out->contact) || !sheet_text(r, s, v[3], "disabled", 8, &disabled) ||
-        !sheet_list(r, s, v[1], "keys", REGISTRY_KEYS_MAX, &n, &count))
+        !sheet_text(r, s, v[2], "contact", 200, &out->contact) || !sheet_list(r, s, v[1], "keys", REGISTRY_KEYS_MAX, &n, &count))
         return false;
     if (identifier_check(out->owner.id, is_gateway ? IDENTIFIER_GATEWAY : IDENTIFIER_SYSTEM, &why) != EHIS_OK)
         sheet_complain(r, s, v[0], "%s", why.text);
-    if (v[3] && !span_eq(disabled, span_str("true")) && !span_eq(disabled, span_str("false")))
-        sheet_complain(r, s, v[3], "\"disabled\" must be true or false");
-    out->owner.is_disabled = span_eq(disabled, span_str("true"));
+    (void)sheet_either(r, s, v[3], "disabled", "false", "true", &out->owner.is_disabled);
     for (; count > 0; count--, n = n->next)
         (void)read_key(r, s, n, out);
     return r->errors == before;

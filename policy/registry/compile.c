@@ -13,17 +13,6 @@
 
 enum leaf_kind { LEAF_AGENCY = 1, LEAF_SYSTEM = 2, LEAF_GATEWAY = 3, LEAF_SERVICE = 4, LEAF_TERMS = 5, LEAF_RULES = 6 };
 
-void *registry_keep(struct registry *r, size_t count, size_t item)
-{
-    size_t bytes;
-    struct block *b;
-    if (!size_mul(count, item, &bytes) || !size_add(bytes, sizeof *b, &bytes) || !(b = calloc(1, bytes)))
-        return NULL;
-    b->next = r->blocks;
-    r->blocks = b;
-    return b + 1;
-}
-
 static ehis_err content(struct ehis_why *why, const char *fmt, ...) EHIS_PRINTF(2, 3);
 static ehis_err content(struct ehis_why *why, const char *fmt, ...)
 {
@@ -102,7 +91,7 @@ static ehis_err read_owner(struct registry *r, uint32_t leaf, struct span bytes,
         o->contact = v[4].bytes;
     if (registry_find_owner(r, o->pub.id))
         return content(why, "%.*s stands twice", SPAN_SHOW(o->pub.id));
-    struct registry_key *keys = registry_keep(r, v[2].count, sizeof *keys);
+    struct registry_key *keys = owned_new(&r->owned, v[2].count, sizeof *keys);
     if (!keys)
         return EHIS_E_NO_MEMORY;
     o->pub.keys = keys;
@@ -147,7 +136,7 @@ static ehis_err read_service(struct registry *r, uint32_t leaf, struct span byte
                           .rules_leaf = LEAF_NONE};
     if (registry_find_service(r, s->pub.id))
         return content(why, "%.*s stands twice", SPAN_SHOW(s->pub.id));
-    struct registry_operation *operations = registry_keep(r, v[2].count, sizeof *operations);
+    struct registry_operation *operations = owned_new(&r->owned, v[2].count, sizeof *operations);
     if (!operations)
         return EHIS_E_NO_MEMORY;
     s->pub.operations = operations;
@@ -178,7 +167,7 @@ static ehis_err read_terms(struct registry *r, uint32_t leaf, struct span bytes,
         unsigned field = kind ? 1 : 2;
         size_t at = 0;
         EHIS_ASSERT(v[field].count <= REGISTRY_TERM_WORDS * 64);
-        r->terms[kind] = registry_keep(r, v[field].count, sizeof *r->terms[kind]);
+        r->terms[kind] = owned_new(&r->owned, v[field].count, sizeof *r->terms[kind]);
         if (!r->terms[kind] || index_init(&r->term_index[kind], v[field].count) != EHIS_OK)
             return EHIS_E_NO_MEMORY;
         while (r->term_count[kind] < v[field].count && scan_next(bytes, field, &at, &one)) {
@@ -205,7 +194,7 @@ ehis_err registry_consumer_check(struct span text, struct ehis_why *why)
 static ehis_err read_consumers(struct registry *r, struct service *s, struct span bytes, size_t count, struct registry_rule *rule,
                                struct ehis_why *why)
 {
-    struct span *all = registry_keep(r, count, sizeof *all), one;
+    struct span *all = owned_new(&r->owned, count, sizeof *all), one;
     uint32_t number = (uint32_t)s->rule_count;
     size_t at = 0;
     if (!all)
@@ -291,7 +280,7 @@ static ehis_err read_rules(struct registry *r, uint32_t leaf, struct span bytes,
     if (s->rules_leaf != LEAF_NONE)
         return content(why, "the rules of %.*s stand twice", SPAN_SHOW(v[1].bytes));
     s->rules_leaf = leaf;
-    s->rules = registry_keep(r, v[2].count, sizeof *s->rules);
+    s->rules = owned_new(&r->owned, v[2].count, sizeof *s->rules);
     if (!s->rules)
         return EHIS_E_NO_MEMORY;
     while (s->rule_count < v[2].count && scan_next(bytes, 2, &at, &one)) {

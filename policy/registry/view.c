@@ -22,10 +22,7 @@ void registry_unref(struct registry *r)
                                &r->entry_index, &r->term_index[0], &r->term_index[1]};
     for (size_t i = 0; i < sizeof indices / sizeof *indices; i++)
         index_fini(indices[i]);
-    for (struct block *b = r->blocks, *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
+    owned_fini(&r->owned);
     tree_fini(&r->tree);
     free(r->known);
     free(r->leaves);

@@ -4,6 +4,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "base/owned.h"
 #include "policy/registry/draft.h"
 #include "policy/registry/index.h"
 #include "policy/registry/rule.h"
@@ -67,11 +68,9 @@ struct registry {
     struct entry *entries;
     size_t entry_count, entry_cap;
     struct index owner_index, service_index, agency_index, key_index, entry_index, term_index[2];
-    struct block { struct block *next; } *blocks;
+    struct owned owned; /* what the compiled leaves point to */
 };
 
-/* Zeroed memory that lives as long as r; NULL without memory. */
-void *registry_keep(struct registry *r, size_t count, size_t item);
 /* Leaves into owners, services, rules and their indices. */
 ehis_err registry_compile(struct registry *r, struct ehis_why *why) EHIS_MUST_USE;
 const struct owner *registry_find_owner(const struct registry *r, struct span id);

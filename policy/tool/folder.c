@@ -89,11 +89,11 @@ static ehis_err read_owner(const char *path, bool is_gateway, struct author_owne
 {
     struct sheet_report report;
     struct buf text;
-    buf_init(&text, SHEET_MAX_BYTES);
+    buf_init(&text, AUTHOR_FILE_BYTES);
     sheet_report_init(&report);
-    ehis_err err = file_read(path, SHEET_MAX_BYTES, &text, why);
+    ehis_err err = file_read(path, AUTHOR_FILE_BYTES, &text, why);
     if (err == EHIS_OK) {
-        *sheet = sheet_parse(path, buf_span(&text), &report);
+        *sheet = sheet_parse(path, buf_span(&text), AUTHOR_FILE_BYTES, &report);
         if (!*sheet || !author_owner_read(&report, *sheet, is_gateway, o))
             err = ehis_fail(why, EHIS_E_REGISTRY_FORM, "%.*s", SPAN_SHOW(buf_span(&report.text)));
     }

@@ -103,7 +103,7 @@ class LintTest(unittest.TestCase):
     def test_a_vendor_stays_with_its_owner(self):
         for path, header, vendor in [('gateway/session/b.c', 'event2/event.h', 'libevent'), ('proto/crypto/sign.c', 'openssl/evp.h', 'openssl'),
                                      ('pki/b.c', 'sodium.h', 'libsodium'), ('gateway/exchange/b.c', 'librdkafka/rdkafka.h', 'librdkafka'),
-                                     ('gateway/journal/b.c', 'protobuf-c/protobuf-c.h', 'protobuf-c'), ('base/settingsx.c', 'yaml.h', 'libyaml'),
+                                     ('gateway/journal/b.c', 'protobuf-c/protobuf-c.h', 'protobuf-c'), ('base/settings.c', 'yaml.h', 'libyaml'),
                                      ('gateway/journal/b.c', 'jansson.h', 'jansson'), ('gateway/app/b.c', 'sqlite3.h', 'sqlite'),
                                      ('base/b.c', 'cmocka.h', 'cmocka')]:
             self.expect(path, f'#include <{header}>\n', f'{header} belongs to {vendor}')
@@ -111,7 +111,7 @@ class LintTest(unittest.TestCase):
         self.expect('base/b.c', '#include <curl/curl.h>\n', 'no vendor that the house knows')
 
     def test_an_owner_is_a_whole_name(self):
-        self.accept('base/settings_value.c', '#include <yaml.h>\n')
+        self.accept('base/sheet_value.c', '#include <yaml.h>\n')
         self.accept('base/loop/more.c', '#include <event2/event.h>\n')
 
     def test_an_include_that_is_not_there_is_found(self):

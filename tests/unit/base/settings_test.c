@@ -166,10 +166,10 @@ static void wrong_types_are_named_with_their_place(void **state)
     expect_error("name: gw\nlog: {level: wran}", "must be one of debug|info|warn; did you mean \"warn\"?");
     expect_error("name:", "\"name\" has no value");
     expect_error("name: ~", "\"name\" has no value");
-    expect_error("- a\n- b", "x.yaml:1:1: settings are keys with values");
-    expect_error("a", "settings are keys with values");
+    expect_error("- a\n- b", "x.yaml:1:1: the file must hold keys with values");
+    expect_error("a", "must hold keys with values");
     expect_error("{? [a] : b, name: gw}", "a key must be a word");
-    expect_error("name: \"a\\0b\"", "control character");
+    expect_error("name: \"a\\0b\"", "x.yaml:1:7: a NUL in a text");
     expect_error("name: \"a\\nb\"", "control character");
     expect_error("name: \"a\\x9bb\"", "control character");
 }
@@ -184,7 +184,7 @@ static void unknown_keys_get_the_nearest_name(void **state)
     expect_error("name: gw\njournal.bytes: 1MiB\n", "unknown key \"journal.bytes\"");
     expect_error("name: gw\n\"a\\e[2Jb\": 1\n", "unknown key \"a?[2Jb\"");
     expect_error("name: gw\n\"\": 1\n", "unknown key \"\"");
-    expect_error("name: gw\n\"name\\0x\": 1\n", "unknown key \"name");
+    expect_error("name: gw\n\"name\\0x\": 1\n", "x.yaml:2:1: a NUL in a text");
 }
 
 static void a_key_may_stand_once(void **state)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-#include "policy/registry/sheet.h"
-
+#include "base/sheet.h"
+#include "base/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
-
 #include <yaml.h>
 
 #define NODES_MAX 65536
@@ -12,10 +11,6 @@
 #define NAMES_MAX 16
 #define NAME_MAX_BYTES 64
 #define SHOWN(s) ((s).len < 64 ? (int)(s).len : 64), (const char *)(s).p
-
-struct sheet_block {
-    struct sheet_block *next;
-};
 
 void sheet_report_init(struct sheet_report *r)
 {
@@ -35,29 +30,16 @@ void sheet_complain(struct sheet_report *r, const struct sheet *s, const struct 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    ehis_fail(&clean, EHIS_E_REGISTRY_FORM, "%s", text);
+    ehis_fail(&clean, EHIS_E_SETTINGS, "%s", text);
     if (buf_printf(&r->text, "%s:%u:%u: %s\n", s->file, node ? node->line : 1, node ? node->column : 1, clean.text) != EHIS_OK)
         r->errors = SHEET_ERRORS_MAX; /* full: the first say enough */
-}
-
-static void *keep(struct sheet *s, size_t bytes)
-{
-    struct sheet_block *b = calloc(1, sizeof *b + bytes);
-    if (!b)
-        return NULL;
-    b->next = s->blocks;
-    s->blocks = b;
-    return b + 1;
 }
 
 void sheet_free(struct sheet *s)
 {
     if (!s)
         return;
-    for (struct sheet_block *b = s->blocks, *next; b; b = next) {
-        next = b->next;
-        free(b);
-    }
+    owned_fini(&s->owned);
     free(s->file);
     free(s);
 }
@@ -112,7 +94,7 @@ static bool refuse(struct walk *w, const char *what)
 static bool copy_text(struct walk *w, struct span *out)
 {
     size_t len = w->event.data.scalar.length;
-    uint8_t *p = keep(w->sheet, len + 1);
+    uint8_t *p = owned_new(&w->sheet->owned, len + 1, 1);
     if (!p) {
         w->report->is_short_of_memory = true;
         return false;
@@ -124,16 +106,24 @@ static bool copy_text(struct walk *w, struct span *out)
     return true;
 }
 
+/* What a file says stands where it is read. */
 static bool is_simple(struct walk *w)
 {
     const yaml_event_t *e = &w->event;
+    const yaml_char_t *anchor = NULL, *tag = NULL;
     if (e->type == YAML_ALIAS_EVENT)
         return refuse(w, "aliases are not allowed here");
-    bool has_more = e->type == YAML_SCALAR_EVENT           ? e->data.scalar.anchor || e->data.scalar.tag
-                    : e->type == YAML_MAPPING_START_EVENT  ? e->data.mapping_start.anchor || e->data.mapping_start.tag
-                    : e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor || e->data.sequence_start.tag
-                                                           : false;
-    return has_more ? refuse(w, "anchors and tags are not allowed here") : true;
+    if (e->type == YAML_SCALAR_EVENT) {
+        anchor = e->data.scalar.anchor;
+        tag = e->data.scalar.tag;
+    } else if (e->type == YAML_MAPPING_START_EVENT) {
+        anchor = e->data.mapping_start.anchor;
+        tag = e->data.mapping_start.tag;
+    } else if (e->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = e->data.sequence_start.anchor;
+        tag = e->data.sequence_start.tag;
+    }
+    return !anchor && !tag ? true : refuse(w, anchor ? "anchors are not allowed here" : "tags are not allowed here");
 }
 
 /* The node that begins with the current event. */
@@ -145,14 +135,16 @@ static struct sheet_node *read_node(struct walk *w, unsigned depth)
         refuse(w, depth > DEPTH_MAX ? "nested too deep" : "too many values in one file");
         return NULL;
     }
-    struct sheet_node *n = keep(w->sheet, sizeof *n), **at;
+    struct sheet_node *n = owned_new(&w->sheet->owned, 1, sizeof *n), **at;
     if (!n) {
         w->report->is_short_of_memory = true;
         return NULL;
     }
     *n = place(w->event.start_mark);
-    if (w->event.type == YAML_SCALAR_EVENT)
+    if (w->event.type == YAML_SCALAR_EVENT) {
+        n->is_quoted = w->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
         return copy_text(w, &n->text) ? n : NULL;
+    }
     n->kind = w->event.type == YAML_MAPPING_START_EVENT ? SHEET_MAP : SHEET_LIST;
     for (at = &n->first;; at = &(*at)->next) {
         struct span key = {0};
@@ -179,10 +171,13 @@ static bool read_document(struct walk *w)
 {
     if (!next(w) || !next(w)) /* the stream's begin, the document's */
         return false;
+    w->sheet->root = &w->sheet->empty;
     if (w->event.type == YAML_STREAM_END_EVENT)
-        return refuse(w, "the file is empty");
+        return true;
     if (!next(w) || !(w->sheet->root = read_node(w, 0)))
         return false;
+    if (w->sheet->root->kind == SHEET_TEXT && !w->sheet->root->is_quoted && w->sheet->root->text.len == 0)
+        w->sheet->root = &w->sheet->empty;
     if (w->sheet->root->kind != SHEET_MAP) {
         sheet_complain(w->report, w->sheet, w->sheet->root, "the file must hold keys with values");
         return false;
@@ -190,7 +185,7 @@ static bool read_document(struct walk *w)
     return next(w) && next(w) && (w->event.type == YAML_STREAM_END_EVENT || refuse(w, "a second document is not allowed"));
 }
 
-struct sheet *sheet_parse(const char *file, struct span yaml, struct sheet_report *r)
+struct sheet *sheet_parse(const char *file, struct span yaml, size_t max_bytes, struct sheet_report *r)
 {
     struct walk w = {.report = r, .source = yaml};
     bool is_read = false;
@@ -201,8 +196,9 @@ struct sheet *sheet_parse(const char *file, struct span yaml, struct sheet_repor
         sheet_free(w.sheet);
         return NULL;
     }
-    if (yaml.len > SHEET_MAX_BYTES) {
-        sheet_complain(r, w.sheet, NULL, "more than %d bytes", SHEET_MAX_BYTES);
+    w.sheet->empty = (struct sheet_node){.kind = SHEET_MAP, .line = 1, .column = 1};
+    if (yaml.len > max_bytes) {
+        sheet_complain(r, w.sheet, NULL, "more than %zu bytes", max_bytes);
     } else if (!utf8_is_valid(yaml, &bad_at)) {
         struct sheet_node at = place_of_byte(yaml, bad_at);
         sheet_complain(r, w.sheet, &at, "not UTF-8 without NUL");
@@ -260,7 +256,7 @@ bool sheet_map(struct sheet_report *r, const struct sheet *s, const struct sheet
         return false;
     }
     for (const struct sheet_node *n = map->first; n; n = n->next) {
-        struct sheet_node key_at = {.line = n->key_line, .column = n->key_column};
+        struct sheet_node key_at = sheet_key(n);
         size_t i = 0;
         while (i < count && !spells(names[i], n->key))
             i++;
@@ -310,4 +306,36 @@ bool sheet_list(struct sheet_report *r, const struct sheet *s, const struct shee
         return false;
     }
     return true;
+}
+
+bool sheet_number(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, uint64_t max, uint64_t *out)
+{
+    if (!node || (node->kind == SHEET_TEXT && decimal_from_text(node->text, max, out) == EHIS_OK))
+        return true;
+    sheet_complain(r, s, node, "\"%s\" must be a number up to %llu", name, (unsigned long long)max);
+    return false;
+}
+
+bool sheet_time(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, int64_t *unix_ms)
+{
+    int64_t ms;
+    if (node && (node->kind != SHEET_TEXT || time_from_text(node->text, &ms) != EHIS_OK || ms <= 0)) {
+        sheet_complain(r, s, node, "\"%s\" must be a date or a time with offset, such as 2026-12-01 or 2026-12-01T08:00:00+04:00", name);
+        return false;
+    }
+    if (node)
+        *unix_ms = ms;
+    return true;
+}
+
+bool sheet_either(struct sheet_report *r, const struct sheet *s, const struct sheet_node *node, const char *name, const char *first, const char *second, bool *is_second)
+{
+    bool is_either = false;
+    if (node && node->kind == SHEET_TEXT) {
+        *is_second = span_eq(node->text, span_str(second));
+        is_either = *is_second || span_eq(node->text, span_str(first));
+    }
+    if (node && !is_either)
+        sheet_complain(r, s, node, "\"%s\" must be %s or %s", name, first, second);
+    return !node || is_either;
 }
