@@ -39,7 +39,7 @@ typedef void (*bus_on_finding)(void *ctx, const struct bus_finding *f);
  * do not use this cluster. */
 ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
                            void *ctx, struct ehis_why *why) EHIS_MUST_USE;
-/* Makes the topics that are missing, and gives each gateway of the registry its rights (and takes no right away). The options' certificate
+/* Makes the topics that are missing, and gives each gateway of the registry its rights, and takes them from those that have left it. The options' certificate
  * must be that of an administrator of the cluster. What exists is left as it is: check afterwards. is_dry: only tells. */
 ehis_err bus_cluster_create(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bool is_dry,
                             bus_on_finding on_finding, void *ctx, struct ehis_why *why) EHIS_MUST_USE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Makes the topics that are missing, and the rights of gateways: what a gateway needs, and no more. It reads the replies to itself alone. */
+/* Makes the topics that are missing, and the rights of gateways: what a gateway needs, and no more; nothing once it has left the registry. It reads the replies to itself alone. */
 #include "gateway/bus/cluster_priv.h"
 #include <poll.h>
 #include <stdio.h>
@@ -136,6 +136,23 @@ static ehis_err send_rights(struct cluster *c, struct rights *r)
     return err;
 }
 
+static ehis_err take_rights(struct cluster *c, struct rights *r)
+{
+    rd_kafka_event_t *event;
+    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_DELETEACLS);
+    rd_kafka_DeleteAcls(c->rk, r->list, r->count, options, c->queue); /* a right is its own filter */
+    rd_kafka_AdminOptions_destroy(options);
+    EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_DELETEACLS_RESULT, &event));
+    size_t n;
+    ehis_err err = EHIS_OK;
+    const rd_kafka_DeleteAcls_result_response_t **results = rd_kafka_DeleteAcls_result_responses(rd_kafka_event_DeleteAcls_result(event), &n);
+    for (size_t i = 0; i < n && err == EHIS_OK; i++)
+        if (rd_kafka_DeleteAcls_result_response_error(results[i]))
+            err = cluster_error(c, rd_kafka_error_code(rd_kafka_DeleteAcls_result_response_error(results[i])), r->principal);
+    rd_kafka_event_destroy(event);
+    return err;
+}
+
 static bool is_same(const rd_kafka_AclBinding_t *a, const rd_kafka_AclBinding_t *b)
 {
     return rd_kafka_AclBinding_restype(a) == rd_kafka_AclBinding_restype(b) && strcmp(rd_kafka_AclBinding_name(a), rd_kafka_AclBinding_name(b)) == 0 &&
@@ -144,20 +161,26 @@ static bool is_same(const rd_kafka_AclBinding_t *a, const rd_kafka_AclBinding_t 
            rd_kafka_AclBinding_permission_type(a) == rd_kafka_AclBinding_permission_type(b) && strcmp(rd_kafka_AclBinding_host(a), rd_kafka_AclBinding_host(b)) == 0;
 }
 
-/* How many of these rights a broker acts upon; what the controller was told reaches it a moment later. */
-static ehis_err count_in_force(struct cluster *c, const struct rights *r, size_t *count)
+/* The rights that a broker acts upon (what the controller was told reaches it a moment later): all of a principal, or all to write here. */
+static ehis_err ask_rights(struct cluster *c, const char *principal, const char *written, rd_kafka_event_t **out)
 {
     char text[256];
-    rd_kafka_event_t *event;
-    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(RD_KAFKA_RESOURCE_ANY, NULL, RD_KAFKA_RESOURCE_PATTERN_ANY, r->principal, NULL,
-                                                                        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
+    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(
+        written ? RD_KAFKA_RESOURCE_TOPIC : RD_KAFKA_RESOURCE_ANY, written, written ? RD_KAFKA_RESOURCE_PATTERN_PREFIXED : RD_KAFKA_RESOURCE_PATTERN_ANY, principal,
+        NULL, written ? RD_KAFKA_ACL_OPERATION_WRITE : RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
     if (!filter)
         return ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s", text);
     rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
     rd_kafka_DescribeAcls(c->rk, filter, options, c->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_AclBinding_destroy(filter);
-    EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_DESCRIBEACLS_RESULT, &event));
+    return cluster_await(c, RD_KAFKA_EVENT_DESCRIBEACLS_RESULT, out);
+}
+
+static ehis_err count_in_force(struct cluster *c, const struct rights *r, size_t *count)
+{
+    rd_kafka_event_t *event;
+    EHIS_TRY(ask_rights(c, r->principal, NULL, &event));
     size_t n;
     const rd_kafka_AclBinding_t **found = rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &n);
     *count = 0;
@@ -171,42 +194,64 @@ static ehis_err count_in_force(struct cluster *c, const struct rights *r, size_t
     return EHIS_OK;
 }
 
-static ehis_err give_and_wait(struct cluster *c, struct rights *r, bool is_dry)
+/* All of them, or none. */
+static ehis_err settle(struct cluster *c, struct rights *r, bool is_given, bool is_dry)
 {
-    size_t count;
+    size_t count, wanted = is_given ? r->count : 0;
     EHIS_TRY(count_in_force(c, r, &count));
-    if (count == r->count)
+    if (count == wanted)
         return EHIS_OK;
     if (!is_dry)
-        EHIS_TRY(send_rights(c, r));
-    while (!is_dry && count < r->count) {
+        EHIS_TRY(is_given ? send_rights(c, r) : take_rights(c, r));
+    while (!is_dry && count != wanted) {
         if (cluster_left_ms(c) <= 1)
             return cluster_error(c, RD_KAFKA_RESP_ERR__TIMED_OUT, r->principal);
         poll(NULL, 0, IN_FORCE_POLL_MS);
         EHIS_TRY(count_in_force(c, r, &count));
     }
-    cluster_tell(c, EHIS_OK, r->principal + 5, "rights", "", "");
+    cluster_tell(c, EHIS_OK, r->principal + 5, is_given ? "rights" : "rights taken away", "", "");
     return EHIS_OK;
 }
 
 /* A gateway's principal is its identifier, as the brokers take it from its certificate (deploy/kafka). */
+static ehis_err settle_gateway(struct cluster *c, struct span gateway, bool is_given, bool is_dry)
+{
+    char principal[8 + IDENTIFIER_MAX_BYTES];
+    struct rights r = {.principal = principal};
+    snprintf(principal, sizeof principal, "User:%.*s", (int)gateway.len, (const char *)gateway.p);
+    give_all(&r, c, gateway);
+    ehis_err err = r.err == EHIS_OK ? settle(c, &r, is_given, is_dry) : r.err;
+    rd_kafka_AclBinding_destroy_array(r.list, r.count);
+    return err;
+}
+
+/* Who may write to inboxes, and is no gateway of the registry any more. */
+static ehis_err expel(struct cluster *c, const struct registry *reg, bool is_dry)
+{
+    char name[BUS_PREFIX_MAX_BYTES + 16];
+    rd_kafka_event_t *event;
+    snprintf(name, sizeof name, "%s%sinbox.", c->options->prefix, *c->options->prefix ? ".." : "");
+    EHIS_TRY(ask_rights(c, NULL, name, &event));
+    size_t n;
+    ehis_err err = EHIS_OK;
+    const rd_kafka_AclBinding_t **found = rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &n);
+    for (size_t i = 0; i < n && err == EHIS_OK; i++) {
+        const char *principal = rd_kafka_AclBinding_principal(found[i]);
+        struct span id = span_str(strncmp(principal, "User:", 5) == 0 ? principal + 5 : "");
+        if (identifier_check(id, IDENTIFIER_GATEWAY, NULL) == EHIS_OK && !registry_gateway(reg, id))
+            err = settle_gateway(c, id, false, is_dry);
+    }
+    rd_kafka_event_destroy(event);
+    return err;
+}
+
 static ehis_err give_rights(struct cluster *c, const struct registry *reg, bool is_dry)
 {
     ehis_err err = EHIS_OK;
-    for (size_t i = 0; i < registry_owner_count(reg) && err == EHIS_OK; i++) {
-        const struct registry_owner *o = registry_owner_at(reg, i);
-        char principal[8 + IDENTIFIER_MAX_BYTES];
-        struct rights r = {.principal = principal};
-        if (!o->is_gateway || o->is_disabled)
-            continue;
-        snprintf(principal, sizeof principal, "User:%.*s", (int)o->id.len, (const char *)o->id.p);
-        give_all(&r, c, o->id);
-        err = r.err;
-        if (err == EHIS_OK)
-            err = give_and_wait(c, &r, is_dry);
-        rd_kafka_AclBinding_destroy_array(r.list, r.count);
-    }
-    return err;
+    for (size_t i = 0; i < registry_owner_count(reg) && err == EHIS_OK; i++)
+        if (registry_owner_at(reg, i)->is_gateway)
+            err = settle_gateway(c, registry_owner_at(reg, i)->id, true, is_dry);
+    return err == EHIS_OK ? expel(c, reg, is_dry) : err;
 }
 
 ehis_err bus_cluster_create(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bool is_dry,

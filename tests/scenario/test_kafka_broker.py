@@ -3,12 +3,14 @@
 """A real broker of deploy/kafka: topics and rights as a registry calls for them, and every cluster that breaks a rule of durability
 refused by name. Skipped plainly where Java, Maven, kcat or Kafka's jars are missing."""
 import json
+import signal
 import subprocess
 
 import cluster
 import kafka_cluster
 import pytest
-from world import SYSTEMS
+from kafka_admin import TOPIC, Admin
+from world import SYSTEMS, wait_until
 
 SINGLES = ("audit", "dlq", "blob", "control.lease", "control.registry", "control.cursor")
 
@@ -105,3 +107,128 @@ def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land):
     assert error_of(land, kafka, "{kind: kafka}", 1)["name"] == "BUS_OPTIONS"
     land.write_gateway_settings(bus=own)
     assert report(land, "check")[0].returncode == 0
+
+
+# What breaks which rule: (topic's kind, its identifier, setting, value, error)
+UNSAFE = [("inbox", SYSTEMS["tax"], "unclean.leader.election.enable", "true", "BUS_UNCLEAN"),
+          ("audit", "", "retention.ms", "86400000", "BUS_RETENTION"),
+          ("call", SYSTEMS["tax"], "retention.bytes", "1000000", "BUS_RETENTION"),
+          ("reply", "AZ/gw1", "cleanup.policy", "compact", "BUS_CLEANUP"),
+          ("control.lease", "", "cleanup.policy", "delete", "BUS_CLEANUP"),
+          ("control.lease", "", "message.timestamp.type", "CreateTime", "BUS_TIMESTAMP"),
+          ("blob", "", "max.message.bytes", "100000", "BUS_MESSAGE_BYTES"),
+          ("event", "AZ/GOV/MIA/population/person/PersonChanged", "retention.ms", "3600000", "BUS_RETENTION")]
+
+
+def test_each_unsafe_setting_of_a_topic_is_refused_by_name(kafka, joined):
+    admin = Admin(kafka.cluster)
+    for kind, identifier, setting, value, code in UNSAFE:
+        admin.alter(TOPIC, topic(joined.prefix, kind, identifier), {setting: value})
+    done, found = report(joined, "check")
+    assert done.returncode == 1 and found["good"] is False
+    assert names(found) == {(code, topic(joined.prefix, kind, identifier), setting) for kind, identifier, setting, _, code in UNSAFE}
+    for f in found["findings"]:
+        assert f["found"] and f["wanted"] and f["code"].startswith("EHIS-51")
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == found["findings"][0]["code"] and found["findings"][0]["subject"] in error["why"]
+    joined.run("ehis-gateway", "topics", "create", "--config", "gateway.yaml", *kafka.admin())  # changes nothing that is there
+    assert names(report(joined, "check")[1]) == names(found)
+    for kind, identifier, setting, *_ in UNSAFE:  # as deploy made them: safe, or as safe
+        admin.alter(TOPIC, topic(joined.prefix, kind, identifier), {"cleanup.policy": "compact" if kind.startswith("control") else "delete", "retention.ms": "-1",
+                    "retention.bytes": None, "unclean.leader.election.enable": None, "message.timestamp.type": "LogAppendTime", "max.message.bytes": "2000000"})
+    assert report(joined, "check")[0].returncode == 0
+
+
+def test_missing_topics_wrong_partitions_and_lost_rights_are_refused_by_name(kafka, joined):
+    admin = Admin(kafka.cluster)
+    gone, wide = topic(joined.prefix, "inbox", SYSTEMS["students"]), topic(joined.prefix, "call", SYSTEMS["students"])
+    admin.delete(gone)
+    admin.delete(wide)
+    wait_until(lambda: {s for _, s, _ in names(report(joined, "check")[1])} == {gone, wide}, what="both deleted")
+    done, found = report(joined, "check")
+    assert done.returncode == 1 and names(found) == {("BUS_NO_TOPIC", gone, ""), ("BUS_NO_TOPIC", wide, "")}
+    admin.create(wide, partitions=3, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "900000"})
+    done, found = report(joined, "create", *kafka.admin())
+    assert done.returncode == 1 and [m["name"] for m in found["made"]] == [gone]
+    assert names(found) == {("BUS_PARTITIONS", wide, "number of partitions")}
+    admin.forbid("AZ/gw1")
+    wait_until(lambda: {n for n, _, _ in names(report(joined, "check")[1])} == {"BUS_NOT_ALLOWED"}, what="no right")
+    assert [m["what"] for m in report(joined, "create", *kafka.admin())[1]["made"]] == ["rights"]
+    assert names(report(joined, "check")[1]) == {("BUS_PARTITIONS", wide, "number of partitions")}
+
+
+def test_a_gateway_that_leaves_the_registry_loses_its_rights(kafka, joined):
+    joined.make_keys("gw5", "AZ/gw5", "--gateway")
+    joined.run("ehis-registry", "add", "gw5/join.request", "--as", "gateway", "--dir", "registry", check=True)
+    joined.publish_registry()
+    reply = topic(joined.prefix, "reply", "AZ/gw5")
+    assert report(joined, "create", *kafka.admin())[1]["made"] == [{"what": "topic", "name": reply}, {"what": "rights", "name": "AZ/gw5"}]
+    own = kafka.certificate("gw5")
+    as_gw5 = ["--certificate", own / "bus.crt", "--key", own / "bus.key"]
+    assert report(joined, "check", *as_gw5)[0].returncode == 0
+    next((joined.dir / "registry").rglob("*gw5*.yaml")).unlink()
+    joined.publish_registry()
+    assert report(joined, "create", "--dry-run", *kafka.admin())[1]["made"] == [{"what": "rights taken away", "name": "AZ/gw5"}]
+    assert report(joined, "create", *kafka.admin())[1]["made"] == [{"what": "rights taken away", "name": "AZ/gw5"}]
+    assert {n for n, _, _ in names(report(joined, "check", *as_gw5)[1])} == {"BUS_NOT_ALLOWED"}
+    assert report(joined, "check")[0].returncode == 0 and report(joined, "create", *kafka.admin())[1]["made"] == []
+
+
+def test_one_broker_is_for_pilots_alone(kafka, joined):
+    joined.write_gateway_settings(bus=kafka.bus(prefix=joined.prefix, pilot="false"))
+    done, found = report(joined, "check")
+    assert done.returncode == 1 and {n for n, _, _ in names(found)} == {"BUS_REPLICATION", "BUS_MIN_ISR", "BUS_BROKERS"}
+    assert ("BUS_BROKERS", "cluster", "number of brokers") in names(found)
+    assert {f["found"] for f in found["findings"] if f["name"] == "BUS_MIN_ISR"} == {"1"}
+    done = joined.run("ehis-gateway", "topics", "create", "--config", "gateway.yaml", *kafka.admin(), "--json")
+    assert done.returncode == 1 and json.loads(done.stderr)["error"]["name"] == "BUS_BROKERS"
+
+
+def test_kafka_3_9_and_unsafe_settings_of_a_broker(land, tmp_path):
+    older = kafka_cluster.make(tmp_path / "kafka", version="3.9", more="auto.create.topics.enable=true\noffsets.retention.minutes=60\n")
+    try:
+        land.write_gateway_settings(bus=older.bus())
+        done, made = report(land, "create", *older.admin())
+        assert done.returncode == 1 and len(made["made"]) > 10  # made, and then looked at
+        done, found = report(land, "check")
+        assert done.returncode == 1
+        assert names(found) == {("BUS_AUTO_CREATE", "broker 1", "auto.create.topics.enable"), ("BUS_RETENTION", "broker 1", "offsets.retention.minutes")}
+    finally:
+        assert older.cluster.down() == 1
+
+
+def test_a_folder_is_one_cluster_s_and_a_port_one_broker_s(kafka, tmp_path):
+    def run(*words):
+        return subprocess.run(["/usr/bin/python3", cluster.__file__, *map(str, words)], capture_output=True, text=True, timeout=120)
+    folder, plan = kafka.cluster.dir, kafka.cluster.plan
+    with cluster.locked(folder):
+        assert "another run works in" in run("up", "--dir", folder).stderr
+    assert "--nodes 1" in run("up", "--dir", folder, "--nodes", 3).stderr
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").write_text("mine")
+    assert "was not made by this script" in run("up", "--dir", tmp_path / "mine").stderr and (tmp_path / "mine/file").exists()
+    taken = run("up", "--dir", tmp_path / "second", "--port-base", plan["ports"][0])
+    assert taken.returncode == 1 and f"port {plan['ports'][0]} of localhost is taken" in taken.stderr
+    status = run("status", "--dir", folder, "--json")
+    assert status.returncode == 0 and json.loads(status.stdout)["answering"] == 1
+    made = run("certificate", "AZ/gw7", "--dir", folder, "--out", tmp_path / "gw7")
+    assert made.returncode == 0 and (tmp_path / "gw7/bus.key").stat().st_mode & 0o777 == 0o600
+    assert run("certificate", "EE/gw7", "--dir", folder).returncode == 1
+
+
+def test_three_brokers_hold_everything_twice_and_one_may_die(land, tmp_path):
+    three = kafka_cluster.make(tmp_path / "kafka", nodes=3)
+    try:
+        land.write_gateway_settings(bus=three.bus())
+        done, made = report(land, "create", *three.admin())
+        assert done.returncode == 0, done.stderr
+        assert {len(p["replicas"]) for t in json.loads(three.cluster.kcat("-L", "-J").stdout)["topics"] for p in t["partitions"]} == {3}
+        assert three.cluster.down([2], how=signal.SIGKILL) == 1
+        assert wait_until(lambda: len(three.cluster.brokers()) == 2, 30, "the metadata without the dead broker")
+        inbox = next(m["name"] for m in made["made"] if "inbox" in m["name"])
+        assert three.cluster.kcat("-P", "-t", inbox, "-p", "0", "-X", "message.timeout.ms=15000", identity=three.certificate("gw1"), stdin="x\n", timeout=30).returncode == 0
+        assert report(land, "check")[0].returncode == 0
+        three.cluster.up()
+        assert len(three.cluster.brokers()) == 3
+    finally:
+        three.cluster.down()

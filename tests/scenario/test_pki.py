@@ -89,6 +89,38 @@ def test_a_gateway_has_no_sealing_key_and_is_not_a_system(ca, tax, tmp_path):
     assert verify_error(ca, tax / "tls.crt", "--kind", "gateway") == "CERT_KIND"
 
 
+def test_certificates_of_the_bus_are_a_kind_of_their_own(ca, tax, tmp_path):
+    def issue(name, *words, **more):
+        pki("keygen", "--bus", "--dir", tmp_path / name, f"AZ/{name}")
+        return pki("sign-csr", "--bus", "--ca", ca, "--csr", tmp_path / name / "bus.csr", "--out", tmp_path / name / "bus.crt", f"AZ/{name}", *words, **more)
+    issue("kafka1", "--host", "kafka1.example", "--host", "10.0.0.1", "--host", "::1")
+    issue("gw1")
+    broker, gateway = tmp_path / "kafka1/bus.crt", tmp_path / "gw1/bus.crt"
+
+    def shown(chain, *words):
+        return subprocess.run(["openssl", "x509", "-noout", "-in", chain, "-nameopt", "RFC2253", *words], capture_output=True, text=True, check=True).stdout
+    assert shown(broker, "-subject") == "subject=CN=kafka1,OU=ehis-bus,O=AZ\n" and shown(gateway, "-subject") == "subject=CN=gw1,OU=ehis-bus,O=AZ\n"
+    names = shown(broker, "-ext", "subjectAltName,extendedKeyUsage")
+    assert "URI:ehis-bus:AZ/kafka1, DNS:kafka1.example, IP Address:10.0.0.1, IP Address:0:0:0:0:0:0:0:1" in names and "TLS Web Server Authentication, TLS Web Client" in names
+    names = shown(gateway, "-ext", "subjectAltName,extendedKeyUsage")
+    assert "URI:ehis-bus:AZ/gw1\n" in names and "Server" not in names
+    assert (tmp_path / "gw1/bus.key").stat().st_mode & 0o777 == 0o600 and (tmp_path / "gw1/bus.key").read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    for chain in (broker, gateway):  # never a system, never a gateway
+        for kind in ("system", "gateway"):
+            assert verify_error(ca, chain, "--kind", kind).startswith("CERT_")
+        assert pki_json("show", chain)["certificates"][0]["kind"] == "bus"
+    assert "OU=" not in shown(tax / "tls.crt", "-subject")  # nor the other way round: brokers go by the unit
+    assert [(i["kind"], i["id"]) for i in pki_json("show", "--ca", ca)["issued"]][-2:] == [("bus", "AZ/kafka1"), ("bus", "AZ/gw1")]
+    pki("revoke", "--ca", ca, "AZ/gw1")
+    assert [i["status"] for i in pki_json("show", "--ca", ca)["issued"]][-2:] == ["valid", "revoked"]
+    for host in ("a,DNS:b", "", "a b", "x" * 254, "ə"):
+        assert error_of("sign-csr", "--bus", "--ca", ca, "--csr", tmp_path / "gw1/bus.csr", "--out", tmp_path / "no.crt", "AZ/gw1", "--host", host, code=5) == "INVALID", host
+    assert error_of("sign-csr", "--bus", "--ca", ca, "--csr", tmp_path / "gw1/bus.csr", "--out", tmp_path / "no.crt", "AZ/gw2", code=5) == "CSR_NAME"
+    assert error_of("sign-csr", "--gateway", "--ca", ca, "--csr", tmp_path / "gw1/bus.csr", "--out", tmp_path / "no.crt", "AZ/gw1", code=5) == "CSR_NAME"
+    assert error_of("sign-csr", "--ca", ca, "--csr", tmp_path / "gw1/bus.csr", "--out", tmp_path / "no.crt", SYSTEM, "--host", "x", code=2) == "USAGE"
+    assert error_of("keygen", "--bus", "--dir", tmp_path / "gw1", "AZ/gw1", code=1) == "EXISTS" and not (tmp_path / "no.crt").exists()
+
+
 def test_revoked_expired_and_foreign_are_told_apart(ca, tax, tmp_path):
     assert error_of("verify", "--trust", ca / "ca.crt", "--crl", tmp_path / "crl.pem", tax / "tls.crt", "--at", "2090-01-01", code=5) == "CERT_EXPIRED"
     pki("init", "--dir", tmp_path / "other", "--instance", "AZ")
