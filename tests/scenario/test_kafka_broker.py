@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """A real broker of deploy/kafka: topics and rights as a registry calls for them, and every cluster that breaks a rule of durability
 refused by name. Skipped plainly where Java, Maven, kcat or Kafka's jars are missing."""
+import datetime
 import json
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import subprocess
 import cluster
 import kafka_cluster
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from kafka_admin import TOPIC, Admin
 from world import SYSTEMS, wait_until
 
@@ -84,7 +87,20 @@ def error_of(world, kafka, bus, code):
     return json.loads(done.stderr)["error"]
 
 
-def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land):
+def expired_copy(own, ca, folder):
+    """The certificate in a folder as it would have been 40 to 10 days ago."""
+    ended = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=10)
+    cert = x509.load_pem_x509_certificate((own / "bus.crt").read_bytes())
+    key = serialization.load_pem_private_key((ca / "intermediate.key").read_bytes(), None)
+    b = x509.CertificateBuilder().subject_name(cert.subject).issuer_name(cert.issuer).public_key(cert.public_key()).serial_number(x509.random_serial_number())
+    b = b.not_valid_before(ended - datetime.timedelta(days=30)).not_valid_after(ended)
+    for e in cert.extensions:
+        b = b.add_extension(e.value, e.critical)
+    (folder / "expired.crt").write_bytes(b.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return folder / "expired.crt"
+
+
+def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land, tmp_path):
     own = kafka.bus(prefix=joined.prefix)
     # A system's, from the other authority: the broker does not even finish the handshake. A gateway's for sessions as well.
     for name in ("tax", "gw"):
@@ -97,12 +113,19 @@ def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land):
     assert done.returncode == 1 and {f["name"] for f in found["findings"]} >= {"BUS_NOT_ALLOWED"}
     # Brokers whose authority is not the one of the settings.
     assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, ca=land.dir / "ca/ca.crt"), 6)["name"] == "BUS_TLS"
+    # One that has expired: it was the gateway's.
+    expired = expired_copy(kafka.certificate("gw1"), kafka.cluster.dir / "ca", tmp_path)
+    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, certificate=expired), 6)["name"] == "BUS_TLS"
     # None at all.
     done = subprocess.run(["kcat", "-L", "-b", kafka.cluster.bootstrap()[0], "-m", "3", "-X", "security.protocol=ssl", "-X", f"ssl.ca.location={kafka.cluster.dir}/ca/ca.crt"],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "certificate" in done.stderr
     assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, brokers=f"['localhost:{cluster.free_ports(1)[0]}']"), 6)["name"] == "BUS_UNREACHABLE"
-    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, key=land.dir / "none.key"), 1)["name"] == "BUS_CLIENT"
+    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, key=land.dir / "none.key"), 4)["name"] == "NOT_FOUND"
+    (land.dir / "open.key").write_bytes((kafka.certificate("gw1") / "bus.key").read_bytes())
+    (land.dir / "open.key").chmod(0o640)
+    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, key=land.dir / "open.key"), 1)["name"] == "PERMISSION"
+    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, certificate=land.dir / "crl.pem"), 1)["name"] == "BUS_CLIENT"
     assert error_of(land, kafka, kafka.bus(prefix="'A b'"), 1)["name"] == "BUS_PREFIX"
     assert error_of(land, kafka, "{kind: kafka}", 1)["name"] == "BUS_OPTIONS"
     land.write_gateway_settings(bus=own)
