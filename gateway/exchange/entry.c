@@ -202,7 +202,7 @@ void exchange_admitted(struct exchange *x, struct message *m, struct message *re
         exchange_message_open(x, m);
     if (request)
         exchange_message_answer(x, request, m);
-    if (m->kind == KIND_EVENT) {
+    if (m->kind == KIND_EVENT && !x->is_carried) {
         if (!x->is_replaying) /* its record names who gets it */
             exchange_fan_out(x, m, group);
     } else if (m->kind != KIND_KEY && !is_answer && !x->is_carried) {
@@ -244,7 +244,7 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         m->gateway = u->request->guest->arrivals[0].gateway;
     if (m->gateway)
         r.gateway = name_span(m->gateway);
-    ehis_err err = m->kind == KIND_EVENT ? exchange_subscribers(x, m->topic, &r.pending) : EHIS_OK;
+    ehis_err err = m->kind == KIND_EVENT && !x->is_carried ? exchange_subscribers(x, m->topic, &r.pending) : EHIS_OK;
     if (err == EHIS_OK)
         err = exchange_append(x, &r, &u->envelope.sealed, 1, false, &pos);
     if (err != EHIS_OK) {

@@ -99,7 +99,7 @@ void exchange_fan_out(struct exchange *x, struct message *m, uint64_t group)
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment)
 {
     struct subscriber *sub = exchange_subscriber(t, s);
-    struct segment *at = exchange_segment(x, segment);
+    struct segment *at = x->is_carried ? NULL : exchange_segment(x, segment);
     if (!sub) {
         sub = calloc(1, sizeof *sub);
         if (!sub)
@@ -110,6 +110,8 @@ ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *
         list_add(&s->subscriptions, &sub->in_system);
         s->subscription_count++;
     }
+    if (x->is_carried)
+        return EHIS_OK;
     if (!at)
         return EHIS_E_NO_MEMORY;
     node_move(&at->subscriptions, &sub->in_segment);
@@ -143,6 +145,7 @@ void exchange_unsubscribe(struct exchange *x, struct subscriber *sub)
     for (struct node *n = publisher ? publisher->streams.next : NULL; n && n != &publisher->streams; n = n->next)
         if (container_of(n, struct stream, in_system)->topic == sub->topic)
             forget_stream_of(x, container_of(n, struct stream, in_system), s);
+    exchange_guests_forget(x, s, sub->topic);
     node_remove(&sub->in_topic);
     node_remove(&sub->in_system);
     node_remove(&sub->in_segment);
@@ -166,6 +169,65 @@ bool exchange_may_receive(struct exchange *x, const struct system *s, struct spa
     if (x->registry)
         decide(x->registry, &q, a);
     return a->is_permitted;
+}
+
+/* ---- subscriptions that a bus keeps for all gateways ---- */
+
+struct asked { struct node in_session; bool is_end; size_t service_bytes, event_bytes; char text[]; };
+
+void exchange_asked_free(struct session *s)
+{
+    while (!list_is_empty(&s->asked)) {
+        struct asked *a = container_of(s->asked.next, struct asked, in_session);
+        node_remove(&a->in_session);
+        free(a);
+    }
+}
+
+static ehis_err ask_bus(struct exchange *x, struct session *s, const struct subscribe *q)
+{
+    ehis_err err = x->ports.subscribe(x->ports.ctx, name_span(s->system->name), q->service, q->event, q->is_end);
+    if (err != EHIS_OK)
+        return answer(x, s, q, (uint32_t)err, true);
+    struct asked *a = calloc(1, sizeof *a + q->service.len + q->event.len);
+    if (!a)
+        return EHIS_E_NO_MEMORY;
+    a->is_end = q->is_end;
+    a->service_bytes = q->service.len;
+    a->event_bytes = q->event.len;
+    memcpy(a->text, q->service.p, q->service.len);
+    memcpy(a->text + q->service.len, q->event.p, q->event.len);
+    list_add(&s->asked, &a->in_session);
+    return EHIS_OK;
+}
+
+static void answer_asked(struct exchange *x, struct session *s, struct span service, struct span event, bool is_there)
+{
+    for (struct node *n = s->asked.next, *next; n != &s->asked; n = next) {
+        struct asked *a = container_of(n, struct asked, in_session);
+        struct subscribe q = {span_of(a->text, a->service_bytes), span_of(a->text + a->service_bytes, a->event_bytes), a->is_end};
+        next = n->next;
+        if (a->is_end == is_there || !span_eq(q.service, service) || !span_eq(q.event, event))
+            continue;
+        if (answer(x, s, &q, 0, false) != EHIS_OK)
+            x->ports.end_session(x->ports.ctx, s->id, EHIS_E_LINK_FULL);
+        node_remove(n);
+        free(a);
+    }
+}
+
+void exchange_on_cursor(struct exchange *x, struct span system, struct span service, struct span event, bool is_there, int64_t now_ms)
+{
+    struct system *s = exchange_system(x, system);
+    struct topic *t = exchange_topic(x, service, event, is_there);
+    struct subscriber *sub = t && s ? exchange_subscriber(t, s) : NULL;
+    x->now_ms = now_ms;
+    if (!s || (is_there && (!t || exchange_subscribe(x, t, s, 0) != EHIS_OK)))
+        return; /* no memory: the next start reads it again */
+    if (!is_there && sub)
+        exchange_unsubscribe(x, sub);
+    for (struct node *n = s->sessions.next; n != &s->sessions; n = n->next)
+        answer_asked(x, container_of(n, struct session, in_system), service, event, is_there);
 }
 
 ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
@@ -206,6 +268,8 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     if (!q.is_end)
         r.rule = a.rule;
     EHIS_TRY(exchange_append(x, &r, NULL, 0, false, &pos));
+    if (x->is_carried)
+        return ask_bus(x, s, &q);
     if (q.is_end)
         exchange_unsubscribe(x, sub);
     else

@@ -87,6 +87,7 @@ static void free_system(struct exchange *x, struct system *s)
         struct session *e = container_of(s->sessions.next, struct session, in_system);
         node_remove(&e->in_system);
         buf_fini(&e->frames);
+        exchange_asked_free(e);
         free(e);
     }
     for (struct node *n = s->guests.next; n != &s->guests; n = n->next)
@@ -120,8 +121,11 @@ static void free_tables(struct exchange *x)
         }
     for (size_t i = 0; x->topics.heads && i < NAME_HEADS; i++)
         for (struct table_node *n = x->topics.heads[i], *next; n; n = next) {
+            struct topic *t = container_of(n, struct topic, by_name);
             next = n->next;
-            free(container_of(n, struct topic, by_name));
+            for (struct node *k = t->keys.next; k != &t->keys; k = k->next)
+                free(message_of_stream(k)->guest);
+            free(t);
         }
 }
 

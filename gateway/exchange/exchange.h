@@ -58,6 +58,7 @@ struct exchange_item {
     uint64_t group;        /* of its record: replicated when that group's audit frame is, too */
     struct span recipient; /* the system whose inbox it goes to; of an event the service, and event names it */
     struct span event;
+    bool is_key;           /* wraps the topic key for the subscribers of event: to be read before the events of its epoch, by everyone who serves one */
     struct span gateway;   /* of the response to a waiting caller: where that one waits; else empty */
     const uint8_t *stream; /* 16 bytes: the key that keeps order; NULL: a caller waits */
     int64_t accepted_ms;
@@ -109,7 +110,7 @@ struct exchange_ports {
     void (*end_session)(void *ctx, session_id s, ehis_err code);
     /* The bus takes it. *is_here: it is in its inbox already, exchange_on_arrival will not come. An error: offered again a second later. */
     ehis_err (*to_bus)(void *ctx, const struct exchange_item *item, bool *is_here);
-    /* All five NULL: the journal is the bus. Else a bus that carries:
+    /* All of these NULL: the journal is the bus. Else a bus that carries:
      * What arrived is finished, durably. report: what its accepting gateway is told, where that is another; NULL: nothing to tell. */
     void (*bus_done)(void *ctx, uint64_t handle, const struct exchange_report *report);
     /* This gateway has a ready session of the system that takes streams, calls: it wants the inbox; or neither: it gives it up. */
@@ -118,6 +119,8 @@ struct exchange_ports {
     bool (*is_reachable)(void *ctx, struct span system);
     /* OK, or why nothing can be carried now (brokers away, too much on its way): callers that wait are told BUSY with it. */
     ehis_err (*bus_state)(void *ctx);
+    /* A durable subscription begins or ends; exchange_on_cursor says when it is so. */
+    ehis_err (*subscribe)(void *ctx, struct span system, struct span service, struct span event, bool is_end);
     /* Messages to this system have been on their way for long: asks whoever owns its inbox what of ours is there (exchange_on_probed). */
     void (*probe)(void *ctx, struct span system);
     uint8_t seed[16]; /* unguessable: keys of the hash tables */
@@ -165,6 +168,9 @@ void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now
 ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms) EHIS_MUST_USE;
 /* The inbox is ours now, or no longer: then all handles of it are void, and its next owner gets what is unfinished. */
 void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, int64_t now_ms);
+/* The bus keeps a subscription, or no longer, by this gateway's word or another's; at the start all that are there. Events come by
+ * exchange_on_arrival with the subscriber as inbox while that inbox is owned here, from where its subscription began. */
+void exchange_on_cursor(struct exchange *x, struct span system, struct span service, struct span event, bool is_there, int64_t now_ms);
 /* No gateway has a session of it that takes calls any more: those under way fail (PROVIDER_GONE). */
 void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now_ms);
 /* Answer to ports.probe, asked at asked_ms: everything of ours that stood in the inbox before it has been read by its owner, who still has

@@ -78,6 +78,7 @@ struct session {
     bool is_ready, is_full /* until exchange_session_room */, is_doomed;
     uint8_t certificate[32], state_id[16], address_bytes;
     char address[64];
+    struct node asked; /* subscriptions that the bus has not confirmed yet */
     struct buf frames; /* u8 type, u32 length, payload, ... kept while the output is full; a KEYS_GET is answered from here */
 };
 
@@ -92,11 +93,12 @@ enum { IS_WAITING = 1, /* a call, or its response */
 #define GUEST_ARRIVALS_MAX 4 /* of one message over several gateways; one more is told nothing: its gateway asks */
 struct guest {
     struct system *to;         /* whose inbox it came in */
-    struct span bytes, header; /* the Envelope, its header: the bus's */
+    struct span bytes, header; /* the Envelope, its header: the bus's; of a key its own */
     struct hash sealed_hash;
     struct span signature_bytes;
     uint32_t arrival_count;
     struct { uint64_t handle; struct name *gateway; } arrivals[GUEST_ARRIVALS_MAX];
+    uint8_t copy[]; /* of a key */
 };
 
 struct message {
@@ -186,6 +188,7 @@ struct topic {
     struct table_node by_name;
     struct name *service;
     struct node subscriptions, keys; /* keys: messages */
+    uint32_t guest_keys; /* of these, from other gateways */
     uint8_t event_bytes;
     char event[64];
 };
@@ -344,6 +347,7 @@ struct subscriber *exchange_subscriber(const struct topic *t, const struct syste
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;
 void exchange_unsubscribe(struct exchange *x, struct subscriber *sub);
 ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event) EHIS_MUST_USE;
+void exchange_asked_free(struct session *s);
 ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get) EHIS_MUST_USE;
 /* The Envelope as it was submitted, and its header; borrowed from record_buf and head_buf. */
 ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header) EHIS_MUST_USE;
@@ -367,6 +371,7 @@ void exchange_guest_drop(struct exchange *x, struct message *m); /* memory and h
 struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to);
 void exchange_guest_ended(struct exchange *x, struct message *m); /* its record is durable: the bus and the accepting gateway hear of it */
 void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response); /* the response is durable */
+void exchange_guests_forget(struct exchange *x, struct system *to, const struct topic *t); /* t NULL: all; their handles are void */
 void exchange_want_inbox(struct exchange *x, struct system *s);
 void exchange_unsent_add(struct exchange *x, struct message *m);
 void exchange_send_unsent(struct exchange *x); /* after a restart */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define BAD_A_SECOND 50      /* records of what may not be; beyond, the bus's own line in the operator's log */
+#define KEYS_OF_TOPIC_MAX 1024
 #define PROBE_AFTER_MS 10000 /* on its way for so long: its recipient's gateway is asked */
 
 /* ---- guests ---- */
@@ -24,6 +25,8 @@ struct message *exchange_guest_find(struct exchange *x, const struct hash *diges
 void exchange_guest_drop(struct exchange *x, struct message *m)
 {
     struct stream *st = message_is_numbered(m) ? m->stream : NULL;
+    if (m->kind == KIND_KEY)
+        m->topic->guest_keys--;
     free(m->guest);
     if (st && list_is_empty(&st->messages))
         exchange_stream_drop(x, st);
@@ -61,7 +64,7 @@ void exchange_guest_ended(struct exchange *x, struct message *m)
                                      .state = m->state, .code = m->code};
     if (message_is(m, HAS_ACK) && exchange_load(x, m->final, &r, NULL) == EHIS_OK)
         report.ack = r.ack;
-    done(x, m, &report);
+    done(x, m, m->kind == KIND_EVENT ? NULL : &report); /* its publisher is told no more than that the broker has it */
 }
 
 void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response)
@@ -167,13 +170,62 @@ static ehis_err skip_arrived(struct exchange *x, struct visit *v)
     return EHIS_OK;
 }
 
+/* For whoever here gets events of its epoch, now or later: a copy of its own, until it expires. */
+static ehis_err key_arrived(struct exchange *x, struct visit *v)
+{
+    const struct exchange_arrival *a = v->a;
+    if (!span_eq(identifier_prefix(v->u.header.recipient, IDENTIFIER_SYSTEM), v->u.header.sender))
+        return EHIS_E_EXCHANGE_SENDER_MISMATCH;
+    EHIS_TRY(check(x, v));
+    if (!exchange_message_by_digest(x, &a->digest) && !exchange_guest_find(x, &a->digest, NULL)) {
+        struct topic *t = exchange_topic(x, v->u.header.recipient, v->u.header.operation, true);
+        struct guest *g = calloc(1, sizeof *g + a->bytes.len);
+        if (!t || !g) {
+            free(g);
+            return EHIS_E_NO_MEMORY;
+        }
+        memcpy(g->copy, a->bytes.p, a->bytes.len);
+        g->bytes = span_of(g->copy, a->bytes.len);
+        g->header = span_of(g->copy + (a->envelope.header.p - a->bytes.p), a->envelope.header.len);
+        if (t->guest_keys >= KEYS_OF_TOPIC_MAX) /* of the oldest epoch; it can be read again */
+            for (struct node *n = t->keys.next; n != &t->keys; n = n->next)
+                if (message_of_stream(n)->guest) {
+                    exchange_message_drop(x, message_of_stream(n));
+                    break;
+                }
+        struct message *m = exchange_message_new(x, &v->u.header, &a->digest, a->envelope.sealed.len, false, g);
+        if (!m) {
+            free(g);
+            return EHIS_E_NO_MEMORY;
+        }
+        t->guest_keys++;
+        m->state = m->durable = STATE_ACCEPTED;
+        m->since_ms = a->accepted_ms;
+        m->flags |= IS_SENT | IS_ARRIVED;
+        exchange_message_schedule(x, m);
+    }
+    x->ports.bus_done(x->ports.ctx, a->handle, NULL);
+    return EHIS_OK;
+}
+
+static bool is_for(struct exchange *x, const struct visit *v)
+{
+    const struct envelope_header *h = &v->u.header;
+    if (h->kind == KIND_EVENT) {
+        const struct topic *t = exchange_topic(x, h->recipient, h->operation, false);
+        return t && exchange_subscriber(t, v->to) && span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), h->sender);
+    }
+    return (h->kind == KIND_REQUEST || h->stream.len) && span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), v->a->inbox);
+}
+
 static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
 {
     const struct envelope_header *h = &v->u.header;
     struct message *m;
     bool is_call = envelope_is_waiting(h);
-    bool is_its = h->kind == KIND_REQUEST || (h->kind == KIND_RESPONSE && !is_call);
-    if (!is_its || !span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), v->a->inbox))
+    if (h->kind == KIND_KEY)
+        return key_arrived(x, v);
+    if (!is_for(x, v))
         return EHIS_E_BUS_WRONG_INBOX;
     EHIS_TRY(check(x, v));
     m = exchange_guest_find(x, &v->a->digest, v->to);
@@ -274,6 +326,20 @@ ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *
     return err == EHIS_OK ? EHIS_OK : bad(x, &v, err);
 }
 
+void exchange_guests_forget(struct exchange *x, struct system *to, const struct topic *t)
+{
+    for (struct node *n = to->guests.next, *next; n != &to->guests; n = next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        next = n->next;
+        if (t && (m->kind != KIND_EVENT || m->topic != t))
+            continue;
+        m->guest->arrival_count = 0;
+        while (m->deliveries)
+            exchange_delivery_drop(x, m->deliveries);
+        exchange_message_settle(x, m); /* or when its group is durable */
+    }
+}
+
 void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, int64_t now_ms)
 {
     struct system *s = exchange_system(x, system);
@@ -281,14 +347,8 @@ void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, in
     if (!s)
         return;
     s->is_owned = is_owned;
-    for (struct node *n = s->guests.next, *next; !is_owned && n != &s->guests; n = next) {
-        struct message *m = container_of(n, struct message, in_bus);
-        next = n->next;
-        m->guest->arrival_count = 0;
-        while (m->deliveries)
-            exchange_delivery_drop(x, m->deliveries);
-        exchange_message_settle(x, m); /* or when its group is durable */
-    }
+    if (!is_owned)
+        exchange_guests_forget(x, s, NULL);
     exchange_pump(x);
 }
 
@@ -318,7 +378,7 @@ bool exchange_may_answer(struct exchange *x, const struct system *provider, stru
 void exchange_unsent_add(struct exchange *x, struct message *m)
 {
     bool is_answer = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
-    if (!x->is_carried || m->kind == KIND_KEY || (is_answer ? !m->gateway : !message_is(m, IS_OPEN)))
+    if (!x->is_carried || (is_answer ? !m->gateway : !message_is(m, IS_OPEN)))
         return;
     if (!message_is(m, IS_CARRIED))
         node_move(&x->unsent, &m->in_bus);

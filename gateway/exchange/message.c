@@ -169,7 +169,7 @@ void exchange_message_settle(struct exchange *x, struct message *m)
 {
     if (m->pending || m->deliveries || node_is_linked(&m->in_owed))
         return;
-    if (!m->guest && !message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
+    if ((!m->guest || m->kind == KIND_KEY) && !message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
         if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(x, m))
             return;
         if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED) && m->state == STATE_DELIVERED) {
@@ -404,7 +404,8 @@ void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway
     } else {
         item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
         item.recipient = name_span(m->to ? m->to->name : m->recipient);
-        if (m->kind == KIND_EVENT)
+        item.is_key = m->kind == KIND_KEY;
+        if (m->kind == KIND_EVENT || item.is_key)
             item.event = topic_event(m->topic);
         if (gateway || m->gateway)
             item.gateway = name_span(gateway ? gateway : m->gateway);
@@ -452,7 +453,7 @@ static void is_durable(struct exchange *x, struct message *m, uint8_t state)
     exchange_owe(x, m);
     if (x->is_carried && message_is_numbered(m))
         skips_to_bus(x, m);
-    if (state == STATE_ACCEPTED && message_is(m, IS_OPEN) && m->kind != KIND_KEY)
+    if (state == STATE_ACCEPTED && message_is(m, IS_OPEN) && (m->kind != KIND_KEY || x->is_carried))
         exchange_to_bus(x, m, NULL);
 }
 

@@ -63,6 +63,7 @@ ehis_err exchange_session_open(struct exchange *x, const struct exchange_peer *p
     node_init(&s->in_flight);
     node_init(&s->responses);
     node_init(&s->owed);
+    node_init(&s->asked);
     buf_init(&s->frames, FRAMES_HELD_MAX_BYTES);
     table_add(&x->sessions, id_hash(x, s->id), &s->by_id);
     list_add(&system->sessions, &s->in_system);
@@ -159,6 +160,7 @@ void exchange_session_ended(struct exchange *x, session_id id, ehis_err code, st
     table_remove(&x->sessions, id_hash(x, id), &s->by_id);
     bool had_streams = system->stream_session == s;
     buf_fini(&s->frames);
+    exchange_asked_free(s);
     free(s);
     if (had_streams) {
         system->stream_session = choose_for_streams(system);

@@ -107,7 +107,7 @@ static ehis_err replay_accepted(struct exchange *x, const struct journal_entry *
         m->stream->has_relation = true;
     exchange_unsent_add(x, m);
     link_answer(x, m, &h);
-    if (m->kind != KIND_EVENT)
+    if (m->kind != KIND_EVENT || x->is_carried)
         return EHIS_OK;
     EHIS_TRY(replay_pending(x, m, r));
     if (!m->deliveries)
@@ -218,6 +218,8 @@ static ehis_err replay_stream(struct exchange *x, const struct journal_entry *e,
 
 static ehis_err replay_subscription(struct exchange *x, const struct journal_entry *e, const struct record *r)
 {
+    if (x->is_carried)
+        return EHIS_OK; /* the bus keeps them */
     struct system *s = exchange_system(x, r->system);
     struct topic *t = exchange_topic(x, r->service, r->event, true);
     if (!s || !t)

@@ -11,10 +11,10 @@ static bool is_flying(const struct message *m)
     return false;
 }
 
-static bool waits_for_bus(const struct message *m)
+static bool waits_for_bus(const struct exchange *x, const struct message *m)
 {
     bool is_answer = m->kind == KIND_RESPONSE && m->gateway;
-    return m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && (message_is(m, IS_OPEN) || is_answer) && !(m->flags & (IS_ARRIVED | IS_SENT));
+    return m->durable == STATE_ACCEPTED && (m->kind != KIND_KEY || x->is_carried) && (message_is(m, IS_OPEN) || is_answer) && !(m->flags & (IS_ARRIVED | IS_SENT));
 }
 
 /* What is in flight in a stream, or with another gateway, has a minute more: the word that it was taken in time may be on its way. */
@@ -26,7 +26,7 @@ static int64_t grace_ms(const struct exchange *x, const struct message *m)
 /* When something is to be done about it, if nothing happens. */
 static int64_t due_ms(const struct exchange *x, const struct message *m)
 {
-    if (waits_for_bus(m))
+    if (waits_for_bus(x, m))
         return x->now_ms + 1000 < m->expires_ms ? x->now_ms + 1000 : m->expires_ms;
     if (message_is(m, IS_OPEN))
         return m->expires_ms + grace_ms(x, m);
@@ -52,7 +52,7 @@ void exchange_message_schedule(struct exchange *x, struct message *m)
 static void due(struct exchange *x, struct message *m)
 {
     int64_t late_ms = x->now_ms - m->expires_ms;
-    if (late_ms < 0 && waits_for_bus(m))
+    if (late_ms < 0 && waits_for_bus(x, m))
         exchange_to_bus(x, m, NULL);
     if (late_ms >= 0 && message_is(m, IS_OPEN) && m->kind == KIND_KEY) {
         exchange_message_close(x, m);

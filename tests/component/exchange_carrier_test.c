@@ -295,6 +295,54 @@ static void a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once(void
     assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
 }
 
+static struct subscription subscription(struct sim_house *h, session_id s)
+{
+    struct subscription got = {.code = 1};
+    struct sim_out *o = take_frame(h, s, FRAME_SUBSCRIPTION);
+    assert_non_null(o);
+    assert_int_equal(subscription_read(buf_span(&o->bytes), &got, NULL), EHIS_OK);
+    return got;
+}
+
+static void an_event_reaches_a_subscriber_at_another_gateway_with_its_key(void **state)
+{
+    static const uint8_t epoch[16] = {9}, events[16] = {5};
+    struct hash d;
+    (void)state;
+    session_id c = sim_ready(t.one, C, 0, 64, 1 << 20), other = sim_ready(t.one, D, 0, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_subscribe(t.one, c, SVC, "Changed", false), EHIS_OK);
+    assert_int_equal(sim_subscribe(t.one, other, SVC, "Changed", false), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(subscription(t.one, c).code, 0);
+    assert_int_not_equal(subscription(t.one, other).code, 0);
+    assert_int_equal(sim_stream_open(t.two, t.b, events, SVC, "Changed", 1), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_KEY, .sender = B, .recipient = SVC, .operation = "Changed", .epoch = epoch}, NULL), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_EVENT, .sender = B, .recipient = SVC, .operation = "Changed", .stream = events, .number = 1, .epoch = epoch}, &d), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_non_null(take_frame(t.one, c, FRAME_KEYS));
+    struct sim_out *o = sim_take(t.one, SIM_DELIVERY, c);
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, d.b, 32);
+    assert_int_equal(sim_ack(t.one, c, C, &(struct sim_ack){.delivery = o->delivery, .digest = d, .outcome = OUTCOME_DONE}, 1), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+    assert_null(sim_take(t.one, SIM_DELIVERY, other));
+    for (struct sim_out *r; (r = sim_take(t.two, SIM_RECEIPT, t.b));)
+        if (memcmp(r->digest.b, d.b, 32) == 0 && r->state == STATE_REPLICATED)
+            d.b[0] ^= 0xff; /* seen */
+    assert_int_equal(sim_subscribe(t.one, c, SVC, "Changed", true), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(subscription(t.one, c).code, 0);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_EVENT, .sender = B, .recipient = SVC, .operation = "Changed", .stream = events, .number = 2, .epoch = epoch}, NULL), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.one, SIM_DELIVERY, c));
+    sim_release(t.one);
+    sim_carrier_leave(t.c, t.two);
+    sim_restart(t.two, false);
+    sim_carrier_run(t.c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +358,7 @@ int main(void)
         CARRIER_TEST(what_is_altered_or_misplaced_is_not_delivered),
         CARRIER_TEST(the_other_gateway_takes_over_what_a_dead_one_had),
         CARRIER_TEST(what_was_accepted_and_not_confirmed_goes_again_after_a_restart),
+        CARRIER_TEST(an_event_reaches_a_subscriber_at_another_gateway_with_its_key),
         CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,8 @@ struct sim_carrier {
     struct parcel *log, **end;
     struct inbox inboxes[INBOXES];
     size_t inbox_count;
+    struct { char system[201], service[201], event[201]; bool is_there, is_told; } subs[INBOXES];
+    size_t sub_count;
     struct sim_faults faults;
 };
 
@@ -113,6 +115,19 @@ static ehis_err to_bus(void *ctx, const struct exchange_item *item, bool *is_her
     (void)is_here;
     if (c->faults.is_down)
         return EHIS_E_BUS_FULL;
+    if (item->event.len) {
+        for (size_t i = 0; i < c->sub_count; i++)
+            if (c->subs[i].is_there && span_eq(span_str(c->subs[i].service), item->recipient) && span_eq(span_str(c->subs[i].event), item->event)) {
+                struct exchange_item copy = *item;
+                copy.event = span_of(NULL, 0);
+                copy.recipient = span_str(c->subs[i].system);
+                EHIS_TRY(to_bus(ctx, &copy, is_here));
+            }
+        struct parcel *p = put(c, ENVELOPE, h); /* it is confirmed also where nobody subscribes */
+        p->digest = item->digest;
+        p->is_read = true;
+        return EHIS_OK;
+    }
     for (int copies = c->faults.twice ? 2 : 1; copies > 0; copies--) {
         struct parcel *p = put(c, item->skip ? SKIP : ENVELOPE, h);
         p->digest = item->digest;
@@ -166,6 +181,22 @@ static void want_inbox(void *ctx, struct span system, bool streams, bool calls)
     b->calls[at(h->carrier, h)] = calls;
 }
 
+static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end)
+{
+    struct sim_carrier *c = ((struct sim_house *)ctx)->carrier;
+    size_t i = 0;
+    while (i < c->sub_count && !(span_eq(span_str(c->subs[i].system), system) && span_eq(span_str(c->subs[i].service), service) && span_eq(span_str(c->subs[i].event), event)))
+        i++;
+    EHIS_ASSERT(i < INBOXES);
+    c->sub_count += i == c->sub_count;
+    name_to(c->subs[i].system, system);
+    name_to(c->subs[i].service, service);
+    name_to(c->subs[i].event, event);
+    c->subs[i].is_there = !is_end;
+    c->subs[i].is_told = false;
+    return EHIS_OK;
+}
+
 static bool reachable(const struct inbox *b)
 {
     bool is = false;
@@ -185,6 +216,7 @@ void sim_carrier_ports(struct exchange_ports *ports)
     ports->is_reachable = is_reachable;
     ports->bus_state = bus_state;
     ports->probe = probe;
+    ports->subscribe = subscribe;
 }
 
 /* ---- it goes on ---- */
@@ -290,6 +322,11 @@ void sim_carrier_run(struct sim_carrier *c)
         is_busy = settle_owners(c);
         for (size_t i = 0; i < c->count; i++)
             sim_durable(c->houses[i]);
+        for (size_t k = 0; k < c->sub_count; k++) {
+            for (size_t i = 0; i < c->count && !c->subs[k].is_told; i++)
+                exchange_on_cursor(c->houses[i]->x, span_str(c->subs[k].system), span_str(c->subs[k].service), span_str(c->subs[k].event), c->subs[k].is_there, c->houses[i]->clock.wall_ms);
+            c->subs[k].is_told = true;
+        }
         for (struct parcel *p = c->log; p; p = p->next) {
             struct sim_house *writer = house_of(c, p->from);
             if (!p->is_confirmed && !c->faults.confirms_nothing && writer) {
