@@ -225,9 +225,13 @@ ehis_err outbox_check_room(const struct outbox *o, size_t bytes) { return o->byt
 static void link_message(struct outbox *o, struct out_message *m)
 {
     struct out_stream *s = m->stream;
-    m->prev = s->last;
-    *(s->last ? &s->last->next : &s->first) = m;
-    s->last = m;
+    struct out_message *next = NULL; /* after a restart what is only remembered may be read behind what has higher numbers */
+    for (struct out_message *p = s->last; m->number && p && (!p->number || p->number > m->number); p = p->prev)
+        next = p->number ? p : next;
+    m->next = next;
+    m->prev = next ? next->prev : s->last;
+    *(m->prev ? &m->prev->next : &s->first) = m;
+    *(next ? &next->prev : &s->last) = m;
     m->earlier = o->latest;
     *(o->latest ? &o->latest->later : &o->earliest) = m;
     o->latest = m;

@@ -285,7 +285,8 @@ int main(int argc, char **argv)
     const int is_asker = argc > 7 && strcmp(argv[3], "ask") == 0;
     if ((argc < 5 || (strcmp(argv[3], "serve") != 0 && strcmp(argv[3], "exact") != 0)) && !is_asker)
         return 2;
-    signal(SIGTERM, on_signal);
+    const struct sigaction end = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &end, NULL);
     if (read_log(argv[2]) != 0 || (out = open(argv[2], O_WRONLY | O_APPEND | O_CLOEXEC)) < 0)
         return 1;
     note("\"e\":\"open\",\"role\":\"%s\"", argv[3]);

@@ -315,6 +315,7 @@ static void what_was_taken_is_remembered_when_its_bytes_have_gone(void **state)
     memcpy(digest, put_one(&b)->by_digest.key, 32);
     box_close(&b);
     assert_int_equal(box_open(&b), EHIS_OK); /* its bytes stand before the newest snapshot, which does not name it */
+    put_one(&b);
     receipt(&b, outbox_by_digest(b.outbox, digest), ACCEPTED);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_commit(b.store), EHIS_OK);
@@ -323,6 +324,7 @@ static void what_was_taken_is_remembered_when_its_bytes_have_gone(void **state)
         struct out_message *m = outbox_by_digest(b.outbox, digest);
         assert_non_null(m);
         assert_true(m->state == ACCEPTED && !m->is_held && m->number == 1);
+        assert_true(b.outbox && m->stream->first == m && outbox_lowest(m->stream) == 1 && m->next->number == 2 && m->next->is_held && m->stream->last == m->next);
         assert_true(outbox_asked_until(b.outbox, digest, span_str(TO)) == 5000);
     }
     receipt(&b, outbox_by_digest(b.outbox, digest), DELIVERED);
