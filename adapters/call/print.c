@@ -85,12 +85,24 @@ ehis_err print_incoming(const ehis_incoming *in, struct ehis_why *why)
     return tool_line(line, why);
 }
 
+static json_t *sessions_of(const ehis_status *s)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < s->session_count; i++) {
+        const ehis_session_status *one = &s->sessions[i];
+        (void)json_array_append_new(all, json_pack("{s:s, s:s, s:b, s:b, s:s?}", "address", one->address, "gateway", one->gateway, "is_ready", one->is_ready, "has_streams",
+                                                   one->has_streams, "last_error", one->last_error ? ehis_error_name(one->last_error) : NULL));
+    }
+    return all;
+}
+
 ehis_err print_status(const struct client *k, const ehis_status *s, struct ehis_why *why)
 {
     if (k->is_json)
-        return tool_line(json_pack("{s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I}", "is_ready", s->is_ready, "has_streams", s->has_streams, "gateway", s->gateway, "address", s->address,
+        return tool_line(json_pack("{s:b, s:b, s:s, s:o, s:I, s:I, s:I, s:I}", "is_ready", s->is_ready, "has_streams", s->has_streams, "gateway", s->gateway, "sessions", sessions_of(s),
                                    "registry_version", (json_int_t)s->registry_version, "outbox_messages", (json_int_t)s->outbox_messages, "outbox_bytes",
                                    (json_int_t)s->outbox_bytes, "reconnects", (json_int_t)s->reconnects), why);
-    return print_text(why, "session with %s%s%s; registry version %llu; %llu messages in the outbox\n", s->gateway, s->address[0] ? " at " : "", s->address,
-                      (unsigned long long)s->registry_version, (unsigned long long)s->outbox_messages);
+    for (size_t i = 0; i < s->session_count; i++)
+        EHIS_TRY(print_text(why, "%s: %s%s\n", s->sessions[i].address, s->sessions[i].is_ready ? "session with " : "no session", s->sessions[i].is_ready ? s->sessions[i].gateway : ""));
+    return print_text(why, "registry version %llu; %llu messages in the outbox\n", (unsigned long long)s->registry_version, (unsigned long long)s->outbox_messages);
 }

@@ -12,51 +12,54 @@
 /* Of another session: the delivery comes again, and is acknowledged then. */
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms)
 {
-    if (session != e->session || !e->is_ready)
+    struct session *s = session_of(e, session);
+    if (!s || !s->is_ready)
         return;
-    if (e->ack_count == STATEMENT_BATCH_MAX)
-        acks_flush(e);
-    struct ack *a = &e->acks[e->ack_count++];
+    if (s->ack_count == STATEMENT_BATCH_MAX)
+        acks_flush(s);
+    struct ack *a = &s->acks[s->ack_count++];
     *a = (struct ack){.delivery = delivery, .outcome = outcome, .code = code, .time_ms = (uint64_t)now_ms(e), .retry_ms = retry_ms};
     memcpy(a->digest, digest, sizeof a->digest);
     turn_soon(e);
 }
 
-static ehis_err write_acks(struct ehis *e)
+static ehis_err write_acks(struct session *to)
 {
-    struct batch_signature s = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
+    struct ehis *e = to->e;
+    struct batch_signature s = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)to->ack_count};
     struct hash d;
-    for (size_t i = 0; i < e->ack_count; i++) {
-        memcpy(d.b, e->acks[i].digest, HASH_BYTES);
-        leaf_ack(&d, (uint8_t)e->acks[i].outcome, e->acks[i].code, e->acks[i].time_ms, &e->leaves[i]);
+    for (size_t i = 0; i < to->ack_count; i++) {
+        const struct ack *a = &to->acks[i];
+        memcpy(d.b, a->digest, HASH_BYTES);
+        leaf_ack(&d, (uint8_t)a->outcome, a->code, a->time_ms, &e->leaves[i]);
     }
-    EHIS_TRY(sign_batch(e->sign_key, &e->tree, e->leaves, e->ack_count, s.signature));
+    EHIS_TRY(sign_batch(e->sign_key, &e->tree, e->leaves, to->ack_count, s.signature));
     memcpy(s.key_id, sign_key_id(e->sign_key)->b, HASH_BYTES);
     buf_clear(&e->frame);
     EHIS_TRY(batch_begin(&s, &e->frame));
-    for (size_t i = 0; i < e->ack_count; i++) {
+    for (size_t i = 0; i < to->ack_count; i++) {
         buf_clear(&e->item);
-        EHIS_TRY(ack_write(&e->acks[i], &e->item));
+        EHIS_TRY(ack_write(&to->acks[i], &e->item));
         EHIS_TRY(batch_put(buf_span(&e->item), &e->frame));
     }
-    return connection_send(e, FRAME_ACK, buf_span(&e->frame));
+    return session_send(to, FRAME_ACK, buf_span(&e->frame));
 }
 
-void acks_flush(struct ehis *e)
+void acks_flush(struct session *s)
 {
-    if (e->ack_count == 0 || !is_connected(e))
+    if (s->ack_count == 0 || !is_connected(s))
         return;
-    ehis_err err = write_acks(e);
-    if (err == EHIS_E_LINK_FULL && e->ack_count < STATEMENT_BATCH_MAX)
+    ehis_err err = write_acks(s);
+    if (err == EHIS_E_LINK_FULL && s->ack_count < STATEMENT_BATCH_MAX)
         return; /* kept until there is room */
-    e->ack_count = 0;
+    s->ack_count = 0;
     if (err != EHIS_OK && err != EHIS_E_LINK_ENDED)
-        connection_fail(e, err); /* what is not acknowledged comes again */
+        session_fail(s, err); /* what is not acknowledged comes again */
 }
 
-ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out)
+ehis_err acks_gateway_key(const struct session *s, const struct batch_signature *b, int64_t at_ms, const struct registry_key **out)
 {
-    return registry_signing_key(e->registry, span_str(e->peer.leaf.id), s->key_id, at_ms, now_ms(e), out);
+    return registry_signing_key(s->e->registry, span_str(s->peer.leaf.id), b->key_id, at_ms, now_ms(s->e), out);
 }
 
 static struct leaf_signature leaf_of(const struct batch_signature *b, uint32_t index, struct span path)
@@ -127,13 +130,14 @@ static void run_told(struct ehis *e, struct job *j)
         free(t);
 }
 
-static ehis_err tell(struct ehis *e, struct out_message *m, const struct receipt *r, bool is_signed)
+/* gateway: of whom it is; "": our own word. */
+static ehis_err tell(struct ehis *e, const char *gateway, struct out_message *m, const struct receipt *r, bool is_signed)
 {
     struct told *t = calloc(1, sizeof *t);
     if (!t)
         return EHIS_E_NO_MEMORY;
     t->job = (struct job){NULL, run_told, drop_told};
-    memcpy(t->gateway, e->peer.leaf.id, sizeof t->gateway);
+    memcpy(t->gateway, gateway, strlen(gateway));
     t->receipt = (ehis_receipt){.size = sizeof t->receipt, .state = (int)r->state, .code = (int)r->code, .time_ms = (int64_t)r->time_ms, .gateway = t->gateway,
                                 .is_recipient_signed = is_signed};
     memcpy(t->receipt.exchange_id, m->exchange_id, 16);
@@ -162,7 +166,7 @@ void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code)
         if (m->is_telling)
             continue;
         m->is_telling = true;
-        ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, m, &r, false);
+        ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, "", m, &r, false);
         if (err != EHIS_OK)
             ehis_fatal(e, err);
     }
@@ -177,8 +181,10 @@ static bool is_too_slow(struct ehis *e)
     return is_full;
 }
 
-static ehis_err take_receipt(struct ehis *e, const struct receipt *r, const struct evidence_receipt *said)
+static ehis_err take_receipt(struct session *from, const struct receipt *r, const struct evidence_receipt *said)
 {
+    struct ehis *e = from->e;
+    struct out_gateway gateway = {from->id, from->slot, from->is_replicating};
     struct out_message *m = outbox_by_digest(e->outbox, r->digest);
     struct call *c = m ? NULL : calls_find(e, r->digest);
     struct served *s = m || c ? NULL : serving_find_response(e, r->digest);
@@ -187,26 +193,28 @@ static ehis_err take_receipt(struct ehis *e, const struct receipt *r, const stru
         bool is_unanswered = m->is_unanswered;
         if (is_too_slow(e))
             return EHIS_E_SDK_BUSY;
-        sending_answered(e, &is_unanswered, m->len);
-        if (outbox_on_receipt(e->outbox, m, (uint8_t)r->state, &err) && err == EHIS_OK)
-            err = tell(e, m, r, is_borne_out(e, r, said));
+        if (m->stream->session == from->id)
+            sending_answered(e, from->id, &is_unanswered, m->len);
+        if (outbox_on_receipt(e->outbox, m, &gateway, (uint8_t)r->state, &err) && err == EHIS_OK)
+            err = tell(e, from->peer.leaf.id, m, r, is_borne_out(e, r, said));
         return err;
     }
-    if (c) {
-        sending_answered(e, &c->is_unanswered, c->len);
-        calls_on_receipt(e, c, (uint8_t)r->state, r->code);
+    if (c && c->session == from->id) { /* else it has been repeated elsewhere, and that counts */
+        sending_answered(e, from->id, &c->is_unanswered, c->len);
+        calls_on_receipt(from, c, (uint8_t)r->state, r->code);
     }
     if (s) {
-        sending_answered(e, &s->is_unanswered, s->len);
+        serving_answered(e, s, from->id);
         s->is_accepted = true;
         if (r->state == STATE_REFUSED)
-            serving_refused(e, s, r->code);
+            serving_refused(e, s, from->id, r->code);
     }
     return EHIS_OK;
 }
 
-ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *why)
+ehis_err acks_on_receipts(struct session *from, struct span payload, struct ehis_why *why)
 {
+    struct ehis *e = from->e;
     struct batch_signature batch;
     struct span item;
     size_t at = 0;
@@ -217,23 +225,30 @@ ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *
         struct hash leaf;
         EHIS_TRY(receipt_read(item, &r, why));
         struct evidence_receipt said = {.sender = span_str(e->system), .recipient = r.recipient, .state = (uint8_t)r.state, .code = r.code,
-                                        .time_ms = r.time_ms, .gateway = span_str(e->peer.leaf.id)};
+                                        .time_ms = r.time_ms, .gateway = span_str(from->peer.leaf.id)};
         memcpy(said.digest.b, r.digest, HASH_BYTES);
         leaf_receipt(&said.digest, said.sender, said.recipient, said.state, said.code, said.time_ms, said.gateway, &leaf);
         struct leaf_signature s = leaf_of(&batch, r.index, r.path);
-        ehis_err err = acks_gateway_key(e, &batch, 0, &key); /* it is signed when it is sent, maybe with a newer key than at that time */
+        ehis_err err = acks_gateway_key(from, &batch, 0, &key); /* it is signed when it is sent, maybe with a newer key than at that time */
         if (err == EHIS_OK)
             err = sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots);
         if (err != EHIS_OK)
-            return ehis_fail(why, err, "a receipt of %s", e->peer.leaf.id);
-        EHIS_TRY(take_receipt(e, &r, &said));
+            return ehis_fail(why, err, "a receipt of %s", from->peer.leaf.id);
+        EHIS_TRY(take_receipt(from, &r, &said));
     }
     turn_soon(e);
     return EHIS_OK;
 }
 
-ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why)
+/* What stands in the gateway's own way, not in this message's: another one may take it. */
+static bool is_gateways_own(uint32_t code)
 {
+    return code == EHIS_E_CRL_STALE || code == EHIS_E_REGISTRY_EXPIRED || code == EHIS_E_EXCHANGE_REGISTRY_BEHIND || code == EHIS_E_EXCHANGE_DRAINING;
+}
+
+ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why *why)
+{
+    struct ehis *e = from->e;
     struct flow f;
     EHIS_TRY(flow_read(payload, &f, why));
     uint32_t pause_ms = f.retry_ms < RETRY_MIN_MS ? RETRY_MIN_MS : f.retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : f.retry_ms;
@@ -241,21 +256,27 @@ ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why)
     struct out_message *m = outbox_by_digest(e->outbox, f.digest);
     struct call *c = m ? NULL : calls_find(e, f.digest);
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);
-    if (m) {
+    if (m && m->stream->session == from->id) {
         bool is_unanswered = m->is_unanswered;
-        sending_answered(e, &is_unanswered, m->len);
+        struct session *other = session_ready(e, from->id);
+        sending_answered(e, from->id, &is_unanswered, m->len);
         outbox_on_flow(e->outbox, m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
+        if (is_gateways_own(f.code) && other && other != from) {
+            outbox_leave(m->stream);
+            m->stream->avoided = from->id;
+        }
     }
-    if (c) {
-        sending_answered(e, &c->is_unanswered, c->len);
-        calls_repeat(e, c, until);
+    if (c && c->session == from->id) {
+        sending_answered(e, from->id, &c->is_unanswered, c->len);
+        c->avoided = from->id;
+        calls_repeat(e, c, session_ready(e, from->id) == from ? until : now_ms(e) + RETRY_MIN_MS);
     }
     if (s) {
-        sending_answered(e, &s->is_unanswered, s->len);
-        serving_repeat(e, s, until);
+        serving_answered(e, s, from->id);
+        serving_repeat(e, s, from->id, until);
     }
     if (f.code == EHIS_E_REGISTRY_STALE || f.code == EHIS_E_CRL_STALE)
-        connection_want_registry(e);
+        session_want_registry(from);
     turn_soon(e);
     return EHIS_OK;
 }

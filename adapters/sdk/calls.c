@@ -166,7 +166,7 @@ static void finish(struct ehis *e, struct call *c, ehis_err err, const char *why
         undue(e, c);
     e->calls_unmade -= c->draft != NULL;
     bool is_unanswered = c->is_unanswered;
-    sending_answered(e, &is_unanswered, c->len);
+    sending_answered(e, c->session, &is_unanswered, c->len);
     c->err = err;
     if (err != EHIS_OK)
         ehis_fail(&c->why, err, "%s", why && why[0] ? why : ehis_err_row(err)->text);
@@ -213,14 +213,18 @@ void calls_make(struct ehis *e)
 void calls_run(struct ehis *e)
 {
     int64_t now = now_ms(e);
-    for (struct call **at = &e->calls_due; *at && !e->is_leaving;) { /* a gateway that stops takes answers alone */
+    for (struct call **at = &e->calls_due; *at;) {
         struct call *c = *at;
+        struct session *s = session_ready(e, c->avoided);
+        if (!s)
+            return;
         if (now < c->send_at_ms) {
             at = &c->next_due;
             continue;
         }
-        if (sending_submit(e, span_of(c->bytes, c->len)) != EHIS_OK)
+        if (sending_submit(s, span_of(c->bytes, c->len)) != EHIS_OK)
             return;
+        c->session = s->id;
         *at = c->next_due;
         if (!*at)
             e->calls_due_end = at;
@@ -244,12 +248,14 @@ void calls_tick(struct ehis *e)
     }
 }
 
-void calls_session_ended(struct ehis *e)
+void calls_session_ended(struct ehis *e, uint64_t session)
 {
     for (struct call *c = e->calls; c; c = c->next) {
+        if (!c->is_made || c->session != session)
+            continue;
         c->is_unanswered = false;
-        if (c->is_made)
-            calls_repeat(e, c, 0);
+        c->session = 0;
+        calls_repeat(e, c, 0);
     }
 }
 
@@ -259,7 +265,7 @@ struct call *calls_find(struct ehis *e, const uint8_t digest[32])
     return x ? OWNER_OF(x, struct call, by_digest) : NULL;
 }
 
-void calls_on_receipt(struct ehis *e, struct call *c, uint8_t state, uint32_t code)
+void calls_on_receipt(struct session *from, struct call *c, uint8_t state, uint32_t code)
 {
     ehis_err err;
     if (state < STATE_FAILED)
@@ -267,8 +273,8 @@ void calls_on_receipt(struct ehis *e, struct call *c, uint8_t state, uint32_t co
     if (!ehis_err_from_number(code, &err) || err == EHIS_OK)
         err = state == STATE_EXPIRED ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_REJECTED;
     struct ehis_why why;
-    ehis_fail(&why, err, "%s by %s", state_name(state), e->peer.leaf.id);
-    finish(e, c, err, why.text);
+    ehis_fail(&why, err, "%s by %s", state_name(state), from->peer.leaf.id);
+    finish(from->e, c, err, why.text);
 }
 
 /* Verified and opened already; of a provider that was asked. */

@@ -47,16 +47,65 @@ void after_commit(struct ehis *e, struct committed *c, void (*run)(struct ehis *
     turn_soon(e);
 }
 
+static bool has_link(const struct ehis *e)
+{
+    for (size_t i = 0; i < e->session_count; i++)
+        if (e->sessions[i].link)
+            return true;
+    return false;
+}
+
+static void abort_links(struct ehis *e)
+{
+    for (size_t i = 0; i < e->session_count; i++)
+        if (e->sessions[i].link)
+            link_abort(e->sessions[i].link);
+}
+
+void client_note(struct ehis *e, ehis_err err, const char *why)
+{
+    pthread_mutex_lock(&e->lock);
+    e->status.last_error = (int)err;
+    snprintf(e->status.last_why, sizeof e->status.last_why, "%s%s%s", ehis_err_row(err)->text, why && why[0] ? ": " : "", why ? why : "");
+    pthread_mutex_unlock(&e->lock);
+    log_line(LOG_WARN, "sdk.session.trouble", F_ERR(err), F_STR("why", why ? why : ""));
+}
+
+void client_set_ready(struct ehis *e)
+{
+    e->status.has_streams = e->is_ready = false;
+    for (const struct session *s = e->sessions; s < e->sessions + e->session_count; s++) {
+        e->status.has_streams |= s->is_ready && s->has_streams;
+        if (s->is_ready && !e->is_ready)
+            memcpy(e->status.gateway, s->peer.leaf.id, sizeof e->status.gateway);
+        e->is_ready |= s->is_ready;
+    }
+    e->status.is_ready = e->is_ready;
+    e->status.registry_version = e->registry ? registry_version(e->registry) : 0;
+    pthread_cond_broadcast(&e->changed);
+}
+
+/* None of our sessions has the streams, and gateways say so: another folder has. When one of ours gets them next, it takes them over. Between
+ * gateways of ours nothing is taken over. */
+void client_note_streams(struct ehis *e)
+{
+    bool has = false;
+    for (const struct session *s = e->sessions; s < e->sessions + e->session_count; s++)
+        has |= s->state == FRAME_STATE_READY && s->has_streams;
+    if (has && e->is_passed_over)
+        inbox_takeover(e->inbox);
+    e->is_passed_over = !has;
+}
+
 /* The disk has failed: what is promised could not be kept, so nothing goes on. */
 void ehis_fatal(struct ehis *e, ehis_err err)
 {
     if (e->failed != EHIS_OK)
         return;
     e->failed = err;
-    connection_note(e, err, "the state folder cannot be written; open it again when the cause is gone");
+    client_note(e, err, "the state folder cannot be written; open it again when the cause is gone");
     log_line(LOG_ERROR, "sdk.state.failed", F_ERR(err));
-    if (e->link)
-        link_abort(e->link);
+    abort_links(e);
     turn_soon(e);
 }
 
@@ -124,25 +173,27 @@ void client_turn(struct ehis *e)
         receiving_streams(e);
     if (e->failed != EHIS_OK)
         calls_end_all(e, e->failed);
-    acks_flush(e);
+    for (size_t i = 0; i < e->session_count; i++)
+        acks_flush(&e->sessions[i]);
     serving_run(e);
     calls_run(e);
     sending_streams(e);
     check_flushes(e);
-    if (e->is_ending && !e->link && !e->drafts && !e->committed)
+    if (e->is_ending && !has_link(e) && !e->drafts && !e->committed)
         end_turn(e);
 }
 
 void client_tick(struct ehis *e)
 {
-    connection_tick(e);
+    for (size_t i = 0; i < e->session_count; i++)
+        session_tick(&e->sessions[i]);
     calls_tick(e);
     serving_tick(e);
     outbox_forget_asked(e->outbox, now_ms(e));
     receiving_again(e);
     inbox_touch_gaps(e->inbox);
-    if (e->is_ending && e->link && clock_mono_us(e->clock) >= e->end_by_us)
-        link_abort(e->link);
+    if (e->is_ending && clock_mono_us(e->clock) >= e->end_by_us)
+        abort_links(e);
     client_turn(e);
 }
 
@@ -158,7 +209,8 @@ static void *io_main(void *arg)
     struct ehis *e = arg;
     if (e->log)
         log_set_thread_sink(e->log, e->log_arg);
-    connection_start(e);
+    for (size_t i = 0; i < e->session_count; i++)
+        session_start(&e->sessions[i]);
     loop_run(e->loop);
     return NULL;
 }
@@ -184,14 +236,12 @@ static ehis_err copy_texts(struct ehis *e, const ehis_config *c, struct ehis_why
     e->state_dir = strdup(c->state_dir);
     e->chain_file = strdup(c->tls_chain_file);
     e->key_file = strdup(c->tls_key_file);
-    for (; e->gateway_count < c->gateway_count; e->gateway_count++) {
-        const char *g = c->gateways[e->gateway_count], *colon = g ? strrchr(g, ':') : NULL;
+    for (size_t i = 0; i < c->gateway_count; i++) {
+        const char *g = c->gateways[i], *colon = g ? strrchr(g, ':') : NULL;
         uint64_t port;
         if (!colon || colon == g || colon - g > 255 || decimal_from_text(span_str(colon + 1), 65535, &port) != EHIS_OK || port == 0)
             return ehis_fail(why, EHIS_E_SDK_CONFIG, "%s is not host:port", g ? g : "(null)");
-        e->gateways[e->gateway_count] = strdup(g);
-        if (!e->gateways[e->gateway_count])
-            return EHIS_E_NO_MEMORY;
+        EHIS_TRY(session_init(e, g));
     }
     return e->state_dir && e->chain_file && e->key_file ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
@@ -212,13 +262,12 @@ static ehis_err make_parts(struct ehis *e, const ehis_config *c)
 {
     struct inbox_events inbox = {.ctx = e, .on_gap = incoming_on_gap, .on_dropped = incoming_on_dropped, .position = c->position,
                                  .position_arg = c->position_arg};
-    e->acks = calloc(STATEMENT_BATCH_MAX, sizeof *e->acks);
     e->leaves = calloc(BATCH_MAX_LEAVES, sizeof *e->leaves);
-    if (!e->acks || !e->leaves)
+    if (!e->leaves)
         return EHIS_E_NO_MEMORY;
     EHIS_TRY(root_cache_new(4096, &e->roots));
     EHIS_TRY(seal_cache_new(4096, &e->opening));
-    EHIS_TRY(outbox_new(c->outbox_max_bytes ? c->outbox_max_bytes : OUTBOX_BYTES, c->memory_outbox, e->wait_state, &e->outbox));
+    EHIS_TRY(outbox_new(c->outbox_max_bytes ? c->outbox_max_bytes : OUTBOX_BYTES, c->memory_outbox, (uint8_t)c->wait_state, &e->outbox));
     EHIS_TRY(inbox_new(&inbox, &e->inbox));
     EHIS_TRY(loop_new(&e->loop));
     EHIS_TRY(loop_timer_new(e->loop, on_tick, e, &e->tick));
@@ -240,8 +289,6 @@ ehis_err client_new(const ehis_config *c, struct disk *disk, const struct clock 
     e->disk = disk;
     e->refs = 1;
     e->event_fd = -1;
-    e->max_frame_bytes = FRAME_MAX_BYTES_DEFAULT;
-    e->wait_state = c->wait_state == EHIS_REPLICATED ? STATE_REPLICATED : STATE_ACCEPTED;
     e->call_window = c->call_window ? c->call_window : 64;
     e->stream_window = c->stream_window ? c->stream_window : 256;
     e->is_dispatched = c->dispatch;
@@ -310,19 +357,17 @@ void client_free(struct ehis *e)
     free_handlers(e);
     loop_timer_free(e->tick);
     loop_timer_free(e->commit_timer);
-    loop_timer_free(e->dial_timer);
+    for (size_t i = 0; i < e->session_count; i++)
+        session_fini(&e->sessions[i]);
     loop_free(e->loop);
     root_cache_free(e->roots);
     seal_cache_free(e->opening);
     sign_key_free(e->sign_key);
     for (size_t i = 0; i < e->seal_key_count; i++)
         seal_key_free(e->seal_keys[i]);
-    for (size_t i = 0; i < e->gateway_count; i++)
-        free(e->gateways[i]);
     buf_fini(&e->frame);
     buf_fini(&e->scratch);
     buf_fini(&e->item);
-    free(e->acks);
     free(e->state_dir);
     free(e->chain_file);
     free(e->key_file);
@@ -369,9 +414,10 @@ static void on_stop(struct ehis *e, struct order *o)
     (void)o;
     e->is_ending = true;
     e->end_by_us = clock_mono_us(e->clock) + END_US;
-    if (e->link)
+    if (has_link(e))
         client_turn(e); /* what the application has just finished is acknowledged or answered before GOODBYE */
-    connection_stop(e);
+    for (size_t i = 0; i < e->session_count; i++)
+        session_stop(&e->sessions[i]);
     turn_soon(e);
 }
 
@@ -410,7 +456,6 @@ int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why)
     return result;
 }
 
-void work_wake_status(struct ehis *e) { pthread_cond_broadcast(&e->changed); }
 int ehis_fd(const ehis *e) { return e->event_fd; }
 int ehis_dispatch(ehis *e, int max) { return work_dispatch(e, max); }
 
@@ -677,7 +722,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
     if (old) {
         old->fn = h->fn;
         old->arg = h->arg;
-        old->is_told = false;
+        old->told = 0;
         free(h->service);
         free(h->operation);
         free(h);
@@ -690,7 +735,8 @@ static void on_handler_order(struct ehis *e, struct order *o)
     }
     if (e->is_stopped)
         return;
-    connection_say_ready(e);
+    for (size_t i = 0; i < e->session_count; i++)
+        session_say_ready(&e->sessions[i]);
     events_subscribe(e);
     receiving_again(e);
 }
@@ -768,6 +814,7 @@ void ehis_get_status(ehis *e, ehis_status *out)
     size_t size = out->size < sizeof *out ? out->size : sizeof *out;
     pthread_mutex_lock(&e->lock);
     e->status.size = size;
+    e->status.session_count = e->session_count;
     memcpy(out, &e->status, size);
     pthread_mutex_unlock(&e->lock);
 }

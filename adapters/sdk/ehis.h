@@ -29,7 +29,7 @@ typedef struct ehis_reply ehis_reply;       /* a response */
 typedef struct ehis_config {
     size_t size;                  /* sizeof(ehis_config), for binary compatibility */
     const char *system;           /* "AZ/GOV/STS/tax" */
-    const char *const *gateways;  /* "host:port"; tried in order, one is used at a time */
+    const char *const *gateways;  /* "host:port", at most 16: a session is held to each; what is sent goes to the first that is ready */
     size_t gateway_count;
     const char *tls_chain_file, *tls_key_file; /* PEM */
     const char *ca_file, *crl_file;            /* PEM; newer revocation lists are fetched from the gateway and kept in the state folder */
@@ -41,7 +41,7 @@ typedef struct ehis_config {
     const char *state_dir;        /* this folder is the identity of the streams: never copy it, never use it twice (it is locked) */
     int dispatch;                 /* 1: handlers run in ehis_dispatch */
     int memory_outbox;            /* 1: streams are not kept across a restart: each start begins new ones */
-    uint32_t wait_state;          /* EHIS_ACCEPTED (default) or EHIS_REPLICATED: when the outbox lets go and senders are told */
+    uint32_t wait_state;          /* when the outbox lets go: EHIS_ACCEPTED, EHIS_REPLICATED, or 0: *replicated* where gateways replicate, else *accepted* */
     uint32_t call_window;         /* requests handled at once that a caller waits for; 0 = 64 */
     uint32_t stream_window;       /* stream messages in flight; 0 = 256 */
     uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it EHIS_BUSY */
@@ -165,13 +165,20 @@ typedef struct ehis_passed { size_t size; const char *sender; uint8_t stream[16]
 EHIS_API void ehis_on_passed(ehis *e, void (*handler)(void *arg, const ehis_passed *p), void *arg);
 
 /* ---- looking ---- */
+#define EHIS_GATEWAYS_MAX 16
+typedef struct ehis_session_status { /* with one gateway */
+    char address[272], gateway[201]; /* as configured; its name, once met */
+    int is_ready, has_streams, last_error;
+} ehis_session_status;
 typedef struct ehis_status {
     size_t size;
-    int is_ready, has_streams;
-    char gateway[201], address[64];
+    int is_ready, has_streams; /* of any session */
+    char gateway[201];         /* of the first that is ready, or was last */
     uint64_t registry_version, outbox_messages, outbox_bytes, calls_waiting, incoming_unfinished, reconnects;
     int last_error; /* of the last session that ended or was refused */
     char last_why[EHIS_WHY_BYTES];
+    size_t session_count;
+    ehis_session_status sessions[EHIS_GATEWAYS_MAX]; /* in the order of the list */
 } ehis_status;
 EHIS_API void ehis_get_status(ehis *e, ehis_status *out);
 EHIS_API const char *ehis_error_name(int err); /* "POLICY_PURPOSE" */

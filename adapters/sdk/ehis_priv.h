@@ -35,7 +35,8 @@
 #define HELD_MS 20000       /* a delivery waits so long for a registry or a topic key */
 #define SEAL_KEYS_MAX 8
 #define OPERATOR_KEYS_MAX 8
-#define GATEWAYS_MAX 16
+#define GATEWAYS_MAX EHIS_GATEWAYS_MAX
+#define ASKS_MAX 4
 #define BODY_MAX_BYTES (15u * 1024 * 1024)
 
 struct order {
@@ -70,7 +71,7 @@ struct handler {
     char *service, *operation; /* operation NULL: every one of the service */
     ehis_handler fn;
     void *arg;
-    bool is_told; /* SUBSCRIBE went out on this session */
+    uint32_t told; /* a bit for each session on which SUBSCRIBE went out */
 };
 struct call {
     struct entry by_digest;
@@ -79,6 +80,7 @@ struct call {
     struct ehis *e;
     struct draft *draft; /* not made yet */
     bool is_made, is_to_send /* among the due */, is_unanswered;
+    uint64_t session, avoided; /* where it was submitted last; where it was not taken */
     struct ehis_reply **reply_to; /* ehis_call: takes the reply, and done is quick: no handler's thread */
     uint8_t *bytes;
     size_t len;
@@ -91,6 +93,10 @@ struct call {
     struct ehis_reply *reply;
     struct ehis_why why;
 };
+struct ask { /* a gateway that has asked for the answer */
+    uint64_t session, delivery; /* session 0: none */
+    bool is_due, is_unanswered;
+};
 struct served {
     struct entry by_request, by_response; /* by_response: once made */
     struct served *next, *prev, *next_due;
@@ -99,8 +105,8 @@ struct served {
     size_t len;
     int64_t expires_ms, send_at_ms;
     ehis_err rejected;
-    bool is_made, is_to_send /* among the due */, is_unanswered, is_accepted /* by a gateway */;
-    uint64_t delivery, session;
+    bool is_made, is_to_send /* among the due */, is_accepted /* by a gateway */;
+    struct ask asks[ASKS_MAX]; /* the newest */
 };
 struct committed { /* what waits for the group to be durable */
     struct committed *next;
@@ -161,18 +167,41 @@ struct flush_wait {
     ehis_err err;
 };
 
+/* With one gateway: one session after another, each with an id of its own. */
+struct session {
+    struct ehis *e;
+    char *address; /* host:port */
+    uint32_t slot; /* its place in the list */
+    struct link *link;
+    ehis_err (*tap)(void *arg, uint8_t type, struct span payload); /* a test's: frames go there, and there is no link */
+    void *tap_arg;
+    struct resolving *resolving;
+    struct { struct sockaddr_storage a[4]; socklen_t len[4]; size_t count, at; } addresses;
+    struct loop_timer *dial_timer;
+    uint32_t failures, retry_ms;
+    uint64_t id; /* counted over all, from 1 */
+    enum frame_state state;
+    bool is_hello, is_ready, is_ready_sent, has_streams, is_fetching_registry, is_fetching_crl, is_leaving;
+    bool is_replicating; /* its gateway says *replicated* */
+    struct pki_peer peer;
+    uint64_t gateway_version, unanswered_bytes;
+    uint32_t window_messages, window_bytes, unanswered;
+    size_t max_frame_bytes;
+    int64_t registry_asked_ms, ready_at_ms, settled_at_ms;
+    struct ack *acks;
+    size_t ack_count;
+};
+
 struct ehis {
     /* Fixed at opening. [any] */
     char system[IDENTIFIER_MAX_BYTES + 1], instance[IDENTIFIER_PART_MAX_BYTES + 1], *state_dir;
-    char *gateways[GATEWAYS_MAX], *chain_file, *key_file;
-    size_t gateway_count;
+    char *chain_file, *key_file;
     uint8_t operator_keys[OPERATOR_KEYS_MAX][32];
     struct registry_trust registry_trust;
     struct sign_key *sign_key;
     struct seal_key *seal_keys[SEAL_KEYS_MAX];
     size_t seal_key_count;
     bool is_dispatched;
-    uint8_t wait_state;
     uint32_t call_window, stream_window;
     void (*log)(void *arg, int level, const char *line);
     void *log_arg;
@@ -202,7 +231,7 @@ struct ehis {
 
     /* The I/O thread's. */
     struct loop *loop;
-    struct loop_timer *tick, *dial_timer, *commit_timer;
+    struct loop_timer *tick, *commit_timer;
     bool is_turn_due, is_ending;
     int64_t end_by_us;
     ehis_err failed; /* the disk: for ever */
@@ -219,21 +248,13 @@ struct ehis {
     struct root_cache *roots;
     struct handler *handlers;
 
-    /* connection.c */
-    struct link *link;
-    ehis_err (*tap)(void *arg, uint8_t type, struct span payload); /* a test's: frames go there, and there is no link */
-    void *tap_arg;
-    struct resolving *resolving;
-    enum frame_state state;
-    bool is_hello, is_ready, is_ready_sent, has_streams, wants_registry, wants_crl, is_fetching_registry, is_fetching_crl, is_leaving;
-    struct pki_peer peer;
-    uint64_t session, gateway_version; /* session: counts from 1 */
-    uint32_t window_messages, window_bytes, unanswered, incoming_count;
-    uint64_t unanswered_bytes, incoming_bytes;
-    size_t max_frame_bytes;
-    uint32_t gateway_at, failures, retry_ms;
-    struct { struct sockaddr_storage a[4]; socklen_t len[4]; size_t count, at; } addresses;
-    int64_t registry_asked_ms, ready_at_ms, settled_at_ms;
+    struct session sessions[GATEWAYS_MAX]; /* one for each gateway of the list */
+    size_t session_count;
+    uint64_t session_last;
+    bool is_ready;            /* one of them is */
+    bool is_passed_over;      /* another state folder has had the streams since one of ours had them */
+    uint32_t incoming_count;
+    uint64_t incoming_bytes;
 
     /* sending.c, calls.c, serving.c, events.c, acks.c */
     struct draft *drafts, **drafts_end;
@@ -257,8 +278,6 @@ struct ehis {
     int64_t commit_by_us;
     struct topic *topics;
     struct recent *topic_keys;
-    struct ack *acks;
-    size_t ack_count;
     struct committed *committed, **committed_end;
     struct flush_wait *flushes;
 };
@@ -270,7 +289,6 @@ void work_job(struct ehis *e, struct job *j);   /* [any] */
 ehis_err work_start(struct ehis *e) EHIS_MUST_USE;
 bool work_finish(struct ehis *e, int64_t deadline_us); /* no handler runs any more; false: one still does */
 int work_dispatch(struct ehis *e, int max);
-void work_wake_status(struct ehis *e); /* with the lock: what waits in changed looks again */
 
 /* client.c. Everything but the threads, which ehis_open starts; config must be whole. disk NULL: the state folder. */
 ehis_err client_new(const ehis_config *config, struct disk *disk, const struct clock *clock, const struct random *random, struct ehis **out,
@@ -283,7 +301,10 @@ void ehis_release(struct ehis *e); /* one reference, with the lock held; it is g
 void ehis_fatal(struct ehis *e, ehis_err err); /* the disk has failed */
 /* Runs when the group that is being collected is durable; c is then its own. */
 void after_commit(struct ehis *e, struct committed *c, void (*run)(struct ehis *e, struct committed *c));
-static inline bool is_connected(const struct ehis *e) { return e->link || e->tap; }
+void client_note(struct ehis *e, ehis_err err, const char *why); /* the last trouble, for the application */
+void client_set_ready(struct ehis *e);    /* with the lock: a session's state has changed */
+void client_note_streams(struct ehis *e); /* a READY_STATE has come */
+static inline bool is_connected(const struct session *s) { return s->link || s->tap; }
 static inline int64_t now_ms(const struct ehis *e) { return clock_wall_ms(e->clock); }
 
 /* state.c */
@@ -293,17 +314,27 @@ ehis_err state_take_registry(struct ehis *e, struct span part, struct ehis_why *
 ehis_err state_take_crl(struct ehis *e, struct span der, struct ehis_why *why) EHIS_MUST_USE;
 void state_close(struct ehis *e);
 
-/* connection.c */
-void connection_start(struct ehis *e);
-void connection_tick(struct ehis *e);
-void connection_fail(struct ehis *e, ehis_err err); /* the session ends */
-void connection_stop(struct ehis *e); /* GOODBYE, then closes */
-void connection_say_ready(struct ehis *e); /* windows have changed */
-void connection_want_registry(struct ehis *e);
-ehis_err connection_send(struct ehis *e, uint8_t type, struct span payload) EHIS_MUST_USE;
-ehis_err connection_frame(struct ehis *e, uint8_t type, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* what the gateway sent */
-void connection_ended(struct ehis *e); /* state of the session, whatever ended it */
-void connection_note(struct ehis *e, ehis_err err, const char *why);
+/* session.c */
+ehis_err session_init(struct ehis *e, const char *address) EHIS_MUST_USE; /* the next of e->sessions */
+void session_fini(struct session *s);
+void session_start(struct session *s);
+void session_tick(struct session *s);
+void session_fail(struct session *s, ehis_err err); /* it ends */
+void session_stop(struct session *s); /* GOODBYE, then closes */
+void session_say_ready(struct session *s); /* windows have changed */
+void session_want_registry(struct session *s);
+ehis_err session_send(struct session *s, uint8_t type, struct span payload) EHIS_MUST_USE;
+ehis_err session_frame(struct session *s, uint8_t type, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* what the gateway sent */
+void session_ended(struct session *s); /* its state, whatever ended it */
+void session_note(struct session *s, ehis_err err, const char *why);
+struct session *session_ready(struct ehis *e, uint64_t but_for); /* the first in the list; but_for: an id that is taken only where there is no other */
+struct session *session_of(struct ehis *e, uint64_t id);         /* NULL: it has ended */
+struct addrinfo;
+void session_resolved(struct session *s, const char *host, const struct addrinfo *found);
+
+/* resolving.c */
+ehis_err resolving_start(struct session *s) EHIS_MUST_USE; /* then session_resolved */
+void resolving_cancel(struct session *s);
 
 /* sending.c */
 ehis_err draft_new(const struct envelope_header *h, struct span body, struct draft **out) EHIS_MUST_USE;
@@ -314,10 +345,10 @@ void sending_flush(struct ehis *e);
 ehis_err sending_context(struct ehis *e, struct span system, struct seal_context **context, const struct registry_key **key) EHIS_MUST_USE;
 void sending_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
-ehis_err sending_submit(struct ehis *e, struct span envelope) EHIS_MUST_USE;
-void sending_answered(struct ehis *e, bool *is_unanswered, size_t envelope_bytes);
+ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
+void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
 void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
-ehis_err sending_on_stream_state(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err sending_on_stream_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void sending_fini(struct ehis *e);
 
 /* calls.c */
@@ -327,9 +358,9 @@ void calls_make(struct ehis *e); /* drafts of those that wait for a session */
 void calls_run(struct ehis *e);  /* sends what is due */
 void calls_tick(struct ehis *e); /* deadlines */
 void calls_repeat(struct ehis *e, struct call *c, int64_t at_ms);
-void calls_session_ended(struct ehis *e);
+void calls_session_ended(struct ehis *e, uint64_t session);
 struct call *calls_find(struct ehis *e, const uint8_t digest[32]);
-void calls_on_receipt(struct ehis *e, struct call *c, uint8_t state, uint32_t code);
+void calls_on_receipt(struct session *s, struct call *c, uint8_t state, uint32_t code);
 void calls_on_response(struct ehis *e, struct ehis_incoming *in);
 void calls_end_all(struct ehis *e, ehis_err err);
 void calls_add(struct ehis *e, struct call *c);
@@ -337,11 +368,11 @@ ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_even
 ehis_err message_draft(struct ehis *e, const ehis_message *m, enum envelope_kind kind, uint64_t lifetime_ms, struct draft **out, struct ehis_why *why) EHIS_MUST_USE;
 
 /* receiving.c: DELIVER and SKIPS up to the handler; its end. */
-ehis_err receiving_on_deliver(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-ehis_err receiving_on_skips(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err receiving_on_deliver(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err receiving_on_skips(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void receiving_again(struct ehis *e); /* held deliveries: a registry or a key has come, or time has passed */
 void receiving_streams(struct ehis *e); /* the next of each stream */
-void receiving_session_ended(struct ehis *e);
+void receiving_session_ended(struct ehis *e, uint64_t session);
 void receiving_free(struct ehis_incoming *in);
 void receiving_fini(struct ehis *e);
 void incoming_hand_over(struct ehis *e, struct ehis_incoming *in); /* to its handler */
@@ -354,12 +385,13 @@ const struct handler *handler_find(const struct ehis *e, int kind, struct span s
 /* serving.c: waiting requests, run once. */
 void serving_take(struct ehis *e, struct ehis_incoming *in);
 void serving_made(struct ehis *e, struct served *s, ehis_err err, const struct hash *digest, struct span envelope);
-void serving_end(struct ehis *e, struct served *s, ehis_err code); /* rejected (code), or to come again (EHIS_OK) */
-void serving_refused(struct ehis *e, struct served *s, uint32_t code); /* the gateway does not take the answer */
+void serving_end(struct ehis *e, struct served *s, ehis_err code, uint32_t retry_ms); /* acknowledged: rejected, or retry_ms: to come again */
+void serving_refused(struct ehis *e, struct served *s, uint64_t session, uint32_t code); /* the gateway does not take the answer */
 void serving_run(struct ehis *e);  /* sends what is due */
 void serving_tick(struct ehis *e); /* forgets what has expired */
-void serving_repeat(struct ehis *e, struct served *s, int64_t at_ms);
-void serving_session_ended(struct ehis *e);
+void serving_repeat(struct ehis *e, struct served *s, uint64_t session, int64_t at_ms); /* to this one; 0: to all that have asked */
+void serving_answered(struct ehis *e, struct served *s, uint64_t session);
+void serving_session_ended(struct ehis *e, uint64_t session);
 struct served *serving_find_response(struct ehis *e, const uint8_t digest[32]);
 void serving_fini(struct ehis *e);
 
@@ -368,15 +400,15 @@ void serving_fini(struct ehis *e);
 ehis_err events_prepare(struct ehis *e, struct draft *d, struct draft **keys) EHIS_MUST_USE;
 void events_forget(struct ehis *e, const uint8_t epoch[16]); /* its KEY envelopes did not become durable: a new one is made */
 const uint8_t *events_key(struct ehis *e, struct span service, struct span epoch);
-void events_want_key(struct ehis *e, const struct envelope_header *h);
+void events_want_key(struct session *s, const struct envelope_header *h);
 ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void events_subscribe(struct ehis *e); /* SUBSCRIBE for handlers that were not told */
 void events_fini(struct ehis *e);
 
 /* acks.c: acknowledgements out, receipts and flows in. */
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms);
-void acks_flush(struct ehis *e);
+void acks_flush(struct session *s);
 void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code);
-ehis_err acks_on_receipts(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-ehis_err acks_on_flow(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-ehis_err acks_gateway_key(struct ehis *e, const struct batch_signature *s, int64_t at_ms, const struct registry_key **out) EHIS_MUST_USE;
+ehis_err acks_on_receipts(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err acks_on_flow(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err acks_gateway_key(const struct session *s, const struct batch_signature *b, int64_t at_ms, const struct registry_key **out) EHIS_MUST_USE;

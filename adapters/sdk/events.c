@@ -128,12 +128,13 @@ const uint8_t *events_key(struct ehis *e, struct span service, struct span epoch
     return e->topic_keys ? recent_find(e->topic_keys, name) : NULL;
 }
 
-void events_want_key(struct ehis *e, const struct envelope_header *h)
+void events_want_key(struct session *s, const struct envelope_header *h)
 {
+    struct ehis *e = s->e;
     struct keys_get f = {.service = h->recipient, .event = h->operation};
     memcpy(f.epoch, h->seal.epoch.p, 16);
     buf_clear(&e->item);
-    if (keys_get_write(&f, &e->item) != EHIS_OK || connection_send(e, FRAME_KEYS_GET, buf_span(&e->item)) != EHIS_OK)
+    if (keys_get_write(&f, &e->item) != EHIS_OK || session_send(s, FRAME_KEYS_GET, buf_span(&e->item)) != EHIS_OK)
         log_line(LOG_DEBUG, "sdk.keys_get.unsent", F_SPAN("service", h->recipient)); /* asked again when the delivery comes again */
 }
 
@@ -202,13 +203,15 @@ ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *wh
 
 void events_subscribe(struct ehis *e)
 {
-    for (struct handler *h = e->handlers; h && e->is_ready; h = h->next) {
-        if (h->kind != HANDLER_SUBSCRIBE || h->is_told)
-            continue;
-        struct subscribe f = {.service = span_str(h->service), .event = span_str(h->operation), .is_end = !h->fn};
-        buf_clear(&e->item);
-        h->is_told = subscribe_write(&f, &e->item) == EHIS_OK && connection_send(e, FRAME_SUBSCRIBE, buf_span(&e->item)) == EHIS_OK;
-    }
+    for (struct handler *h = e->handlers; h; h = h->next)
+        for (struct session *s = e->sessions; h->kind == HANDLER_SUBSCRIBE && s < e->sessions + e->session_count; s++) {
+            struct subscribe f = {.service = span_str(h->service), .event = span_str(h->operation), .is_end = !h->fn};
+            if (!s->is_ready || h->told & 1u << s->slot)
+                continue;
+            buf_clear(&e->item);
+            if (subscribe_write(&f, &e->item) == EHIS_OK && session_send(s, FRAME_SUBSCRIBE, buf_span(&e->item)) == EHIS_OK)
+                h->told |= 1u << s->slot;
+        }
 }
 
 void events_fini(struct ehis *e)

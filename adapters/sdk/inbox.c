@@ -261,8 +261,17 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
             return item->skip_state ? INBOX_DONE : INBOX_AHEAD;
         if (memcmp(here->digest, item->digest, sizeof here->digest) != 0)
             return INBOX_CONFLICT;
-        here->delivery = item->delivery;
-        here->session = item->session;
+        struct in_item *same = here;
+        while (same && same->session != item->session && same->session != 0)
+            same = same->also;
+        if (!same) {
+            item->stream = s;
+            item->also = here->also;
+            here->also = item;
+            return INBOX_JOINED;
+        }
+        same->delivery = item->delivery;
+        same->session = item->session;
         return INBOX_ATTACHED;
     }
     if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
@@ -376,13 +385,35 @@ void inbox_give_back(struct in_item *item)
         item->stream->begun_until = item->number + 1;
 }
 
-void inbox_session_ended(struct inbox *b)
+/* False: no session has it any more. */
+static bool lose_session(struct in_item *item, uint64_t session)
+{
+    bool is_left = false;
+    for (; item; item = item->also) {
+        if (item->session == session)
+            item->session = 0;
+        is_left |= item->session != 0;
+    }
+    return is_left;
+}
+
+void inbox_session_ended(struct inbox *b, uint64_t session)
 {
     for (struct in_stream *s = b->streams; s; s = s->next) {
-        if (s->running)
-            s->running->session = 0;
+        lose_session(s->running, session);
         s->is_retrying = false;
-        drop_waiting(b, s);
+        for (struct in_item **at = &s->waiting; *at;) {
+            struct in_item *item = *at;
+            if (lose_session(item, session)) {
+                at = &item->next;
+                continue;
+            }
+            *at = item->next;
+            b->events.on_dropped(b->events.ctx, item);
+        }
+        s->gap_since_ms = 0;
+        if (s->waiting)
+            touch(b, s);
     }
 }
 

@@ -13,7 +13,7 @@
 struct in_stream;
 /* Stands inside what the caller keeps for a message or a skip. */
 struct in_item {
-    struct in_item *next;
+    struct in_item *next, *also; /* also: the same from other gateways, to be acknowledged with it */
     struct in_stream *stream;
     uint64_t number, delivery, session; /* session: whose delivery number it is; 0: none, it is to come again */
     uint8_t digest[32];
@@ -60,6 +60,7 @@ ehis_err inbox_close(struct inbox *b) EHIS_MUST_USE; /* in order: what is being 
 enum inbox_verdict {
     INBOX_TAKEN,    /* the item waits for its turn */
     INBOX_ATTACHED, /* it is here already: the new delivery takes the old one's place; the item is the caller's */
+    INBOX_JOINED,   /* it is here already, from another session too: in the `also` of the one that is here */
     INBOX_DONE, INBOX_REJECTED, /* finished before: acknowledge so, again */
     INBOX_CONFLICT, /* another message under this number */
     INBOX_AHEAD,    /* beyond the window, over 65,536 streams, or a message whose skip is under way: later */
@@ -79,5 +80,5 @@ void inbox_committed(struct inbox *b);
 /* Streams where something may be due since the last call: one after another, NULL at the end. */
 struct in_stream *inbox_touched(struct inbox *b);
 void inbox_touch_gaps(struct inbox *b); /* time has passed */
-void inbox_session_ended(struct inbox *b);
+void inbox_session_ended(struct inbox *b, uint64_t session);
 void inbox_takeover(struct inbox *b); /* another state folder has received the streams until now */

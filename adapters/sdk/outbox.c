@@ -10,7 +10,7 @@
 #define ASKED_MAX 262144
 
 enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4, RECORD_ASKED = 5 };
-enum { ACCEPTED = 1, DELIVERED = 3 }; /* states; what is above is final too */
+enum { ACCEPTED = 1, REPLICATED = 2, DELIVERED = 3, REFUSED = 5 }; /* states; from DELIVERED on they are final */
 
 /* A request that is final: its response may come until it expires. */
 struct asked {
@@ -84,8 +84,6 @@ void outbox_free(struct outbox *o)
     table_fini(&o->by_digest);
     free(o);
 }
-
-bool outbox_is_final(const struct out_message *m) { return m->state >= DELIVERED || (m->state >= ACCEPTED && m->stream->class_ == OUT_EVENTS); }
 
 static void asked_key(const uint8_t digest[32], struct span system, uint8_t out[32])
 {
@@ -430,11 +428,7 @@ ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const stru
     struct out_message *m = p.len == 33 ? outbox_by_digest(o, p.p) : NULL;
     if (!m)
         return p.len == 33 ? EHIS_OK : EHIS_E_STATE_CORRUPT; /* of a message that has gone */
-    m->state = p.p[32];
-    if (m->state >= o->wait_state)
-        drop_bytes(o, m); /* the store is not set while it replays */
-    if (outbox_is_final(m) || m->number == 0)
-        unlink_message(o, m);
+    unlink_message(o, m); /* the store is not set while it replays */
     return EHIS_OK;
 }
 
@@ -485,6 +479,7 @@ ehis_err outbox_carry(struct outbox *o, uint64_t segment)
     return err;
 }
 
+/* It is final. */
 static ehis_err append_state(struct outbox *o, const struct out_message *m)
 {
     struct span parts[] = {span_of(m->by_digest.key, 32), span_of(&m->state, 1)};
@@ -501,26 +496,43 @@ static struct out_message *first_held(const struct out_stream *s, uint64_t from)
     return m;
 }
 
-void outbox_session_ended(struct outbox *o)
+void outbox_leave(struct out_stream *s)
 {
-    for (struct out_message *m = o->earliest; m; m = m->later)
+    for (struct out_message *m = s->first; m; m = m->next)
         m->is_unanswered = false;
+    s->session = 0;
+    s->is_open = s->is_opening = s->is_short = false;
+    s->unanswered = s->keys_unanswered = 0;
+    s->rewind_to = s->settled = 0;
+    s->paused_until_ms = 0;
+    s->cursor = first_held(s, 0);
+}
+
+void outbox_session_ended(struct outbox *o, uint64_t session, uint32_t slot)
+{
     for (struct out_stream *s = o->streams; s; s = s->next) {
-        s->is_open = s->is_opening = s->is_short = false;
-        s->unanswered = s->keys_unanswered = 0;
-        s->rewind_to = s->settled = 0;
-        s->paused_until_ms = 0;
-        s->cursor = first_held(s, 0);
+        s->heard &= ~(1u << slot);
+        s->asked[slot] = 0;
+        if (s->session == session)
+            outbox_leave(s);
     }
 }
 
-uint64_t outbox_lowest(const struct out_stream *s)
+bool outbox_is_to_hear(const struct out_stream *s, uint64_t session, uint32_t slot)
 {
-    const struct out_message *m = s->is_short ? first_held(s, 1) : s->first;
+    const struct out_message *m = s->first; /* the oldest: what another gateway has taken stands before what this one takes */
+    return m && s->session && s->session != session && !m->is_telling && m->state >= ACCEPTED && (m->accepted_by == 0 || m->accepted_by == slot + 1);
+}
+
+static uint64_t number_from(const struct out_stream *s, const struct out_message *m)
+{
     while (m && m->number == 0)
         m = m->next;
     return m ? m->number : s->next_number;
 }
+
+uint64_t outbox_lowest(const struct out_stream *s) { return number_from(s, s->is_short ? first_held(s, 1) : s->first); }
+uint64_t outbox_unsettled(const struct out_stream *s) { return number_from(s, s->first); }
 
 /* The gateway expects a number whose bytes were let go, since another gateway has taken it: the stream is opened again from what is held. */
 static bool is_short_of(const struct out_stream *s, uint64_t expected)
@@ -619,30 +631,36 @@ void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, 
     }
 }
 
-bool outbox_on_receipt(struct outbox *o, struct out_message *m, uint8_t state, ehis_err *err)
+bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out_gateway *from, uint8_t state, ehis_err *err)
 {
-    bool is_key = m->number == 0;
+    bool is_once = m->number == 0 || m->stream->class_ == OUT_EVENTS; /* nobody says *delivered* of it */
     *err = EHIS_OK;
-    answered(m);
-    if (state <= m->state || outbox_is_final(m))
+    if (m->stream->session == from->session)
+        answered(m);
+    if (state <= m->state || m->is_final || (state == REFUSED && m->state >= ACCEPTED)) /* another gateway has taken it before */
         return false;
     m->state = state;
-    if (is_key) {
+    if (state <= REPLICATED)
+        m->accepted_by = (uint8_t)(from->slot + 1);
+    m->is_final = state >= DELIVERED || (is_once && (state == REPLICATED || !from->is_replicating));
+    if (m->is_final && m->number == 0) {
         *err = append_state(o, m);
         unlink_message(o, m);
         return false;
     }
-    if (outbox_is_final(m)) {
+    uint8_t enough = o->wait_state ? o->wait_state : from->is_replicating ? REPLICATED : ACCEPTED;
+    if (m->is_final) {
         m->is_telling = true; /* recorded when the application has been told: outbox_finish */
-    } else if (state >= o->wait_state && m->is_held) {
+    } else if (state >= enough && m->is_held && m->number != 0) {
         *err = append_remembered(o, m); /* all of it: the segment with its bytes may go now, and no snapshot has named it */
         drop_bytes(o, m);
     }
-    return true;
+    return m->number != 0;
 }
 
 ehis_err outbox_finish(struct outbox *o, struct out_message *m)
 {
+    m->is_final = true;
     ehis_err err = append_state(o, m);
     if (err == EHIS_OK && m->stream->class_ == OUT_REQUESTS && m->state == DELIVERED) {
         uint8_t key[32];

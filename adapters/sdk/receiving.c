@@ -37,6 +37,8 @@ void receiving_free(struct ehis_incoming *in)
         in->next->prev = in->prev;
     e->incoming_count--;
     e->incoming_bytes -= in->envelope_bytes;
+    if (in->item.also)
+        receiving_free(OWNER_OF(in->item.also, struct ehis_incoming, item));
     draft_free(in->answer);
     buf_fini(&in->body);
     buf_fini(&in->texts);
@@ -155,9 +157,10 @@ void incoming_hand_over(struct ehis *e, struct ehis_incoming *in)
 
 static void acknowledge(struct ehis *e, const struct ehis_incoming *in)
 {
-    bool is_stream = in->item.stream != NULL;
-    acks_add(e, is_stream ? in->item.session : in->session, is_stream ? in->item.delivery : in->delivery, in->item.digest, (enum outcome)in->outcome,
-             in->code, in->retry_ms);
+    if (!in->item.stream)
+        acks_add(e, in->session, in->delivery, in->item.digest, (enum outcome)in->outcome, in->code, in->retry_ms);
+    for (const struct in_item *i = &in->item; in->item.stream && i; i = i->also)
+        acks_add(e, i->session, i->delivery, i->digest, (enum outcome)in->outcome, in->code, in->retry_ms);
 }
 
 static void on_finished(struct ehis *e, struct committed *c)
@@ -219,10 +222,11 @@ void incoming_end(struct ehis *e, struct ehis_incoming *in)
         return;
     }
     if (in->served) {
-        in->delivery = in->served->delivery;
-        in->session = in->served->session;
-        serving_end(e, in->served, in->outcome == OUTCOME_REJECTED ? (ehis_err)in->code : EHIS_OK);
-    } else if (in->item.stream && in->outcome != OUTCOME_RETRY) {
+        serving_end(e, in->served, (ehis_err)in->code, in->outcome == OUTCOME_RETRY ? in->retry_ms : 0);
+        receiving_free(in);
+        return;
+    }
+    if (in->item.stream && in->outcome != OUTCOME_RETRY) {
         finish_in_stream(e, in);
         return;
     } else if (in->item.stream && in->fn) {
@@ -253,6 +257,8 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
     switch (v) {
     case INBOX_TAKEN:
         turn_soon(e);
+        return;
+    case INBOX_JOINED:
         return;
     case INBOX_ATTACHED:
         receiving_free(in);
@@ -290,10 +296,11 @@ static void take(struct ehis *e, struct ehis_incoming *in)
             refuse(e, in, err, 1000);
             return;
         }
-        if (needs_registry)
-            connection_want_registry(e);
-        else if (!in->is_held)
-            events_want_key(e, h);
+        struct session *from = session_of(e, in->session); /* it has what it names */
+        if (from && needs_registry)
+            session_want_registry(from);
+        else if (from && !in->is_held)
+            events_want_key(from, h);
         in->is_held = true;
         return;
     }
@@ -314,12 +321,13 @@ static void take(struct ehis *e, struct ehis_incoming *in)
     }
 }
 
-ehis_err receiving_on_deliver(struct ehis *e, struct span payload, struct ehis_why *why)
+ehis_err receiving_on_deliver(struct session *from, struct span payload, struct ehis_why *why)
 {
+    struct ehis *e = from->e;
     struct deliver d;
     struct hash sealed;
     EHIS_TRY(deliver_read(payload, &d, why));
-    if (e->incoming_count >= 2 * (e->call_window + e->stream_window) + INBOX_WINDOW)
+    if (e->incoming_count >= (2 * (e->call_window + e->stream_window) + INBOX_WINDOW) * e->session_count)
         return EHIS_E_GATEWAY_WINDOW;
     struct ehis_incoming *in = incoming_new(e);
     if (!in)
@@ -343,7 +351,7 @@ ehis_err receiving_on_deliver(struct ehis *e, struct span payload, struct ehis_w
     memcpy(in->item.digest, in->digest.b, HASH_BYTES);
     in->item.number = in->header.number;
     in->item.delivery = in->delivery = d.delivery;
-    in->item.session = in->session = e->session;
+    in->item.session = in->session = from->id;
     in->accepted_ms = d.accepted_ms > INT64_MAX ? INT64_MAX : (int64_t)d.accepted_ms;
     in->named_version = d.registry_version;
     in->held_until_ms = now_ms(e) + HELD_MS;
@@ -354,19 +362,20 @@ ehis_err receiving_on_deliver(struct ehis *e, struct span payload, struct ehis_w
     return EHIS_OK;
 }
 
-static ehis_err take_skip(struct ehis *e, const struct batch_signature *b, const struct skip *k, struct ehis_why *why)
+static ehis_err take_skip(struct session *from, const struct batch_signature *b, const struct skip *k, struct ehis_why *why)
 {
+    struct ehis *e = from->e;
     const struct registry_key *key;
     struct hash leaf, digest;
     struct leaf_signature s = {.algorithm = b->algorithm, .size = b->size, .index = k->index, .path = k->path, .signature = b->signature};
     memcpy(s.key_id.b, b->key_id, HASH_BYTES);
     memcpy(digest.b, k->digest, HASH_BYTES);
-    leaf_skip(k->sender, k->recipient, k->stream, k->number, &digest, (uint8_t)k->state, span_str(e->peer.leaf.id), &leaf);
-    ehis_err err = acks_gateway_key(e, b, 0, &key);
+    leaf_skip(k->sender, k->recipient, k->stream, k->number, &digest, (uint8_t)k->state, span_str(from->peer.leaf.id), &leaf);
+    ehis_err err = acks_gateway_key(from, b, 0, &key);
     if (err == EHIS_OK)
         err = sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots);
     if (err != EHIS_OK)
-        return ehis_fail(why, err, "a skip of %s", e->peer.leaf.id);
+        return ehis_fail(why, err, "a skip of %s", from->peer.leaf.id);
     struct ehis_incoming *in = incoming_new(e);
     if (!in)
         return EHIS_E_NO_MEMORY;
@@ -374,14 +383,15 @@ static ehis_err take_skip(struct ehis *e, const struct batch_signature *b, const
     in->item.skip_state = (uint8_t)k->state;
     in->item.number = k->number;
     in->item.delivery = in->delivery = k->delivery;
-    in->item.session = in->session = e->session;
+    in->item.session = in->session = from->id;
     memcpy(in->item.digest, leaf.b, HASH_BYTES);
     into_stream(e, in, k->sender, k->stream);
     return EHIS_OK;
 }
 
-ehis_err receiving_on_skips(struct ehis *e, struct span payload, struct ehis_why *why)
+ehis_err receiving_on_skips(struct session *from, struct span payload, struct ehis_why *why)
 {
+    const struct ehis *e = from->e;
     struct batch_signature b;
     struct span item;
     size_t at = 0;
@@ -391,9 +401,9 @@ ehis_err receiving_on_skips(struct ehis *e, struct span payload, struct ehis_why
         EHIS_TRY(skip_read(item, &k, why));
         if (k.delivery == 0 || k.number == 0)
             return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "a skip without delivery or number");
-        if (e->incoming_count >= 2 * (e->call_window + e->stream_window) + 2 * INBOX_WINDOW)
+        if (e->incoming_count >= (2 * (e->call_window + e->stream_window) + 2 * INBOX_WINDOW) * e->session_count)
             return EHIS_E_GATEWAY_WINDOW;
-        EHIS_TRY(take_skip(e, &b, &k, why));
+        EHIS_TRY(take_skip(from, &b, &k, why));
     }
     return EHIS_OK;
 }
@@ -478,18 +488,20 @@ void receiving_streams(struct ehis *e)
     }
 }
 
-void receiving_session_ended(struct ehis *e)
+void receiving_session_ended(struct ehis *e, uint64_t session)
 {
-    inbox_session_ended(e->inbox);
+    inbox_session_ended(e->inbox, session);
     for (struct ehis_incoming *in = e->incoming, *next; in; in = next) {
         next = in->next;
-        if (in->is_held)
+        if (in->is_held && in->session == session)
             receiving_free(in); /* it comes again */
     }
 }
 
 void receiving_fini(struct ehis *e)
 {
+    for (struct ehis_incoming *in = e->incoming; in; in = in->next)
+        in->item.also = NULL;
     while (e->incoming)
         receiving_free(e->incoming);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define CONTEXTS_MAX (sizeof((struct ehis *)0)->sealings / sizeof *((struct ehis *)0)->sealings)
+#define REOPEN_MS 5000
 #define TREE_ROOM 256 /* of the tree, for the KEY envelopes that an event may need before it */
 #define KEY_LIFETIME_MS (14 * INT64_C(86400000) + 3600000)
 
@@ -163,6 +164,16 @@ static void set_registry(struct ehis *e, struct envelope_header *h)
 
 /* ---- making ---- */
 
+/* What every gateway takes that has been met. */
+static size_t max_frame_bytes(const struct ehis *e)
+{
+    size_t max = SIZE_MAX;
+    for (const struct session *s = e->sessions; s < e->sessions + e->session_count; s++)
+        if (s->id && s->max_frame_bytes < max)
+            max = s->max_frame_bytes;
+    return max == SIZE_MAX ? FRAME_MAX_BYTES_DEFAULT : max;
+}
+
 static ehis_err fill(struct ehis *e, struct draft *d, struct ehis_why *why)
 {
     struct envelope_header *h = &d->header, check;
@@ -188,8 +199,9 @@ static ehis_err fill(struct ehis *e, struct draft *d, struct ehis_why *why)
     EHIS_TRY(envelope_header_write(h, &d->header_bytes));
     EHIS_TRY(envelope_header_read(buf_span(&d->header_bytes), &check, why));
     EHIS_TRY(seal_close(&d->key, buf_span(&d->header_bytes), d->body, e->random, &d->sealed));
-    return d->header_bytes.len + d->sealed.len + 1024 > e->max_frame_bytes
-               ? ehis_fail(why, EHIS_E_TOO_LARGE, "%zu bytes sealed; the gateway takes frames of %zu", d->sealed.len, e->max_frame_bytes)
+    size_t max = max_frame_bytes(e);
+    return d->header_bytes.len + d->sealed.len + 1024 > max
+               ? ehis_fail(why, EHIS_E_TOO_LARGE, "%zu bytes sealed; the gateways take frames of %zu", d->sealed.len, max)
                : EHIS_OK;
 }
 
@@ -328,96 +340,122 @@ void sending_flush(struct ehis *e)
 
 /* ---- submitting ---- */
 
-ehis_err sending_submit(struct ehis *e, struct span envelope)
+ehis_err sending_submit(struct session *s, struct span envelope)
 {
-    if (!e->is_ready || e->failed != EHIS_OK || e->unanswered >= e->window_messages ||
-        (e->unanswered > 0 && e->unanswered_bytes + envelope.len > e->window_bytes))
+    if (!s->is_ready || s->e->failed != EHIS_OK || s->unanswered >= s->window_messages ||
+        (s->unanswered > 0 && s->unanswered_bytes + envelope.len > s->window_bytes))
         return EHIS_E_SDK_BUSY;
-    EHIS_TRY(connection_send(e, FRAME_SUBMIT, envelope));
-    e->unanswered++;
-    e->unanswered_bytes += envelope.len;
+    EHIS_TRY(session_send(s, FRAME_SUBMIT, envelope));
+    s->unanswered++;
+    s->unanswered_bytes += envelope.len;
     return EHIS_OK;
 }
 
-void sending_answered(struct ehis *e, bool *is_unanswered, size_t envelope_bytes)
+void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes)
 {
-    if (*is_unanswered) {
-        e->unanswered--;
-        e->unanswered_bytes -= envelope_bytes;
+    struct session *s = session_of(e, session);
+    if (*is_unanswered && s && s->unanswered > 0) {
+        s->unanswered--;
+        s->unanswered_bytes -= envelope_bytes;
     }
     *is_unanswered = false;
 }
 
-static void open_stream(struct ehis *e, struct out_stream *s)
+static bool open_on(struct session *on, struct out_stream *s, uint64_t lowest)
 {
-    struct stream_open o = {.recipient = span_str(s->recipient), .event = span_str(s->event), .lowest = outbox_lowest(s)};
+    struct ehis *e = on->e;
+    struct stream_open o = {.recipient = span_str(s->recipient), .event = span_str(s->event), .lowest = lowest};
     memcpy(o.stream, s->id, 16);
     buf_clear(&e->item);
-    if (stream_open_write(&o, &e->item) == EHIS_OK && connection_send(e, FRAME_STREAM_OPEN, buf_span(&e->item)) == EHIS_OK) {
-        s->is_opening = true;
-        s->settled = o.lowest;
+    if (s->asked[on->slot] == UINT8_MAX || stream_open_write(&o, &e->item) != EHIS_OK || session_send(on, FRAME_STREAM_OPEN, buf_span(&e->item)) != EHIS_OK)
+        return false;
+    s->asked[on->slot]++;
+    return true;
+}
+
+static bool settle_on(struct session *on, const struct out_stream *s, uint64_t lowest)
+{
+    struct ehis *e = on->e;
+    struct stream_settled f = {.lowest = lowest};
+    memcpy(f.stream, s->id, 16);
+    buf_clear(&e->item);
+    return stream_settled_write(&f, &e->item) == EHIS_OK && session_send(on, FRAME_STREAM_SETTLED, buf_span(&e->item)) == EHIS_OK;
+}
+
+/* At one gateway at a time; at those that have accepted of it before for their receipts alone, until they are all there. */
+static void open_stream(struct ehis *e, struct out_stream *s)
+{
+    struct session *home = session_of(e, s->session);
+    uint64_t lowest = outbox_lowest(s), unsettled = outbox_unsettled(s);
+    if (!s->is_open && !s->is_opening && !s->is_broken && s->first && now_ms(e) >= s->paused_until_ms) {
+        home = session_ready(e, s->avoided);
+        if (home && open_on(home, s, lowest)) {
+            s->session = home->id;
+            s->is_opening = true;
+            s->settled = lowest;
+        }
+    }
+    if (home && s->is_open && unsettled > s->settled && settle_on(home, s, unsettled))
+        s->settled = unsettled;
+    for (struct session *to = e->sessions; e->session_count > 1 && to < e->sessions + e->session_count; to++) {
+        uint32_t bit = 1u << to->slot;
+        bool is_to_hear = to->is_ready && outbox_is_to_hear(s, to->id, to->slot);
+        if (is_to_hear && !(s->heard & bit) && open_on(to, s, unsettled))
+            s->heard |= bit;
+        else if (!is_to_hear && s->heard & bit && (to == home || !to->is_ready || settle_on(to, s, unsettled)))
+            s->heard &= ~bit;
     }
 }
 
-static void settle(struct ehis *e, struct out_stream *s)
+/* False: nothing of it can go now. */
+static bool submit_next(struct ehis *e, struct out_stream *s)
 {
-    struct stream_settled f = {.lowest = outbox_lowest(s)};
-    if (s->is_short || f.lowest <= s->settled)
-        return;
-    memcpy(f.stream, s->id, 16);
-    buf_clear(&e->item);
-    if (stream_settled_write(&f, &e->item) == EHIS_OK && connection_send(e, FRAME_STREAM_SETTLED, buf_span(&e->item)) == EHIS_OK)
-        s->settled = f.lowest;
+    struct out_message *m = outbox_next(s, now_ms(e));
+    struct session *to = m ? session_of(e, s->session) : NULL;
+    struct span bytes;
+    if (!to || to->is_leaving)
+        return false;
+    ehis_err err = outbox_bytes(e->outbox, m, &e->scratch, &bytes);
+    if (err != EHIS_OK)
+        ehis_fatal(e, err);
+    if (err != EHIS_OK || sending_submit(to, bytes) != EHIS_OK)
+        return false;
+    outbox_submitted(m);
+    return true;
 }
 
 void sending_streams(struct ehis *e)
 {
-    int64_t now = now_ms(e);
-    if (!e->is_ready || e->is_leaving)
-        return;
-    bool is_more = true;
-    for (struct out_stream *s = outbox_streams(e->outbox); s; s = s->next) {
-        if (!s->is_open && !s->is_opening && !s->is_broken && s->first && now >= s->paused_until_ms)
-            open_stream(e, s);
-        if (s->is_open)
-            settle(e, s);
-    }
+    bool is_more = e->is_ready;
+    for (struct out_stream *s = e->is_ready ? outbox_streams(e->outbox) : NULL; s; s = s->next)
+        open_stream(e, s);
     while (is_more) { /* one of each stream in turn */
         is_more = false;
-        for (struct out_stream *s = outbox_streams(e->outbox); s; s = s->next) {
-            struct out_message *m = outbox_next(s, now);
-            struct span bytes;
-            if (!m)
-                continue;
-            ehis_err err = outbox_bytes(e->outbox, m, &e->scratch, &bytes);
-            if (err != EHIS_OK) {
-                ehis_fatal(e, err);
-                return;
-            }
-            if (sending_submit(e, bytes) != EHIS_OK)
-                return;
-            outbox_submitted(m);
-            is_more = true;
-        }
+        for (struct out_stream *s = outbox_streams(e->outbox); s; s = s->next)
+            is_more |= submit_next(e, s);
     }
 }
 
-ehis_err sending_on_stream_state(struct ehis *e, struct span payload, struct ehis_why *why)
+ehis_err sending_on_stream_state(struct session *from, struct span payload, struct ehis_why *why)
 {
+    struct ehis *e = from->e;
     struct stream_state f;
     EHIS_TRY(stream_state_read(payload, &f, why));
     struct out_stream *s = outbox_find(e->outbox, f.stream);
-    if (!s || !s->is_opening)
+    if (!s || s->asked[from->slot] == 0)
         return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "STREAM_STATE");
+    if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) /* for its receipts alone, or it is open elsewhere by now */
+        return EHIS_OK;
     if (f.code != 0) {
-        s->is_opening = false;
-        s->paused_until_ms = now_ms(e) + 5000;
-        log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient));
+        outbox_leave(s);
+        s->avoided = from->id;
+        s->paused_until_ms = now_ms(e) + (session_ready(e, from->id) == from ? REOPEN_MS : 0);
+        log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));
         return EHIS_OK;
     }
     ehis_err err = outbox_opened(e->outbox, s, f.expected);
     if (err == EHIS_E_STATE_BEHIND) {
-        connection_note(e, err, s->recipient);
+        client_note(e, err, s->recipient);
         acks_give_up(e, s, err);
         return EHIS_OK;
     }

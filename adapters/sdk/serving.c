@@ -14,8 +14,17 @@ static void key_of(const struct envelope_header *h, uint8_t out[32])
     memcpy(out, k.b, HASH_BYTES);
 }
 
-void serving_repeat(struct ehis *e, struct served *s, int64_t at_ms)
+void serving_answered(struct ehis *e, struct served *s, uint64_t session)
 {
+    for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++)
+        if (a->session == session)
+            sending_answered(e, session, &a->is_unanswered, s->len);
+}
+
+void serving_repeat(struct ehis *e, struct served *s, uint64_t session, int64_t at_ms)
+{
+    for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++)
+        a->is_due |= a->session && (session == 0 || a->session == session);
     s->send_at_ms = at_ms;
     if (s->is_to_send)
         return;
@@ -46,7 +55,8 @@ static void forget(struct ehis *e, struct served *s)
     table_remove(&e->served_by_request, &s->by_request);
     if (s->is_made)
         table_remove(&e->served_by_response, &s->by_response);
-    sending_answered(e, &s->is_unanswered, s->len);
+    for (size_t i = 0; i < ASKS_MAX; i++)
+        serving_answered(e, s, s->asks[i].session);
     e->served_count--;
     e->served_bytes -= s->len;
     free(s->response);
@@ -90,6 +100,20 @@ static void acknowledge(struct ehis *e, struct ehis_incoming *in, ehis_err code,
     receiving_free(in);
 }
 
+static void add_ask(struct ehis *e, struct served *s, const struct ehis_incoming *in)
+{
+    struct ask *a = s->asks;
+    while (a < s->asks + ASKS_MAX && a->session != in->session)
+        a++;
+    if (a == s->asks + ASKS_MAX) {
+        serving_answered(e, s, s->asks[ASKS_MAX - 1].session);
+        memmove(s->asks + 1, s->asks, (ASKS_MAX - 1) * sizeof *a);
+        a = s->asks;
+        *a = (struct ask){.session = in->session};
+    }
+    a->delivery = in->delivery;
+}
+
 void serving_take(struct ehis *e, struct ehis_incoming *in)
 {
     uint8_t key[32];
@@ -104,8 +128,7 @@ void serving_take(struct ehis *e, struct ehis_incoming *in)
         acknowledge(e, in, EHIS_E_EXCHANGE_CONFLICT, 0);
         return;
     }
-    s->delivery = in->delivery;
-    s->session = in->session;
+    add_ask(e, s, in);
     if (!x) {
         in->served = s;
         incoming_hand_over(e, in);
@@ -116,8 +139,8 @@ void serving_take(struct ehis *e, struct ehis_incoming *in)
         return;
     }
     if (s->is_made) { /* else it runs: its answer is on the way */
-        sending_answered(e, &s->is_unanswered, s->len);
-        serving_repeat(e, s, 0);
+        serving_answered(e, s, in->session);
+        serving_repeat(e, s, in->session, 0);
         turn_soon(e);
     }
     receiving_free(in);
@@ -132,34 +155,42 @@ void serving_made(struct ehis *e, struct served *s, ehis_err err, const struct h
     }
     if (err != EHIS_OK) {
         log_line(LOG_WARN, "sdk.answer.unmade", F_ERR(err));
-        acks_add(e, s->session, s->delivery, s->digest.b, OUTCOME_REJECTED, err, 0);
-        serving_end(e, s, err);
+        serving_end(e, s, err, 0);
         return;
     }
     memcpy(s->response, envelope.p, envelope.len);
     s->len = envelope.len;
     e->served_bytes += s->len;
     s->is_made = true;
-    serving_repeat(e, s, 0);
+    serving_repeat(e, s, 0, 0);
 }
 
-void serving_end(struct ehis *e, struct served *s, ehis_err code)
+void serving_end(struct ehis *e, struct served *s, ehis_err code, uint32_t retry_ms)
 {
-    if (code == EHIS_OK)
+    for (const struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++)
+        acks_add(e, a->session, a->delivery, s->digest.b, retry_ms ? OUTCOME_RETRY : OUTCOME_REJECTED, code, retry_ms);
+    if (retry_ms)
         forget(e, s);
     else
         s->rejected = code;
 }
 
 /* The caller is told at once, instead of waiting for nothing. */
-void serving_refused(struct ehis *e, struct served *s, uint32_t code)
+void serving_refused(struct ehis *e, struct served *s, uint64_t session, uint32_t code)
 {
     ehis_err err;
     if (!ehis_err_from_number(code, &err) || err == EHIS_OK)
         err = EHIS_E_SDK_REJECTED;
     log_line(LOG_WARN, "sdk.answer.refused", F_ERR(err));
-    s->rejected = err;
-    acks_add(e, s->session, s->delivery, s->digest.b, OUTCOME_REJECTED, code, 0);
+    bool is_only = true;
+    for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++) {
+        if (a->session == session)
+            acks_add(e, session, a->delivery, s->digest.b, OUTCOME_REJECTED, code, 0);
+        else
+            is_only &= a->session == 0;
+    }
+    if (is_only)
+        s->rejected = err;
 }
 
 void serving_run(struct ehis *e)
@@ -171,10 +202,18 @@ void serving_run(struct ehis *e)
             at = &s->next_due;
             continue;
         }
-        if (sending_submit(e, span_of(s->response, s->len)) != EHIS_OK)
-            return;
-        undue(e, at);
-        s->is_unanswered = true;
+        bool is_left = false;
+        for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++) {
+            struct session *to = a->is_due ? session_of(e, a->session) : NULL;
+            bool is_sent = to && sending_submit(to, span_of(s->response, s->len)) == EHIS_OK;
+            a->is_unanswered |= is_sent;
+            a->is_due = to && !is_sent;
+            is_left |= a->is_due;
+        }
+        if (is_left)
+            at = &s->next_due;
+        else
+            undue(e, at);
     }
 }
 
@@ -190,12 +229,12 @@ void serving_tick(struct ehis *e)
 }
 
 /* A gateway that wants the answer asks for it. */
-void serving_session_ended(struct ehis *e)
+void serving_session_ended(struct ehis *e, uint64_t session)
 {
-    while (e->served_due)
-        undue(e, &e->served_due);
     for (struct served *s = e->served; s; s = s->next)
-        s->is_unanswered = false;
+        for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++)
+            if (a->session == session)
+                *a = (struct ask){0};
 }
 
 struct served *serving_find_response(struct ehis *e, const uint8_t digest[32])

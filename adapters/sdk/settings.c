@@ -8,7 +8,7 @@
 #define AT(member) offsetof(struct sdk_settings, member)
 static const struct settings_option options[] = {
     {"system", SETTING_TEXT, AT(system), NULL, 1, 200, NULL, false, "The system that this adapter is, as in the registry: INSTANCE/CLASS/AGENCY/SYSTEM."},
-    {"gateways", SETTING_LIST, AT(gateways), NULL, 1, 16, NULL, false, "The gateways as host:port, in the order in which they are tried; one is used at a time."},
+    {"gateways", SETTING_LIST, AT(gateways), NULL, 1, 16, NULL, false, "The gateways as host:port, at most 16: a session is held to each; what is sent goes to the first that is ready."},
     {"state_dir", SETTING_PATH, AT(state_dir), NULL, 1, 0, NULL, false,
      "The folder that is the identity of this adapter's streams: one for each process, never copied."},
     {"tls.chain", SETTING_PATH, AT(tls_chain), NULL, 1, 0, NULL, false, "The system's certificate and what leads to the root, in PEM."},
@@ -22,8 +22,8 @@ static const struct settings_option options[] = {
     {"outbox.in_memory", SETTING_BOOL, AT(memory_outbox), "false", 0, 0, NULL, false,
      "Whether what is sent in streams is kept in memory alone: each start then begins new streams."},
     {"outbox.max_bytes", SETTING_BYTES, AT(outbox_max_bytes), "1GiB", 1048576, 0, NULL, false, "What may wait in the outbox; beyond it sending answers busy."},
-    {"outbox.wait_state", SETTING_CHOICE, AT(wait_state), "accepted", 0, 0, "accepted|replicated", false,
-     "The state of a message at which the outbox lets go of it; replicated needs gateways with Kafka."},
+    {"outbox.wait_state", SETTING_CHOICE, AT(wait_state), "auto", 0, 0, "auto|accepted|replicated", false,
+     "The state of a message at which the outbox lets go of it; auto: replicated where gateways replicate, else accepted."},
     {"call_window", SETTING_COUNT, AT(call_window), "64", 1, 16384, NULL, false, "Requests that a caller waits for, handled at once."},
     {"stream_window", SETTING_COUNT, AT(stream_window), "256", 1, 16384, NULL, false, "Stream messages in flight from the gateway."},
 };
@@ -58,7 +58,7 @@ int ehis_config_load(const char *file, ehis_config **out, char *why)
                                   .operator_key_count = v->operator_keys.count,
                                   .state_dir = v->state_dir,
                                   .memory_outbox = v->memory_outbox,
-                                  .wait_state = strcmp(v->wait_state, "replicated") == 0 ? EHIS_REPLICATED : EHIS_ACCEPTED,
+                                  .wait_state = strcmp(v->wait_state, "replicated") == 0 ? EHIS_REPLICATED : strcmp(v->wait_state, "accepted") == 0 ? EHIS_ACCEPTED : 0,
                                   .call_window = (uint32_t)v->call_window,
                                   .stream_window = (uint32_t)v->stream_window,
                                   .outbox_max_bytes = v->outbox_max_bytes};

@@ -8,6 +8,9 @@
 
 #define PROTOCOL_VERSION 1
 #define HELLO_FEATURES_MAX 16
+/* A feature of HELLO: this gateway replicates what it accepts, and says so in receipts (SPEC 8.2.3). */
+#define FEATURE_REPLICATES "replicates"
+
 struct hello {
     uint32_t version;
     struct span features[HELLO_FEATURES_MAX];

@@ -140,9 +140,12 @@ static void say_status(ehis *e)
 {
     ehis_status s = {.size = sizeof s};
     ehis_get_status(e, &s);
+    unsigned sessions = 0; /* a bit for each gateway with a ready session */
+    for (size_t i = 0; i < s.session_count; i++)
+        sessions |= (unsigned)s.sessions[i].is_ready << i;
     SAY("{\"event\":\"status\",\"ready\":%d,\"streams\":%d,\"gateway\":\"%s\",\"registry\":%" PRIu64 ",\"outbox\":%" PRIu64 ",\"unfinished\":%" PRIu64
-        ",\"reconnects\":%" PRIu64 ",\"last_error\":%d,\"why\":\"%s\"}",
-        s.is_ready, s.has_streams, s.gateway, s.registry_version, s.outbox_messages, s.incoming_unfinished, s.reconnects, s.last_error, s.last_why);
+        ",\"reconnects\":%" PRIu64 ",\"last_error\":%d,\"why\":\"%s\",\"sessions\":%u}",
+        s.is_ready, s.has_streams, s.gateway, s.registry_version, s.outbox_messages, s.incoming_unfinished, s.reconnects, s.last_error, s.last_why, sessions);
 }
 
 static void obey(ehis *e, const char *service, const char *verb, const char *what, const char *body)

@@ -10,6 +10,9 @@
 
 #define MUST(expr) EHIS_ASSERT((expr) == EHIS_OK)
 
+static struct session *session(const struct sim_client *c) { return &c->e->sessions[c->at]; }
+static const char *name(const struct sim_client *c) { return c->at ? SIM_GATEWAY_2 : SIM_GATEWAY; }
+
 static const char *path(const struct sim_client *c, const char *name)
 {
     static char out[8][128];
@@ -43,14 +46,15 @@ static void issue(struct sim_client *c, struct pki_authority *a, const char *nam
 static void make_country(struct sim_client *c, const char *system)
 {
     struct pki_authority *a;
-    struct pki_leaf own, gateway;
+    struct pki_leaf own, gateway, second;
     struct buf crl;
     uint8_t public_key[32];
     buf_init(&crl, 1 << 20);
     MUST(pki_authority_init(path(c, "ca"), span_str("AZ"), 3650, 1000, c->clock.wall_ms, NULL));
     MUST(pki_authority_open(path(c, "ca"), &a, NULL));
     issue(c, a, "own", PKI_SYSTEM, system, &own);
-    issue(c, a, "gw", PKI_GATEWAY, SIM_GATEWAY, &gateway);
+    issue(c, a, "gw0", PKI_GATEWAY, SIM_GATEWAY, &gateway);
+    issue(c, a, "gw1", PKI_GATEWAY, SIM_GATEWAY_2, &second);
     MUST(pki_authority_crl(a, 30, c->clock.wall_ms, false, &crl, NULL));
     write_file(c, "crl.pem", &crl);
     pki_authority_close(a);
@@ -60,6 +64,7 @@ static void make_country(struct sim_client *c, const char *system)
 
     c->registry = test_registry_new(7, c->clock.wall_ms);
     test_registry_gateway(c->registry, SIM_GATEWAY, span_of(gateway.spki, gateway.spki_len));
+    test_registry_gateway(c->registry, SIM_GATEWAY_2, span_of(second.spki, second.spki_len));
     const char *systems[] = {SIM_POPULATION, SIM_TAX, SIM_OTHER};
     for (size_t i = 0; i < 3; i++)
         test_registry_system(c->registry, systems[i], strcmp(systems[i], system) == 0 ? span_of(own.spki, own.spki_len) : (struct span){0});
@@ -69,16 +74,17 @@ static void make_country(struct sim_client *c, const char *system)
     c->document = test_registry_publish(c->registry);
 }
 
+static struct sim_client *tapped;
 static ehis_err on_tap(void *arg, uint8_t type, struct span payload)
 {
-    struct sim_client *c = arg;
+    struct sim_client *c = tapped;
     if (c->frame_count == c->frame_cap) {
         c->frame_cap = c->frame_cap ? c->frame_cap * 2 : 64;
         c->frames = realloc(c->frames, c->frame_cap * sizeof *c->frames);
         EHIS_ASSERT(c->frames);
     }
     struct sim_frame *f = &c->frames[c->frame_count++];
-    *f = (struct sim_frame){type, malloc(payload.len + 1), payload.len};
+    *f = (struct sim_frame){type, malloc(payload.len + 1), payload.len, arg};
     EHIS_ASSERT(f->p);
     if (payload.len)
         memcpy(f->p, payload.p, payload.len);
@@ -87,7 +93,7 @@ static ehis_err on_tap(void *arg, uint8_t type, struct span payload)
 
 static void start(struct sim_client *c, const char *system, const ehis_config *more)
 {
-    const char *gateways[] = {"127.0.0.1:1"}, *seal_keys[1];
+    const char *gateways[] = {"127.0.0.1:1", "127.0.0.1:2"}, *seal_keys[1];
     char operator_key[65];
     const char *operator_keys[] = {operator_key};
     hex_to_text(sign_key_public(test_registry_operator(c->registry)), 32, operator_key);
@@ -96,7 +102,8 @@ static void start(struct sim_client *c, const char *system, const ehis_config *m
     config.size = sizeof config;
     config.system = system;
     config.gateways = gateways;
-    config.gateway_count = 1;
+    if (config.gateway_count == 0)
+        config.gateway_count = 1;
     config.tls_chain_file = path(c, "own.crt");
     config.tls_key_file = path(c, "own.key");
     config.ca_file = path(c, "ca/ca.crt");
@@ -120,7 +127,9 @@ static void start(struct sim_client *c, const char *system, const ehis_config *m
     c->e->sign_key = own->sign;
     seal_key_free(c->e->seal_keys[0]);
     c->e->seal_keys[0] = own->seal;
-    c->e->tap_arg = c;
+    tapped = c;
+    for (size_t i = 0; i < 2; i++)
+        c->e->sessions[i].tap_arg = &c->e->sessions[i];
 }
 
 void sim_client_init(struct sim_client *c, const char *system, const ehis_config *more)
@@ -147,7 +156,7 @@ static void stop(struct sim_client *c)
     c->e->seal_key_count = 0;
     c->e->disk = NULL; /* the test's */
     EHIS_ASSERT(work_finish(c->e, 0));
-    c->e->tap = NULL;
+    c->e->sessions[0].tap = c->e->sessions[1].tap = NULL;
     client_free(c->e);
     drop_frames(c);
 }
@@ -156,13 +165,14 @@ void sim_client_restart(struct sim_client *c, bool is_crash)
 {
     char system[IDENTIFIER_MAX_BYTES + 1];
     memcpy(system, c->e->system, sizeof system);
+    ehis_config more = {.gateway_count = c->e->session_count};
     if (!is_crash) {
         MUST(inbox_close(c->e->inbox));
         MUST(store_commit(c->e->store));
     }
     stop(c);
     sim_disk_crash(c->disk, is_crash ? SIM_CRASH_LOSE_ALL : SIM_CRASH_KEEP_ALL);
-    start(c, system, NULL);
+    start(c, system, &more);
 }
 
 static int remove_one(const char *name, const struct stat *s, int type, struct FTW *ftw)
@@ -192,10 +202,10 @@ void sim_client_turn(struct sim_client *c)
 ehis_err sim_client_frame(struct sim_client *c, uint8_t type, struct span payload)
 {
     c->why.text[0] = 0;
-    ehis_err err = connection_frame(c->e, type, payload, &c->why);
+    ehis_err err = session_frame(session(c), type, payload, &c->why);
     if (err != EHIS_OK) {
-        connection_ended(c->e);
-        c->e->tap = NULL;
+        session_ended(session(c));
+        session(c)->tap = NULL;
     }
     sim_client_turn(c);
     return err;
@@ -212,9 +222,11 @@ void sim_client_pass_ms(struct sim_client *c, int64_t ms)
 
 static void hello(struct sim_client *c)
 {
-    struct hello h = {.version = 1, .name = span_str(SIM_GATEWAY), .max_frame_bytes = 1 << 20, .window_messages = 64, .window_bytes = 8 << 20,
+    struct hello h = {.version = 1, .name = span_str(name(c)), .max_frame_bytes = 1 << 20, .window_messages = 64, .window_bytes = 8 << 20,
                       .clock_ms = (uint64_t)c->clock.wall_ms, .registry_version = registry_version(c->document)};
     struct buf b;
+    h.features[0] = span_str(FEATURE_REPLICATES);
+    h.feature_count = c->is_replicating;
     memcpy(h.registry_hash, registry_hash(c->document)->b, 32);
     memcpy(h.crl_hash, pki_trust_crl_hash(c->e->trust)->b, 32);
     buf_init(&b, 4096);
@@ -228,15 +240,16 @@ static void meet_gateway(struct sim_client *c)
 {
     struct buf pem;
     STACK_OF(X509) *chain;
-    if (c->gateway.leaf.id[0]) {
-        c->e->peer = c->gateway;
+    struct pki_peer *peer = &session(c)->peer, *known = &c->gateway[c->at];
+    if (known->leaf.id[0]) {
+        *peer = *known;
         return;
     }
     buf_init(&pem, 65536);
-    MUST(file_read(path(c, "gw.crt"), 65536, &pem, NULL));
+    MUST(file_read(path(c, c->at ? "gw1.crt" : "gw0.crt"), 65536, &pem, NULL));
     MUST(pki_chain_from_pem(buf_span(&pem), &chain, NULL));
-    MUST(pki_trust_verify(c->e->trust, sk_X509_value(chain, 0), chain, PKI_GATEWAY, c->clock.wall_ms, &c->e->peer, NULL));
-    c->gateway = c->e->peer;
+    MUST(pki_trust_verify(c->e->trust, sk_X509_value(chain, 0), chain, PKI_GATEWAY, c->clock.wall_ms, peer, NULL));
+    *known = *peer;
     pki_chain_free(chain);
     buf_fini(&pem);
 }
@@ -256,7 +269,7 @@ void sim_client_connect(struct sim_client *c)
     struct registry_get get;
     struct buf b;
     ehis_err err;
-    c->e->tap = on_tap;
+    session(c)->tap = on_tap;
     meet_gateway(c);
     hello(c);
     if (sim_client_take(c, FRAME_REGISTRY_GET, &f)) {
@@ -267,19 +280,22 @@ void sim_client_connect(struct sim_client *c)
     }
     EHIS_ASSERT(sim_client_take(c, FRAME_READY, &f));
     free(f.p);
-    struct ready_state state = {.has_streams = true};
+    struct ready_state state = {.has_streams = !c->is_without_streams};
     buf_init(&b, 64);
     MUST(ready_state_write(&state, &b));
     MUST(sim_client_frame(c, FRAME_READY_STATE, buf_span(&b)));
     buf_fini(&b);
-    c->delivery = 0;
+    c->delivery[c->at] = 0;
 }
 
 void sim_client_disconnect(struct sim_client *c)
 {
-    connection_ended(c->e);
-    c->e->tap = NULL;
-    drop_frames(c);
+    struct sim_frame f;
+    session_ended(session(c));
+    session(c)->tap = NULL;
+    for (unsigned type = 0; type < 256; type++)
+        while (sim_client_take(c, (uint8_t)type, &f))
+            free(f.p);
     sim_client_turn(c);
 }
 
@@ -296,7 +312,7 @@ ehis_err sim_client_registry(struct sim_client *c)
 bool sim_client_take(struct sim_client *c, uint8_t type, struct sim_frame *out)
 {
     for (size_t i = 0; i < c->frame_count; i++)
-        if (c->frames[i].type == type) {
+        if (c->frames[i].type == type && c->frames[i].from == session(c)) {
             *out = c->frames[i];
             memmove(&c->frames[i], &c->frames[i + 1], (--c->frame_count - i) * sizeof *c->frames);
             return true;
@@ -308,7 +324,7 @@ size_t sim_client_count(const struct sim_client *c, uint8_t type)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->frame_count; i++)
-        n += c->frames[i].type == type;
+        n += c->frames[i].type == type && c->frames[i].from == session(c);
     return n;
 }
 
@@ -418,7 +434,7 @@ void sim_envelope(struct sim_client *c, const char *from, struct envelope_header
 
 ehis_err sim_deliver(struct sim_client *c, struct span envelope, uint64_t version, int64_t accepted_ms)
 {
-    struct deliver d = {.delivery = ++c->delivery, .accepted_ms = (uint64_t)accepted_ms, .registry_version = version, .attempt = 1, .envelope = envelope};
+    struct deliver d = {.delivery = ++c->delivery[c->at], .accepted_ms = (uint64_t)accepted_ms, .registry_version = version, .attempt = 1, .envelope = envelope};
     struct buf b;
     buf_init(&b, 2 << 20);
     MUST(deliver_write_head(&d, &b));
@@ -430,14 +446,14 @@ ehis_err sim_deliver(struct sim_client *c, struct span envelope, uint64_t versio
 
 ehis_err sim_receipt(struct sim_client *c, const struct hash *digest, const char *recipient, uint8_t state, uint32_t code)
 {
-    const struct test_owner *gateway = test_registry_owner(c->registry, SIM_GATEWAY);
+    const struct test_owner *gateway = test_registry_owner(c->registry, name(c));
     struct batch_signature s = {.algorithm = ALGORITHM_ED25519, .size = 1};
     struct receipt r = {.recipient = span_str(recipient), .state = state, .code = code, .time_ms = (uint64_t)c->clock.wall_ms};
     struct hash leaf;
     struct tree t;
     struct buf item, frame;
     memcpy(r.digest, digest->b, 32);
-    leaf_receipt(digest, span_str(c->e->system), r.recipient, state, code, r.time_ms, span_str(SIM_GATEWAY), &leaf);
+    leaf_receipt(digest, span_str(c->e->system), r.recipient, state, code, r.time_ms, span_str(name(c)), &leaf);
     tree_init(&t);
     MUST(sign_batch(gateway->sign, &t, &leaf, 1, s.signature));
     memcpy(s.key_id, sign_key_id(gateway->sign)->b, 32);

@@ -78,7 +78,7 @@ static void refused(struct envelope_header h, const char *from, int64_t accepted
     size_t before = handed();
     assert_int_equal(sim_deliver(&c, buf_span(&e), 1, accepted_ms ? accepted_ms : c.clock.wall_ms), EHIS_OK);
     assert_int_equal(handed(), before);
-    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_REJECTED);
+    assert_int_equal(ack_of(c.delivery[c.at], &code), OUTCOME_REJECTED);
     assert_int_equal(code, expected);
     buf_fini(&e);
 }
@@ -134,7 +134,7 @@ static void a_changed_byte_anywhere_in_an_envelope_is_found(void **state)
     size_t at = (size_t)(parts.sealed.p - e.p) + 30;
     e.p[at] ^= 1;
     assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
-    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_REJECTED);
+    assert_int_equal(ack_of(c.delivery[c.at], &code), OUTCOME_REJECTED);
     assert_int_equal(code, EHIS_E_SIGNATURE_BAD);
     assert_int_equal(handed(), 0);
     buf_fini(&e);
@@ -243,7 +243,7 @@ static void a_delivery_that_names_a_newer_registry_waits_until_it_is_fetched(voi
     sim_client_pass_ms(&c, 1100);
     assert_int_equal(sim_deliver(&c, buf_span(&e), 3, c.clock.wall_ms), EHIS_OK);
     sim_client_pass_ms(&c, HELD_MS + 200);
-    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_RETRY);
+    assert_int_equal(ack_of(c.delivery[c.at], &code), OUTCOME_RETRY);
     assert_int_equal(code, EHIS_E_REGISTRY_NEWER);
     assert_int_equal(handed(), 1);
     buf_fini(&e);
@@ -299,7 +299,7 @@ static void the_highest_registry_is_known_after_a_restart_without_its_file(void 
     sim_client_restart(&c, false);
     registry_unref(c.e->registry); /* as if its file were gone */
     c.e->registry = NULL;
-    c.e->tap = NULL;
+    c.e->sessions[0].tap = NULL;
     snprintf(file, sizeof file, "%s/registry", c.dir);
     assert_int_equal(c.e->highest_version, 2);
     struct ehis_why why;
@@ -344,7 +344,7 @@ static void frames_that_may_not_come_now_or_answer_nothing_end_the_session(void 
     sim_client_connect(&c);
     assert_int_equal(stream_state_write(&s, &b), EHIS_OK);
     assert_int_equal(sim_client_frame(&c, FRAME_STREAM_STATE, buf_span(&b)), EHIS_E_GATEWAY_UNASKED);
-    c.e->state = FRAME_STATE_FETCH;
+    c.e->sessions[0].state = FRAME_STATE_FETCH;
     buf_clear(&b);
     assert_int_equal(ready_state_write(&r, &b), EHIS_OK);
     assert_int_equal(sim_client_frame(&c, FRAME_READY_STATE, buf_span(&b)), EHIS_E_GATEWAY_UNASKED);
@@ -455,7 +455,7 @@ static void a_call_repeats_its_bytes_after_busy_and_a_lost_session_and_ends_once
     late.expires_ms++;
     sim_envelope(&c, SIM_POPULATION, &late, "late", &b, &rd); /* later than what it answers */
     assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
-    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_REJECTED);
+    assert_int_equal(ack_of(c.delivery[c.at], &code), OUTCOME_REJECTED);
     assert_int_equal(code, EHIS_E_EXCHANGE_RESPONSE_LATE);
     buf_clear(&b);
     sim_envelope(&c, SIM_POPULATION, &r, "found", &b, &rd);
@@ -513,7 +513,7 @@ static void a_response_of_another_than_was_asked_or_to_nothing_is_not_taken(void
     to_nothing.in_reply_to = span_of(unknown, 32);
     sim_envelope(&c, SIM_POPULATION, &to_nothing, "x", &b, &rd);
     assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
-    assert_int_equal(ack_of(c.delivery, &code), OUTCOME_REJECTED);
+    assert_int_equal(ack_of(c.delivery[c.at], &code), OUTCOME_REJECTED);
     assert_int_equal(code, EHIS_E_EXCHANGE_NOT_A_REPLY);
     memcpy(r.exchange_id, h.exchange_id, 16);
     sim_envelope(&c, SIM_TAX, &r, "x", &b, &rd); /* from ourselves, by a gateway's game */

@@ -344,7 +344,7 @@ static void what_waits_is_dropped_with_its_session_and_what_runs_goes_on(void **
     assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
     assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
     struct in_item *i = next(&b, 1000);
-    inbox_session_ended(b.inbox);
+    inbox_session_ended(b.inbox, 1);
     assert_int_equal(b.dropped, 1);
     assert_int_equal(i->session, 0);
     finish(&b, i, false);
@@ -362,7 +362,7 @@ struct application { unsigned unmarked[NUMBERS + 1], marked[NUMBERS + 1]; uint64
 /* A process: the gateway delivers a window in random order and again; false when the disk has failed. */
 static bool live(struct box *b, struct gateway *g, struct application *a, uint64_t *seed)
 {
-    inbox_session_ended(b->inbox);
+    inbox_session_ended(b->inbox, 1);
     for (int turn = 0; turn < 400 && g->first_unacked <= NUMBERS; turn++) {
         uint64_t n = g->first_unacked + (turn ? sim_random_below(seed, 8) : 0);
         if (n <= NUMBERS) {

@@ -14,6 +14,7 @@
 
 enum { ACCEPTED = 1, REPLICATED = 2, DELIVERED = 3, REFUSED = 5 };
 #define TO "AZ/GOV/MIA/population"
+static const struct out_gateway local = {0}; /* where the streams are open, and it does not replicate */
 
 struct box {
     struct sim_disk *disk;
@@ -118,7 +119,7 @@ static uint64_t submit(struct box *b, int64_t now_ms)
 static void receipt(struct box *b, struct out_message *m, uint8_t state)
 {
     ehis_err err;
-    bool is_final = outbox_on_receipt(b->outbox, m, state, &err) && outbox_is_final(m);
+    bool is_final = outbox_on_receipt(b->outbox, m, &local, state, &err) && m->is_final;
     assert_int_equal(err, EHIS_OK);
     if (is_final)
         assert_int_equal(outbox_finish(b->outbox, m), EHIS_OK);
@@ -192,7 +193,7 @@ static void a_lost_session_repeats_what_is_not_taken_and_a_final_receipt_settles
     submit(&b, 0);
     submit(&b, 0);
     receipt(&b, one, ACCEPTED);
-    outbox_session_ended(b.outbox);
+    outbox_session_ended(b.outbox, b.stream->session, 0);
     assert_int_equal(outbox_lowest(b.stream), 1); /* no final receipt of the first yet */
     opened(&b, 3);                                /* the gateway has both: the second comes once more, for its receipt */
     assert_int_equal(submit(&b, 0), 2);
@@ -233,7 +234,7 @@ static void a_gateway_that_wants_what_was_let_go_gets_the_stream_from_what_is_he
     opened(&b, 1);
     submit(&b, 0);
     receipt(&b, one, ACCEPTED); /* at the first gateway */
-    outbox_session_ended(b.outbox);
+    outbox_session_ended(b.outbox, b.stream->session, 0);
     assert_int_equal(outbox_lowest(b.stream), 1);
     opened(&b, 1); /* the second gateway knows nothing */
     assert_false(b.stream->is_open);
@@ -404,7 +405,7 @@ struct promise { uint8_t digest[32]; bool is_given, is_final; } promises[SENT_MA
 
 static void serve(struct box *b, struct gateway *g, uint64_t *seed)
 {
-    outbox_session_ended(b->outbox);
+    outbox_session_ended(b->outbox, b->stream->session, 0);
     assert_int_equal(outbox_opened(b->outbox, b->stream, g->expected > outbox_lowest(b->stream) ? g->expected : outbox_lowest(b->stream)), EHIS_OK);
     for (int turn = 0; turn < 60; turn++) {
         struct out_message *m;
@@ -430,7 +431,7 @@ static void serve(struct box *b, struct gateway *g, uint64_t *seed)
         uint64_t number = m->number;
         if (sim_random_below(seed, 4) == 0)
             continue; /* the receipt is lost */
-        bool is_new = outbox_on_receipt(b->outbox, m, receipt_state, &err);
+        bool is_new = outbox_on_receipt(b->outbox, m, &local, receipt_state, &err);
         if (err == EHIS_OK && is_new && receipt_state == DELIVERED)
             err = outbox_finish(b->outbox, m);
         if (err != EHIS_OK || store_commit(b->store) != EHIS_OK)
