@@ -87,7 +87,7 @@ static const struct cli_option topics_options[] = {
     CLI_NEEDED("config", "FILE", "settings file"),
     CLI_TEXT("certificate", "FILE", "another than bus.kafka.certificate: an administrator's, to create"),
     CLI_TEXT("key", "FILE", "its key"),
-    CLI_DURATION("timeout", 3600000, "30s", "for everything together"),
+    CLI_DURATION("timeout", 3600000, "5m", "for everything together"),
     CLI_FLAG("dry-run", "create: only say what is missing"),
 };
 static const struct cli_verb verbs[] = {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define ASK_MS 1000
+#define CONNECT_MS 30000
 #define OFFSETS_KEPT_MINUTES 21600 /* 15 days: a position that is forgotten before its records are read from the beginning again */
 
 int cluster_left_ms(const struct cluster *c)
@@ -62,11 +63,12 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 static ehis_err read_metadata(struct cluster *c)
 {
     rd_kafka_resp_err_t err;
+    int64_t give_up_ms = clock_mono_ms(&clock_system) + CONNECT_MS;
     do {
         int left = cluster_left_ms(c);
         err = rd_kafka_metadata(c->rk, 1, NULL, &c->metadata, left < ASK_MS ? left : ASK_MS);
         rd_kafka_poll(c->rk, 0);
-    } while (err != RD_KAFKA_RESP_ERR_NO_ERROR && !c->is_tls_error && cluster_left_ms(c) > 1);
+    } while (err != RD_KAFKA_RESP_ERR_NO_ERROR && !c->is_tls_error && cluster_left_ms(c) > 1 && clock_mono_ms(&clock_system) < give_up_ms);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return cluster_error(c, err, "metadata");
     for (int i = 0; i < c->metadata->topic_cnt; i++) {

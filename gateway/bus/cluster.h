@@ -36,7 +36,7 @@ struct bus_finding {
 typedef void (*bus_on_finding)(void *ctx, const struct bus_finding *f);
 
 /* Everything that this registry calls for, looked at; each finding is told (on_finding may be NULL), the first one's code is the answer,
- * its words in why. BUS_UNREACHABLE and BUS_TLS: nothing could be looked at; the brokers may be down, try again. Anything else is a refusal:
+ * its words in why. BUS_UNREACHABLE (after 30 s at most) and BUS_TLS (at once): nothing could be looked at; the brokers may be down, try again. Anything else is a refusal:
  * do not use this cluster. */
 ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
                            void *ctx, struct ehis_why *why) EHIS_MUST_USE;
