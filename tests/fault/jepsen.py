@@ -5,7 +5,8 @@
 
     tests/fault/jepsen.py [--rounds 200] [--seed N] [--gateways 1] [--bus local|kafka] [--nodes 1] [--folder DIR]
 
-Prints seed and blows; exit 0 with no promise broken, 1 with some: then the folder stays.
+Prints seed and blows; exit 0 with no promise broken, 1 with some: then the folder stays. With Kafka, as root, it runs in a network namespace of its
+own and each gateway under a user of its own, so that rules of the kernel's routing can part one from the brokers.
 """
 import argparse
 import collections
@@ -40,15 +41,31 @@ rules:
 """
 
 
-class Proc:
-    """A process that is killed, stopped and started again."""
+IN_NAMESPACE = "EHIS_JEPSEN_NAMESPACE"
+FIRST_USER = 61000
 
-    def __init__(self, name, words, log):
-        self.name, self.words, self.log, self.p = name, [str(w) for w in words], log, None
+
+def enter_namespace():
+    """Again, with a loopback of one's own where rules of routing come before what is local; where that cannot be, without partitions."""
+    if os.environ.get(IN_NAMESPACE) == "1":
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "rule", "add", "from", "all", "lookup", "local", "prio", "100"], check=True)
+        subprocess.run(["ip", "rule", "del", "prio", "0"], check=True)
+    elif os.geteuid() == 0 and shutil.which("ip") and subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        os.environ[IN_NAMESPACE] = "1"
+        os.execvp("unshare", ["unshare", "-n", sys.executable, "-B", *sys.argv])
+
+
+class Proc:
+    """A process that is killed, stopped and started again. user: where it has one of its own."""
+
+    def __init__(self, name, words, log, user=None):
+        self.name, self.words, self.log, self.user, self.p = name, [str(w) for w in words], log, user, None
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.p = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            who = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+            self.p = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **who)
 
     def is_up(self):
         return self.p is not None and self.p.poll() is None
@@ -83,9 +100,14 @@ class Land:
         self.ports = {g: free_port() for g in self.gateway_names}
         self.kafka, self.prefix = kafka, next(kafka.prefixes) if kafka else None
         self.make_registry()
-        for g in self.gateway_names:
+        self.is_parted = kafka is not None and os.environ.get(IN_NAMESPACE) == "1"
+        self.gateways = {}
+        for n, g in enumerate(self.gateway_names):
             self.write_gateway(g)
-        self.gateways = {g: Proc(g, [BIN / "ehis-gateway", "--config", self.dir / f"{g}.yaml"], self.dir / f"{g}.log") for g in self.gateway_names}
+            user = FIRST_USER + n if self.is_parted else None
+            self.gateways[g] = Proc(g, [BIN / "ehis-gateway", "--config", self.dir / f"{g}.yaml"], self.dir / f"{g}.log", user)
+            if user:
+                self.give(user, g, f"{g}.journal", f"{g}.run", f"{g}.yaml", kafka.certificate(g))
         self.clients = {}
         for name, system in ASKERS.items():
             self.add_client(name, system, "ask", name, rate_ms, seed, *[f"{s}/inbox" for s, _ in PROVIDERS.values()])
@@ -93,6 +115,14 @@ class Land:
             self.add_client(name, system, role, f"{system}/inbox")
         if kafka:
             self.tool("ehis-gateway", "topics", "create", "--config", "gw1.yaml", *kafka.admin())
+
+    def give(self, user, *paths):
+        for top in (self.dir / p for p in paths):
+            for path in (top, *top.rglob("*")):
+                os.chown(path, user, user)
+        for path in (self.dir, *self.dir.parents, self.dir / "ca", self.dir / "registry", self.kafka.cluster.dir, self.kafka.cluster.dir / "clients", self.kafka.cluster.dir / "ca"):
+            if path.stat().st_uid == os.geteuid():
+                path.chmod(path.stat().st_mode | 0o011)  # on the way to what is everybody's
 
     def tool(self, name, *words):
         done = subprocess.run([BIN / name, *map(str, words)], cwd=self.dir, capture_output=True, text=True, check=False)
@@ -125,11 +155,12 @@ class Land:
     def write_gateway(self, g):
         d = self.dir
         (d / f"{g}.journal").mkdir(mode=0o700, exist_ok=True)
+        (d / f"{g}.run").mkdir(mode=0o700, exist_ok=True)
         sections = {"name": f"AZ/{g}", "listen": f"['127.0.0.1:{self.ports[g]}']",
                     "tls": f"{{chain: {d}/{g}/tls.crt, key: {d}/{g}/tls.key, ca: {d}/ca/ca.crt, crls: [{d}/crl.pem]}}", "sign_key": f"{d}/{g}/sign.key",
                     "registry": f"{{file: {d}/registry/registry.pb, operator_keys: [{self.operator_key}]}}",
                     "journal": f"{{dir: {d}/{g}.journal, segment_bytes: 4MiB, segments_max: 32, group_max_bytes: 1MiB, reserve_bytes: 0}}",
-                    "limits": "{attempts_max: 100}", "admin": f"{{socket: {d}/{g}.sock}}"}
+                    "limits": "{attempts_max: 100}", "admin": f"{{socket: {d}/{g}.run/admin.sock}}"}
         if self.kafka:
             sections["bus"] = self.kafka.bus(name=g, prefix=self.prefix)
         (d / f"{g}.yaml").write_text("".join(f"{k}: {v}\n" for k, v in sections.items()))
@@ -147,7 +178,7 @@ class Land:
         self.clients[name] = p
 
     def status(self, g):
-        done = subprocess.run([BIN / "ehis-gateway", "status", "--socket", self.dir / f"{g}.sock"], capture_output=True, text=True, check=False)
+        done = subprocess.run([BIN / "ehis-gateway", "status", "--socket", self.dir / f"{g}.run/admin.sock"], capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def start(self, name):
@@ -221,7 +252,9 @@ class Nemesis:
         self.blows = [(self.kill, "gateway", 4), (self.kill, "client", 4), (self.pause, "gateway", 3), (self.pause, "client", 2), (self.kill_all, "gateway", 1),
                       (self.drain, "gateway", 1), (self.kill_two, "any", 2)]
         if land.kafka:
-            self.blows += [(self.kill_broker, "broker", 3), (self.pause_broker, "broker", 2)]
+            self.blows += [(self.kill_broker, "broker", 3), (self.pause_broker, "broker", 2), (self.stop_broker, "broker", 1), (self.kill_all_brokers, "broker", 1)]
+        if land.is_parted:
+            self.blows += [(self.part, "gateway", 5)]
         self.dealt = collections.Counter()
 
     def pick(self, what):
@@ -276,19 +309,49 @@ class Nemesis:
         self.land.start(name)
         return name
 
+    # -- brokers
+
+    def broker(self):
+        return self.chance.randint(1, self.land.kafka.cluster.plan["nodes"])
+
     def kill_broker(self, _):
-        node, down = self.chance.choice(self.land.kafka.nodes()), self.chance.choice([0, 1, 5])
-        self.land.kafka.kill(node)
+        c, node, down = self.land.kafka.cluster, self.broker(), self.chance.choice([0, 1, 5, 12])
+        c.down([node], signal.SIGKILL)
         time.sleep(down)
-        self.land.kafka.restart(node)
+        c.up([node])
         return f"{node}, down for {down} s"
 
+    def stop_broker(self, _):
+        c, node = self.land.kafka.cluster, self.broker()
+        c.down([node])
+        c.up([node])
+        return node
+
+    def kill_all_brokers(self, _):
+        c = self.land.kafka.cluster
+        c.down(how=signal.SIGKILL)
+        c.up()
+        return c.plan["nodes"]
+
     def pause_broker(self, _):
-        node, still = self.chance.choice(self.land.kafka.nodes()), self.chance.choice([1, 4, 12])
-        self.land.kafka.signal(node, signal.SIGSTOP)
+        c, node, still = self.land.kafka.cluster, self.broker(), self.chance.choice([1, 4, 12])
+        c.stop(node, signal.SIGSTOP)
         time.sleep(still)
-        self.land.kafka.signal(node, signal.SIGCONT)
+        c.stop(node, signal.SIGCONT)
         return f"{node}, still for {still} s"
+
+    def part(self, what):
+        """Nothing that this gateway sends reaches this broker, or any."""
+        name, c, apart = self.pick(what), self.land.kafka.cluster, self.chance.choice([1, 4, 8, 15])
+        ports = self.chance.choice([c.plan["ports"], [self.chance.choice(c.plan["ports"])]])
+        user = str(self.land.gateways[name].user)
+        rules = [["prio", "10", "uidrange", f"{user}-{user}", "ipproto", "tcp", "dport", str(port), "blackhole"] for port in ports]
+        for rule in rules:
+            subprocess.run(["ip", "rule", "add", *rule], check=True)
+        time.sleep(apart)
+        for rule in rules:
+            subprocess.run(["ip", "rule", "del", *rule], check=True)
+        return f"{name} from {ports} for {apart} s"
 
 
 def run(folder, rounds, seed, gateways=1, kafka=None, say=print):
@@ -316,6 +379,8 @@ def main():
     p.add_argument("--nodes", type=int, default=1)
     p.add_argument("--folder")
     o = p.parse_args()
+    if o.bus == "kafka":
+        enter_namespace()
     folder = pathlib.Path(o.folder or tempfile.mkdtemp(prefix="jepsen"))
     print(f"--seed {o.seed} --rounds {o.rounds} --gateways {o.gateways} --bus {o.bus} --nodes {o.nodes} --folder {folder}", flush=True)
     kafka = None

@@ -81,7 +81,7 @@ def carry_out_twice(events):
     ("q", hand_over_twice_marked, "R2"), ("p", swap_two, "R2"), ("q", swap_two, "R2"), ("q", invent_a_message, "nobody sent"), ("p", change_a_body, "not the bytes"),
     ("p", change_the_sender, "nobody sent"), ("q", carry_out_twice, "carried out twice")])
 def test_the_checker_sees_what_a_provider_was_given_wrongly(clean, tmp_path, who, harm, promise):
-    folder = shutil.copytree(clean, tmp_path / "land", ignore=shutil.ignore_patterns("*.journal", "*.state", "*.sock"))
+    folder = shutil.copytree(clean, tmp_path / "land", ignore=shutil.ignore_patterns("*.journal", "*.state", "*.run"))
     events = lines(folder / f"{who}.events")
     harm(events)
     write(folder / f"{who}.events", events)
@@ -162,6 +162,6 @@ for harm, promise in ((drop_any_record, "R7"), (an_answer_of_anothers, "another'
 @pytest.mark.parametrize("harm", [drop_record("accepted", "R3"), drop_record("delivered", "R3"), drop_any_record, an_answer_of_anothers, two_ends, an_answer_lost,
                                   an_unsigned_end, not_all_final, a_journal_that_does_not_verify, accepted_and_lost], ids=lambda h: h.__name__)
 def test_the_checker_sees_what_askers_and_journals_say_wrongly(clean, tmp_path, harm):
-    folder = shutil.copytree(clean, tmp_path / "land", ignore=shutil.ignore_patterns("*.journal", "*.state", "*.sock"))
+    folder = shutil.copytree(clean, tmp_path / "land", ignore=shutil.ignore_patterns("*.journal", "*.state", "*.run"))
     harm(folder)
     assert any(harm.promise in b for b in checker.judge_folder(folder).broken)
