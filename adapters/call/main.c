@@ -15,7 +15,7 @@
 #define BODY CLI_NEEDED("body", "-|FILE", "the body: - is standard input (never an argument: others see those)")
 #define TYPE CLI_TEXT("content-type", "TYPE", "of the body; unless given, application/json where it begins with {, else application/x-protobuf")
 #define LIFETIME CLI_DURATION("lifetime", 14 * DAY_MS, "24h", "how long it may wait for its recipient")
-#define WAIT CLI_CHOICE("wait", "accepted|delivered", "accepted", "the receipt to wait for")
+#define WAIT CLI_CHOICE("wait", "accepted|delivered", "accepted", "the receipt to wait for; accepted is replicated where gateways replicate")
 
 _Static_assert(sizeof((struct ehis_why *)0)->text >= EHIS_WHY_BYTES, "a why of libehis fits into one of ours");
 

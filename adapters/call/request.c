@@ -11,8 +11,8 @@ struct outgoing {
     struct buf body;
     uint8_t subjects[SUBJECTS_MAX][32], exchange_id[16];
     ehis_message message;
-    int wait_state, state, code; /* of the one that was sent */
-    bool is_done;
+    int state, code; /* of the one that was sent */
+    bool is_done, is_for_delivery;
     ehis_err err; /* of a call */
     struct ehis_why why;
 };
@@ -92,13 +92,13 @@ static void on_receipt(void *arg, const ehis_receipt *r)
     (void)print_receipt(&o->client, r, NULL);
     o->state = r->state;
     o->code = r->code;
-    o->is_done |= r->state >= o->wait_state;
+    o->is_done |= o->is_for_delivery ? r->state >= EHIS_DELIVERED : r->is_enough;
 }
 
 /* A message in a stream, until the receipt that is waited for. What is not accepted in time stays in the outbox and goes on with the next run. */
 static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why), struct ehis_why *why)
 {
-    o->wait_state = cli_number(c, "wait") ? EHIS_DELIVERED : EHIS_ACCEPTED;
+    o->is_for_delivery = cli_number(c, "wait");
     o->message.lifetime_ms = cli_number(c, "lifetime");
     EHIS_TRY(client_open(&o->client, c, why));
     ehis_on_receipt(o->client.e, on_receipt, o);

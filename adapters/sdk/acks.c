@@ -139,7 +139,7 @@ static ehis_err tell(struct ehis *e, const char *gateway, struct out_message *m,
     t->job = (struct job){NULL, run_told, drop_told};
     memcpy(t->gateway, gateway, strlen(gateway));
     t->receipt = (ehis_receipt){.size = sizeof t->receipt, .state = (int)r->state, .code = (int)r->code, .time_ms = (int64_t)r->time_ms, .gateway = t->gateway,
-                                .is_recipient_signed = is_signed};
+                                .is_recipient_signed = is_signed, .is_enough = !m->is_held || m->is_final};
     memcpy(t->receipt.exchange_id, m->exchange_id, 16);
     memcpy(t->receipt.digest, r->digest, 32);
     t->is_final = m->is_telling;
@@ -163,6 +163,7 @@ void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code)
         next = m->next;
         memcpy(r.digest, m->by_digest.key, HASH_BYTES);
         m->state = STATE_FAILED;
+        m->is_final = true;
         if (m->is_telling)
             continue;
         m->is_telling = true;

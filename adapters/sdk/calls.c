@@ -206,7 +206,7 @@ void calls_make(struct ehis *e)
         e->calls_unmade--;
         d->owner = c;
         d->on_made = on_made;
-        sending_add(e, d);
+        drafts_add(e, d);
     }
 }
 

@@ -104,6 +104,7 @@ typedef struct ehis_receipt {
     int64_t time_ms;
     const char *gateway;
     int is_recipient_signed;   /* delivered, failed: carries the recipient's own signature, verified */
+    int is_enough;             /* the state that is waited for (ehis_config.wait_state) has come, or a final one */
 } ehis_receipt;
 
 /* A call that waits for its answer. Repeats the same bytes where a gateway was busy or lost, until the lifetime ends. The reply may be a

@@ -256,7 +256,7 @@ struct ehis {
     uint32_t incoming_count;
     uint64_t incoming_bytes;
 
-    /* sending.c, calls.c, serving.c, events.c, acks.c */
+    /* What the other files keep. */
     struct draft *drafts, **drafts_end;
     size_t draft_count;
     struct sealing sealings[64];
@@ -289,6 +289,9 @@ void work_job(struct ehis *e, struct job *j);   /* [any] */
 ehis_err work_start(struct ehis *e) EHIS_MUST_USE;
 bool work_finish(struct ehis *e, int64_t deadline_us); /* no handler runs any more; false: one still does */
 int work_dispatch(struct ehis *e, int max);
+
+/* orders.c */
+int ehis_tell(char *out, ehis_err err, const struct ehis_why *why); /* why: into the caller's text */
 
 /* client.c. Everything but the threads, which ehis_open starts; config must be whole. disk NULL: the state folder. */
 ehis_err client_new(const ehis_config *config, struct disk *disk, const struct clock *clock, const struct random *random, struct ehis **out,
@@ -336,20 +339,21 @@ void session_resolved(struct session *s, const char *host, const struct addrinfo
 ehis_err resolving_start(struct session *s) EHIS_MUST_USE; /* then session_resolved */
 void resolving_cancel(struct session *s);
 
-/* sending.c */
+/* drafts.c */
 ehis_err draft_new(const struct envelope_header *h, struct span body, struct draft **out) EHIS_MUST_USE;
 void draft_free(struct draft *d);
-void sending_add(struct ehis *e, struct draft *d);
-ehis_err sending_keep(struct ehis *e, const struct draft *d, struct span envelope) EHIS_MUST_USE; /* in the outbox */
-void sending_flush(struct ehis *e);
-ehis_err sending_context(struct ehis *e, struct span system, struct seal_context **context, const struct registry_key **key) EHIS_MUST_USE;
-void sending_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
+void drafts_add(struct ehis *e, struct draft *d);
+ehis_err drafts_keep(struct ehis *e, const struct draft *d, struct span envelope) EHIS_MUST_USE; /* in the outbox */
+void drafts_flush(struct ehis *e);
+void drafts_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
+void drafts_fini(struct ehis *e);
+
+/* sending.c */
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
 ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
 void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
 void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
 ehis_err sending_on_stream_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-void sending_fini(struct ehis *e);
 
 /* calls.c */
 ehis_err call_new(struct ehis *e, const ehis_message *m, struct call **out, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
@@ -367,7 +371,7 @@ void calls_add(struct ehis *e, struct call *c);
 ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_event, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
 ehis_err message_draft(struct ehis *e, const ehis_message *m, enum envelope_kind kind, uint64_t lifetime_ms, struct draft **out, struct ehis_why *why) EHIS_MUST_USE;
 
-/* receiving.c: DELIVER and SKIPS up to the handler; its end. */
+/* receiving.c: DELIVER and SKIPS up to their turn. */
 ehis_err receiving_on_deliver(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err receiving_on_skips(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void receiving_again(struct ehis *e); /* held deliveries: a registry or a key has come, or time has passed */
@@ -375,12 +379,15 @@ void receiving_streams(struct ehis *e); /* the next of each stream */
 void receiving_session_ended(struct ehis *e, uint64_t session);
 void receiving_free(struct ehis_incoming *in);
 void receiving_fini(struct ehis *e);
-void incoming_hand_over(struct ehis *e, struct ehis_incoming *in); /* to its handler */
-void incoming_end(struct ehis *e, struct ehis_incoming *in);       /* by its outcome, code and retry_ms; in is gone */
 ehis_err incoming_vet(struct ehis *e, struct ehis_incoming *in, struct ehis_why *why) EHIS_MUST_USE; /* vetting.c: verified, permitted, opened */
 void incoming_on_gap(void *e, const struct in_stream *s, uint64_t number);
 void incoming_on_dropped(void *e, struct in_item *item);
-const struct handler *handler_find(const struct ehis *e, int kind, struct span service, struct span operation);
+
+/* incoming.c */
+void incoming_hand_over(struct ehis *e, struct ehis_incoming *in); /* to its handler */
+void incoming_end(struct ehis *e, struct ehis_incoming *in);       /* by its outcome, code and retry_ms; in is gone */
+void incoming_finish(struct ehis *e, struct ehis_incoming *in); /* of a stream: recorded, then acknowledged */
+void incoming_acknowledge(struct ehis *e, const struct ehis_incoming *in);
 
 /* serving.c: waiting requests, run once. */
 void serving_take(struct ehis *e, struct ehis_incoming *in);

@@ -66,7 +66,7 @@ static ehis_err begin_epoch(struct ehis *e, struct topic *t, const struct receiv
     t->since_ms = now_ms(e);
     for (size_t at = 0; at < r->count; at += WRAPS_MAX) {
         struct draft *d;
-        sending_make_key(e, t, r->keys + at, r->count - at < WRAPS_MAX ? r->count - at : WRAPS_MAX, &d);
+        drafts_make_key(e, t, r->keys + at, r->count - at < WRAPS_MAX ? r->count - at : WRAPS_MAX, &d);
         if (!d) {
             t->since_ms = 0;
             return EHIS_E_NO_MEMORY;

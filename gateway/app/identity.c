@@ -155,7 +155,7 @@ void gateway_limits(const struct gateway_options *o, struct sessions_limits *lim
                                        .sessions_per_system = (uint32_t)o->sessions_per_system,
                                        .half_open_max = (uint32_t)o->half_open_max,
                                        .half_open_per_source = (uint32_t)o->half_open_per_source,
-                                       .window_messages = (uint32_t)o->window_messages,
+                                       .window_messages = (uint32_t)o->window_messages, .is_replicating = strcmp(o->bus_kind, "kafka") == 0 && !o->kafka.is_pilot,
                                        .window_bytes = (uint32_t)o->window_bytes,
                                        .link = link_limits_default};
     limits->link.max_frame_bytes = (size_t)o->frame_max_bytes;

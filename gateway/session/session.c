@@ -132,6 +132,8 @@ static ehis_err send_hello(struct session *x)
                          .window_bytes = s->limits.window_bytes,
                          .clock_ms = (uint64_t)clock_wall_ms(s->clock),
                          .registry_version = registry_version(s->identity.registry)};
+    mine.features[0] = span_str(FEATURE_REPLICATES);
+    mine.feature_count = s->limits.is_replicating;
     memcpy(mine.registry_hash, registry_hash(s->identity.registry)->b, HASH_BYTES);
     memcpy(mine.crl_hash, pki_trust_crl_hash(s->identity.trust)->b, HASH_BYTES);
     buf_clear(&s->item);

@@ -12,6 +12,7 @@ struct sessions;
 struct sessions_limits {
     uint32_t sessions_max, sessions_per_system, half_open_max, half_open_per_source;
     uint32_t window_messages, window_bytes;
+    bool is_replicating; /* the bus does: HELLO says so (SPEC 8.2.3) */
     struct link_limits link;
 };
 /* What a reload replaces, whole or not at all (R9). sessions_set_identity takes over all four. */

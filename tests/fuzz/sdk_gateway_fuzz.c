@@ -40,7 +40,7 @@ static void on_published(struct ehis *e, struct draft *d, ehis_err err, const st
 {
     (void)why;
     if (err == EHIS_OK)
-        EHIS_ASSERT(sending_keep(e, d, envelope) == EHIS_OK);
+        EHIS_ASSERT(drafts_keep(e, d, envelope) == EHIS_OK);
     draft_free(d);
 }
 
@@ -117,7 +117,7 @@ static void app(uint8_t verb)
         EHIS_ASSERT(draft_new(&h, span_str("x"), &d) == EHIS_OK);
         d->class_ = OUT_EVENTS;
         d->on_made = on_published;
-        sending_add(c.e, d);
+        drafts_add(c.e, d);
     }
     if (verb == 70) {
         m.operation = "GetPerson";

@@ -651,7 +651,7 @@ static void on_published(struct ehis *e, struct draft *d, ehis_err err, const st
 {
     (void)why;
     assert_int_equal(err, EHIS_OK);
-    assert_int_equal(sending_keep(e, d, envelope), EHIS_OK);
+    assert_int_equal(drafts_keep(e, d, envelope), EHIS_OK);
     draft_free(d);
 }
 
@@ -664,7 +664,7 @@ static void publish(const char *body)
     assert_int_equal(message_draft(c.e, &m, KIND_EVENT, 60000, &d, NULL), EHIS_OK);
     d->class_ = OUT_EVENTS;
     d->on_made = on_published;
-    sending_add(c.e, d);
+    drafts_add(c.e, d);
     sim_client_turn(&c);
 }
 
@@ -845,7 +845,7 @@ static void on_twice(struct ehis *e, struct draft *d, ehis_err err, const struct
     (void)why;
     assert_true(err == EHIS_OK || err == EHIS_E_EXISTS);
     if (err == EHIS_OK)
-        assert_int_equal(sending_keep(e, d, envelope), EHIS_OK);
+        assert_int_equal(drafts_keep(e, d, envelope), EHIS_OK);
     *(ehis_err *)d->owner = err;
     draft_free(d);
 }
@@ -867,7 +867,7 @@ static void what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_
         d->sequence = sequences[i];
         d->on_made = on_twice;
         d->owner = &err[i];
-        sending_add(c.e, d);
+        drafts_add(c.e, d);
         if (i == 3)
             sim_client_turn(&c);
     }

@@ -56,7 +56,7 @@ static void on_kept(struct ehis *e, struct draft *d, ehis_err err, const struct 
 {
     (void)why;
     assert_int_equal(err, EHIS_OK);
-    assert_int_equal(sending_keep(e, d, envelope), EHIS_OK);
+    assert_int_equal(drafts_keep(e, d, envelope), EHIS_OK);
     draft_free(d);
 }
 
@@ -73,7 +73,7 @@ static void send_one(void)
     assert_int_equal(message_draft(c.e, &m, KIND_REQUEST, 600000, &d, NULL), EHIS_OK);
     d->class_ = OUT_REQUESTS;
     d->on_made = on_kept;
-    sending_add(c.e, d);
+    drafts_add(c.e, d);
     sim_client_turn(&c);
 }
 
