@@ -94,7 +94,10 @@ ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why 
         return ehis_fail(why, EHIS_E_SETTINGS, "journal.group_max_bytes is over half of journal.segment_bytes");
     if (o->ping_timeout_ms <= o->ping_every_ms)
         return ehis_fail(why, EHIS_E_SETTINGS, "deadlines.ping_timeout must be over deadlines.ping_every");
-    return strcmp(o->bus_kind, "kafka") == 0 ? bus_kafka_options_check(&o->kafka, why) : EHIS_OK;
+    if (strcmp(o->bus_kind, "kafka") != 0)
+        return EHIS_OK;
+    EHIS_TRY(bus_kafka_options_check(&o->kafka, why));
+    return bus_kafka_key_check(&o->kafka, why);
 }
 
 /* Our certificate and our signing key must be those that the registry says: or no adapter would believe us. */

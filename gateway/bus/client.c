@@ -17,6 +17,14 @@ ehis_err bus_kafka_options_check(const struct bus_kafka_options *o, struct ehis_
     return bus_prefix_check(o->prefix, why);
 }
 
+ehis_err bus_kafka_key_check(const struct bus_kafka_options *o, struct ehis_why *why)
+{
+    EVP_PKEY *key;
+    EHIS_TRY(pki_tlskey_load(o->key, &key, why));
+    EVP_PKEY_free(key);
+    return EHIS_OK;
+}
+
 static ehis_err join_brokers(const struct settings_list *l, struct buf *out)
 {
     for (size_t i = 0; i < l->count; i++)
@@ -27,9 +35,6 @@ static ehis_err join_brokers(const struct settings_list *l, struct buf *out)
 ehis_err bus_kafka_conf(const struct bus_kafka_options *o, const char *client_id, struct rd_kafka_conf_s **out, struct ehis_why *why)
 {
     EHIS_TRY(bus_kafka_options_check(o, why));
-    EVP_PKEY *key; /* librdkafka would take one that everybody can read */
-    EHIS_TRY(pki_tlskey_load(o->key, &key, why));
-    EVP_PKEY_free(key);
     char text[256];
     struct buf brokers;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();

@@ -87,6 +87,7 @@ ehis_err cluster_open(struct cluster *c, const struct bus_kafka_options *o, cons
     *c = (struct cluster){.options = o, .on_finding = on_finding, .ctx = ctx, .why = why};
     c->until_ms = clock_mono_ms(&clock_system) + (int64_t)timeout_ms;
     EHIS_TRY(cluster_want(c, r));
+    EHIS_TRY(bus_kafka_key_check(o, why));
     EHIS_TRY(bus_kafka_conf(o, "ehis-gateway-topics", &conf, why));
     rd_kafka_conf_set_opaque(conf, c);
     rd_kafka_conf_set_error_cb(conf, on_error);

@@ -21,8 +21,10 @@ struct bus_kafka_options {
 /* What is there must be given, and fit: BUS_OPTIONS, BUS_PREFIX. Reads no file. */
 ehis_err bus_kafka_options_check(const struct bus_kafka_options *o, struct ehis_why *why) EHIS_MUST_USE;
 
-/* What librdkafka is told for every handle: where, mutual TLS, the traps that are turned off. The handle is the caller's to set further.
- * BUS_CLIENT, and what pki_tlskey_load says of the key. */
+/* librdkafka would take a key that everybody can read: what pki_tlskey_load says of it. */
+ehis_err bus_kafka_key_check(const struct bus_kafka_options *o, struct ehis_why *why) EHIS_MUST_USE;
+
+/* What librdkafka is told for every handle: where, mutual TLS, the traps that are turned off. The handle is the caller's to set further. BUS_CLIENT. */
 struct rd_kafka_conf_s;
 ehis_err bus_kafka_conf(const struct bus_kafka_options *o, const char *client_id, struct rd_kafka_conf_s **out, struct ehis_why *why) EHIS_MUST_USE;
 
