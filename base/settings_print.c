@@ -49,7 +49,7 @@ static ehis_err put_level(const struct settings_table *t, struct span prefix, un
             continue;
         if (o->path[path.len] == '.') {
             EHIS_TRY(indent(out, depth));
-            EHIS_TRY(buf_printf(out, "%.*s:\n", (int)name.len, (const char *)name.p));
+            EHIS_TRY(buf_printf(out, "%.*s:\n", SPAN_SHOW(name)));
             EHIS_TRY(put_level(t, span_of(o->path, path.len + 1), depth + 1, form, values, out));
         } else if (form == FORM_SAMPLE) {
             EHIS_TRY(put_sample_option(o, o->path + prefix.len, depth, out));

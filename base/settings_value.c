@@ -128,7 +128,7 @@ static ehis_err own_text(struct settings *s, const struct settings_option *o, st
     char *copy = owned_new(&s->owned, room, 1);
     if (!copy)
         return EHIS_E_NO_MEMORY;
-    snprintf(copy, room, "%s%s%.*s", is_relative ? s->folder : "", is_relative ? "/" : "", (int)text.len, (const char *)text.p);
+    snprintf(copy, room, "%s%s%.*s", is_relative ? s->folder : "", is_relative ? "/" : "", SPAN_SHOW(text));
     *out = copy;
     return EHIS_OK;
 }

@@ -68,8 +68,8 @@ static ehis_err found(struct founding *f, struct span instance, unsigned root_da
     char hex[9], root_id[IDENTIFIER_MAX_BYTES], intermediate_id[IDENTIFIER_MAX_BYTES];
     random_fill(&random_system, mark, sizeof mark);
     hex_to_text(mark, sizeof mark, hex);
-    snprintf(root_id, sizeof root_id, "%.*s/EHIS root %s", (int)instance.len, (const char *)instance.p, hex);
-    snprintf(intermediate_id, sizeof intermediate_id, "%.*s/EHIS intermediate %s", (int)instance.len, (const char *)instance.p, hex);
+    snprintf(root_id, sizeof root_id, "%.*s/EHIS root %s", SPAN_SHOW(instance), hex);
+    snprintf(intermediate_id, sizeof intermediate_id, "%.*s/EHIS intermediate %s", SPAN_SHOW(instance), hex);
     struct certify c = {.role = CERTIFY_ROOT,
                         .id = span_str(root_id),
                         .key = f->root_key,
@@ -235,7 +235,7 @@ static ehis_err issue(struct pki_authority *a, const struct wish *w, struct buf 
         return ehis_fail(why, EHIS_E_CERT_LIFETIME, "%u days", w->days);
     EHIS_TRY(identifier_check(w->id, pki_kind_parts(w->kind), why));
     if (!span_eq(identifier_prefix(w->id, 1), instance))
-        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", (int)w->id.len, (const char *)w->id.p,
+        return ehis_fail(why, EHIS_E_AUTHORITY_INSTANCE, "%.*s at the authority of %s", SPAN_SHOW(w->id),
                          a->issued.instance);
     EHIS_TRY(pki_profile_authority(a->intermediate, w->now_ms, why));
     EHIS_TRY(pki_time_ms(X509_get0_notAfter(a->intermediate), &authority_until));

@@ -8,7 +8,7 @@
 
 void pki_uri(enum pki_kind kind, struct span id, char out[PKI_URI_MAX_BYTES])
 {
-    snprintf(out, PKI_URI_MAX_BYTES, "%s%.*s", kind == PKI_BUS ? "ehis-bus:" : kind == PKI_GATEWAY ? "ehis-gw:" : "ehis:", (int)id.len, (const char *)id.p);
+    snprintf(out, PKI_URI_MAX_BYTES, "%s%.*s", kind == PKI_BUS ? "ehis-bus:" : kind == PKI_GATEWAY ? "ehis-gw:" : "ehis:", SPAN_SHOW(id));
 }
 
 X509_NAME *pki_subject(struct span id, const char *unit)

@@ -11,37 +11,40 @@ static void print_verb_head(const struct cli_program *p, const struct cli_verb *
 }
 
 /* " (1 to 90; 30 unless given; may be repeated)" */
-static void print_bounds(const struct cli_option *o)
+static void print_bounds(const struct cli_option *o, FILE *f)
 {
     struct settings_option row = cli_as_setting(o, "");
     struct buf text;
     const char *between = " (";
     buf_init(&text, 256);
-    if ((o->type == CLI_IS_COUNT || o->type == CLI_IS_DURATION) && settings_put_bounds(&row, &text) == EHIS_OK) {
-        printf("%s%.*s", between, SPAN_SHOW(buf_span(&text)));
-        between = "; ";
-    }
+    if ((o->type == CLI_IS_COUNT || o->type == CLI_IS_DURATION) && settings_put_bounds(&row, &text) == EHIS_OK)
+        fprintf(f, "%s%.*s", between, SPAN_SHOW(buf_span(&text))), between = "; ";
     buf_fini(&text);
     if (o->default_text)
-        printf("%s%s unless given", between, o->default_text), between = "; ";
+        fprintf(f, "%s%s unless given", between, o->default_text), between = "; ";
     if (o->is_required)
-        printf("%srequired", between), between = "; ";
+        fprintf(f, "%srequired", between), between = "; ";
     if (o->is_repeatable)
-        printf("%smay be repeated", between), between = "; ";
-    puts(between[0] == ';' ? ")" : "");
+        fprintf(f, "%smay be repeated", between), between = "; ";
+    fputs(between[0] == ';' ? ")\n" : "\n", f);
+}
+
+static void print_options(const struct cli_verb *v, FILE *f)
+{
+    const struct cli_option *o;
+    for (size_t i = 0; (o = cli_option_at(v, i)); i++) {
+        int n = fprintf(f, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        fprintf(f, "%*s%s", n < COLUMN ? COLUMN - n : 1, "", o->sentence);
+        print_bounds(o, f);
+    }
 }
 
 void cli_print_verb_help(const struct cli_program *p, const struct cli_verb *v)
 {
-    const struct cli_option *o;
     fputs("usage: ", stdout);
     print_verb_head(p, v, stdout);
     printf("\n%s\n\n", v->sentence);
-    for (size_t i = 0; (o = cli_option_at(v, i)); i++) {
-        int n = printf("  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-        printf("%*s%s", n < COLUMN ? COLUMN - n : 1, "", o->sentence);
-        print_bounds(o);
-    }
+    print_options(v, stdout);
 }
 
 void cli_print_program_help(const struct cli_program *p, FILE *f)
@@ -52,8 +55,13 @@ void cli_print_program_help(const struct cli_program *p, FILE *f)
         print_verb_head(p, &p->verbs[i], f);
         fprintf(f, "\n      %s\n", p->verbs[i].sentence);
     }
+    for (size_t i = 0; i < p->verb_count; i++)
+        if (!p->verbs[i].name) {
+            fputs("\nOptions without a command:\n", f);
+            print_options(&p->verbs[i], f);
+        }
     fprintf(f,
-            "\n%s VERB --help lists the options of one. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by policy, 4 not found,\n"
+            "\n%s COMMAND --help lists the options of one. Exit codes: 0 ok, 1 failure, 2 usage, 3 refused by policy, 4 not found,\n"
             "5 verification failed, 6 unreachable, 7 busy or timed out.\n",
             p->name);
 }

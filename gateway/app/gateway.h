@@ -41,7 +41,8 @@ ehis_err gateway_registry_load(const struct gateway *g, const struct gateway_opt
                                struct ehis_why *why) EHIS_MUST_USE;
 /* Keeps the registry that is in force, so that an older one is never taken after a restart. */
 ehis_err gateway_registry_keep(const struct gateway *g, struct registry *r, struct ehis_why *why) EHIS_MUST_USE;
-/* run.c */
+/* run.c. Settings from g->settings_file; every error of the file goes to stderr. */
+ehis_err gateway_settings_load(struct gateway *g, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err gateway_run(const char *settings_file, struct ehis_why *why) EHIS_MUST_USE;
 /* reload.c: SIGHUP (R9). */
 void gateway_reload(struct gateway *g);

@@ -22,18 +22,12 @@ static ehis_err check(struct cli *c, const char *file, struct ehis_why *why)
     struct gateway g = {.settings_file = file, .clock = &clock_system};
     struct sessions_identity identity = {0};
     struct buf text;
-    buf_init(&text, TEXT_MAX_BYTES);
-    ehis_err err = settings_load(&gateway_options_table, file, &g.options, &g.settings, &text);
-    if (err != EHIS_OK) {
-        struct span s = buf_span(&text);
-        fprintf(stderr, "%.*s", (int)s.len, (const char *)s.p);
-        buf_fini(&text);
-        return ehis_fail(why, err, "%s", file);
-    }
+    EHIS_TRY(gateway_settings_load(&g, why));
+    ehis_err err;
     if (cli_has(c, "print")) {
+        buf_init(&text, TEXT_MAX_BYTES);
         err = print_buf(&text, settings_print(&gateway_options_table, &g.options, &text));
     } else {
-        buf_fini(&text);
         err = gateway_options_check(&g.options, why);
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
@@ -91,15 +85,15 @@ static const struct cli_option topics_options[] = {
     CLI_FLAG("dry-run", "create: only say what is missing"),
 };
 static const struct cli_verb verbs[] = {
-    {NULL, "", "Run the gateway.", 0, 0, CLI_LIST(run_options), on_run},
-    {"settings", "", "Print a sample settings file.", 0, 0, CLI_LIST(settings_options), on_settings},
-    {"status", "", "Ask a running gateway how it is.", 0, 0, CLI_LIST(status_options), on_status},
-    {"topics", "create|check", "Make Kafka's topics and rights for the registry, or check them.", 1, 1, CLI_LIST(topics_options), gateway_topics_verb},
-    {"journal", "show|verify", "Read or verify a journal.", 1, 1, CLI_LIST(journal_options), gateway_journal_verb},
+    {NULL, "", "Runs the gateway.", 0, 0, CLI_LIST(run_options), on_run},
+    {"settings", "", "Prints a sample settings file.", 0, 0, CLI_LIST(settings_options), on_settings},
+    {"status", "", "Asks a running gateway how it is.", 0, 0, CLI_LIST(status_options), on_status},
+    {"topics", "create|check", "Makes Kafka's topics and rights for the registry, or checks them.", 1, 1, CLI_LIST(topics_options), gateway_topics_verb},
+    {"journal", "show|verify", "Reads or verifies a journal.", 1, 1, CLI_LIST(journal_options), gateway_journal_verb},
 };
 
 int main(int argc, char **argv)
 {
-    static const struct cli_program program = {.name = "ehis-gateway", .sentence = "The gateway of the exchange.", CLI_VERBS(verbs), .start = pki_init};
+    static const struct cli_program program = {.name = "ehis-gateway", .sentence = "the gateway of the exchange", CLI_VERBS(verbs), .start = pki_init};
     return cli_main(&program, argc, argv);
 }

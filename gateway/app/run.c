@@ -217,32 +217,29 @@ static ehis_err close_all(struct gateway *g)
     return err;
 }
 
-static ehis_err load_settings(struct gateway *g, struct ehis_why *why)
+ehis_err gateway_settings_load(struct gateway *g, struct ehis_why *why)
 {
     struct buf report;
-    enum log_level level;
     buf_init(&report, REPORT_MAX_BYTES);
     ehis_err err = settings_load(&gateway_options_table, g->settings_file, &g->options, &g->settings, &report);
-    struct span s = buf_span(&report);
-    if (s.len > 0)
-        fprintf(stderr, "%.*s", (int)s.len, (const char *)s.p);
+    if (report.len > 0)
+        fprintf(stderr, "%.*s", SPAN_SHOW(buf_span(&report)));
     buf_fini(&report);
-    if (err != EHIS_OK)
-        return ehis_fail(why, err, "%s", g->settings_file);
-    if (log_level_from_text(span_str(g->options.log_level), &level) == EHIS_OK)
-        log_set_level(level);
-    return EHIS_OK;
+    return err == EHIS_OK ? err : ehis_fail(why, err, "%s", g->settings_file);
 }
 
 ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
 {
     struct gateway g = {.settings_file = settings_file, .clock = &clock_system};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
+    enum log_level level;
     sigaction(SIGPIPE, &ignore, NULL);
     mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
     buf_init(&g.record, RECORD_MAX_BYTES);
     g.started_ms = now_ms(&g);
-    EHIS_TRY(load_settings(&g, why));
+    EHIS_TRY(gateway_settings_load(&g, why));
+    if (log_level_from_text(span_str(g.options.log_level), &level) == EHIS_OK)
+        log_set_level(level);
     ehis_err err = gateway_options_check(&g.options, why);
     if (err == EHIS_OK)
         err = loop_new(&g.loop);

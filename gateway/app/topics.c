@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* topics create and check: the deployment's word about the cluster. */
-#include "base/tool/cli.h"
 #include "base/tool/result.h"
 #include "gateway/app/gateway.h"
 #include <stdio.h>
@@ -22,14 +21,7 @@ static void on_finding(void *ctx, const struct bus_finding *f)
 
 static ehis_err load(struct gateway *g, struct cli *c, struct registry **registry, struct ehis_why *why)
 {
-    struct buf report;
-    buf_init(&report, 256 * 1024);
-    ehis_err err = settings_load(&gateway_options_table, g->settings_file, &g->options, &g->settings, &report);
-    struct span s = buf_span(&report);
-    if (err != EHIS_OK)
-        (void)ehis_fail(why, err, "%.*s", (int)strcspn((const char *)(s.len ? s.p : (const uint8_t *)"\n"), "\n"), (const char *)s.p);
-    buf_fini(&report);
-    EHIS_TRY(err);
+    EHIS_TRY(gateway_settings_load(g, why));
     struct bus_kafka_options *k = &g->options.kafka;
     if (cli_has(c, "certificate"))
         k->certificate = cli_get(c, "certificate");
@@ -38,7 +30,6 @@ static ehis_err load(struct gateway *g, struct cli *c, struct registry **registr
     if (strcmp(g->options.bus_kind, "kafka") != 0)
         return ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kind is %s: it has no topics", g->options.bus_kind);
     EHIS_TRY(bus_kafka_options_check(k, why));
-    EHIS_TRY(crypto_init(why));
     return gateway_registry_load(g, &g->options, NULL, clock_wall_ms(g->clock), registry, why);
 }
 

@@ -117,7 +117,7 @@ ehis_err author_owner_write(const struct author_owner *o, struct buf *out)
     const struct registry_owner *w = &o->owner;
     char id[2 * HASH_BYTES + 1];
     EHIS_TRY(buf_printf(out, "# Written by ehis-registry; keys change by: ehis-registry add, key\n%s: %.*s\n",
-                        w->is_gateway ? "gateway" : "system", (int)w->id.len, (const char *)w->id.p));
+                        w->is_gateway ? "gateway" : "system", SPAN_SHOW(w->id)));
     if (o->contact.len) {
         EHIS_TRY(buf_printf(out, "contact: "));
         EHIS_TRY(put_quoted(out, o->contact));

@@ -87,7 +87,7 @@ ehis_err registry_part(const struct registry *r, struct span system, uint64_t ha
     size_t count = 0, before = out->len;
     EHIS_ASSERT(!r->is_part);
     if (!registry_system(r, system))
-        return ehis_fail(why, EHIS_E_NOT_FOUND, "%.*s is not in the registry", (int)system.len, (const char *)system.p);
+        return ehis_fail(why, EHIS_E_NOT_FOUND, "%.*s is not in the registry", SPAN_SHOW(system));
     uint8_t *is_shown = calloc(r->leaf_here + 1, 1);
     if (!is_shown)
         return EHIS_E_NO_MEMORY;
@@ -96,7 +96,7 @@ ehis_err registry_part(const struct registry *r, struct span system, uint64_t ha
         count += is_shown[i];
     ehis_err err = count > PART_LEAVES_MAX ? EHIS_E_TOO_LARGE : put_part(r, is_shown, have_version, out);
     if (err == EHIS_E_TOO_LARGE)
-        ehis_fail(why, err, "%.*s may see %zu parts of the registry", (int)system.len, (const char *)system.p, count);
+        ehis_fail(why, err, "%.*s may see %zu parts of the registry", SPAN_SHOW(system), count);
     if (err != EHIS_OK)
         out->len = before;
     free(is_shown);

@@ -227,8 +227,8 @@ static ehis_err load(struct registry *r, const struct registry_trust *trust, con
     if (trust)
         EHIS_TRY(check_signature(&e, &s, trust, why));
     if (trust && !span_eq(s.instance, trust->instance))
-        return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "\"%.*s\", here it is \"%.*s\"", (int)s.instance.len, (const char *)s.instance.p,
-                         (int)trust->instance.len, (const char *)trust->instance.p);
+        return ehis_fail(why, EHIS_E_REGISTRY_INSTANCE, "\"%.*s\", here it is \"%.*s\"", SPAN_SHOW(s.instance),
+                         SPAN_SHOW(trust->instance));
     r->instance = s.instance;
     r->version = s.version;
     r->hash = s.hash;

@@ -88,14 +88,48 @@ static ehis_err find_service(const struct registry *r, const char *id, const str
     return err;
 }
 
-/* The permitting rules of a service that hold at the time, with the systems that each names; of one consumer: all rules that name it. */
+/* The systems that a rule names; of one consumer only that one. */
+static json_t *systems_of(const struct registry *r, const struct registry_rule *rule, const char *consumer)
+{
+    json_t *systems = json_array();
+    for (size_t k = 0; k < registry_owner_count(r); k++) {
+        const struct registry_owner *w = registry_owner_at(r, k);
+        bool is_named = false;
+        for (size_t n = 0; n < rule->consumer_count && !w->is_gateway && !is_named; n++)
+            is_named = registry_consumer_matches(rule->consumers[n], w->id);
+        if (is_named && (!consumer || span_eq(w->id, span_str(consumer))))
+            json_array_append_new(systems, tool_text(w->id));
+    }
+    return systems;
+}
+
+/* The permitting rules of a service that hold at the time; of one consumer: all rules that name it. o: only those that cover it. */
+static json_t *rules_of(const struct registry *r, const struct registry_service *s, const struct registry_operation *o, const char *consumer, int64_t at_ms)
+{
+    size_t count;
+    json_t *list = json_array();
+    const struct registry_rule *rules = registry_rules(s, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct registry_rule *rule = &rules[i];
+        bool is_in_force = at_ms >= rule->valid_from_ms && at_ms < rule->valid_until_ms;
+        if ((o && !(rule->operations >> (o - s->operations) & 1)) || (!consumer && (!is_in_force || rule->is_forbid)))
+            continue;
+        json_t *systems = systems_of(r, rule, consumer), *v = tool_rule(r, s, rule);
+        json_object_update_new(v, json_pack("{s:b, s:O}", "in_force", is_in_force, "systems", systems));
+        if (json_array_size(systems))
+            json_array_append(list, v);
+        json_decref(v);
+        json_decref(systems);
+    }
+    return list;
+}
+
 static ehis_err list_rules(struct cli *c, const char *consumer, const char *service_id, const char *operation, struct ehis_why *why)
 {
     const struct registry_service *s = NULL;
     struct registry *r;
     int64_t at_ms = cli_time(c, "at");
     bool is_verified;
-    size_t count;
     EHIS_TRY(load(c, at_ms, &r, &is_verified, why));
     ehis_err err = find_service(r, service_id, &s, why);
     const struct registry_operation *o = s && operation ? registry_operation(s, span_str(operation)) : NULL;
@@ -103,36 +137,11 @@ static ehis_err list_rules(struct cli *c, const char *consumer, const char *serv
         err = ehis_fail(why, EHIS_E_NOT_FOUND, "%s has no operation %s", service_id, operation);
     if (consumer && err == EHIS_OK && !registry_system(r, span_str(consumer)))
         err = ehis_fail(why, EHIS_E_NOT_FOUND, "no system %s", consumer);
-    if (err != EHIS_OK) {
-        registry_unref(r);
-        return err;
-    }
-    json_t *list = json_array();
-    const struct registry_rule *rules = registry_rules(s, &count);
-    for (size_t i = 0; i < count; i++) {
-        const struct registry_rule *rule = &rules[i];
-        json_t *systems = json_array();
-        bool is_in_force = at_ms >= rule->valid_from_ms && at_ms < rule->valid_until_ms;
-        for (size_t k = 0; k < registry_owner_count(r); k++) {
-            const struct registry_owner *w = registry_owner_at(r, k);
-            for (size_t n = 0; n < rule->consumer_count && !w->is_gateway; n++) {
-                if (!registry_consumer_matches(rule->consumers[n], w->id) || (consumer && !span_eq(w->id, span_str(consumer))))
-                    continue;
-                json_array_append_new(systems, tool_text(w->id));
-                break;
-            }
-        }
-        if (json_array_size(systems) && (!o || rule->operations >> (o - s->operations) & 1) &&
-            (consumer || (is_in_force && !rule->is_forbid))) {
-            json_t *v = tool_rule(r, s, rule);
-            json_object_update_new(v, json_pack("{s:b, s:O}", "in_force", is_in_force, "systems", systems));
-            json_array_append_new(list, v);
-        }
-        json_decref(systems);
-    }
+    json_t *list = err == EHIS_OK ? rules_of(r, s, o, consumer, at_ms) : NULL;
+    registry_unref(r);
+    EHIS_TRY(err);
     if (json_array_size(list) == 0)
         cli_set_exit(c, CLI_REFUSED);
-    registry_unref(r);
     return tool_print(c, json_pack("{s:s, s:b, s:o}", "service", service_id, "is_verified", is_verified, "rules", list));
 }
 
