@@ -44,6 +44,8 @@ ehis_err gateway_registry_keep(const struct gateway *g, struct registry *r, stru
 /* run.c. Settings from g->settings_file; every error of the file goes to stderr. */
 ehis_err gateway_settings_load(struct gateway *g, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err gateway_run(const char *settings_file, struct ehis_why *why) EHIS_MUST_USE;
+/* check.c: can the journal live there? Changes nothing. JOURNAL_FOLDER, JOURNAL_SPACE, JOURNAL_NOT_LOCAL. */
+ehis_err gateway_journal_check(const struct gateway_options *o, struct ehis_why *why) EHIS_MUST_USE;
 /* reload.c: SIGHUP (R9). */
 void gateway_reload(struct gateway *g);
 /* status.c */

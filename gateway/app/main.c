@@ -32,6 +32,8 @@ static ehis_err check(struct cli *c, const char *file, struct ehis_why *why)
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
         if (err == EHIS_OK)
+            err = gateway_journal_check(&g.options, why);
+        if (err == EHIS_OK)
             err = tool_print(c, json_pack("{s:s, s:b, s:o}", "settings", file, "is_good", true, "registry_version", tool_count(registry_version(identity.registry))));
         gateway_identity_free(&identity);
     }

@@ -35,6 +35,28 @@ def test_check_finds_what_a_start_would(land, more, says):
     assert checked.returncode != 0 and says in checked.stderr
 
 
+J = "segment_bytes: 4MiB, segments_max: 16, group_max_bytes: 2MiB, reserve_bytes: 1MiB"
+
+
+@pytest.mark.parametrize("settings, code", [("{dir: nowhere/below, " + J + "}", 5004), ("{dir: gateway.yaml, " + J + "}", 5004),
+                                            ("{dir: journal, " + J.replace("segments_max: 16", "segments_max: 65536").replace("4MiB", "1GiB") + "}", 5005),
+                                            ("{dir: journal, " + J.replace("reserve_bytes: 1MiB", "reserve_bytes: 1000GiB") + "}", 5005)])
+def test_check_looks_at_the_journal_s_folder_and_makes_none(land, settings, code):
+    land.write_gateway_settings(journal=settings)
+    checked = land.run("ehis-gateway", "--config", "gateway.yaml", "--check")
+    assert checked.returncode != 0 and f"EHIS-{code}" in checked.stderr, checked
+    assert not (land.dir / "journal").exists()
+
+
+def test_check_is_content_before_the_first_start_and_beside_a_running_gateway(land):
+    for _ in range(2):
+        checked = land.run("ehis-gateway", "--config", "gateway.yaml", "--check")
+        assert checked.returncode == 0, checked.stderr
+        if "gateway" not in land.running:
+            assert not (land.dir / "journal").exists()
+            land.start_gateway()
+
+
 def test_a_refused_reload_names_the_file(world):
     crl = world.dir / "crl.pem"
     good = crl.read_bytes()
