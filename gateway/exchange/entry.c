@@ -36,7 +36,8 @@ static ehis_err check_time(const struct exchange *x, const struct submission *u)
 {
     if (u->header.created_ms > (uint64_t)x->now_ms + CLOCK_SKEW_MS)
         return EHIS_E_EXCHANGE_FROM_FUTURE;
-    return u->header.expires_ms <= (uint64_t)x->now_ms ? EHIS_E_EXCHANGE_EXPIRED : EHIS_OK;
+    bool is_forgotten = envelope_is_waiting(&u->header) && u->header.expires_ms <= (uint64_t)x->latest_ms; /* or was, and the clock was set back */
+    return is_forgotten || u->header.expires_ms <= (uint64_t)x->now_ms ? EHIS_E_EXCHANGE_EXPIRED : EHIS_OK;
 }
 
 /* ---- is it allowed? ---- */
@@ -143,7 +144,7 @@ static bool has_room(struct exchange *x, const struct submission *u)
     uint64_t needed = sealed + ENVELOPE_HEADER_MAX_BYTES + 2 * FINAL_BYTES;
     if (h->kind == KIND_RESPONSE && is_waiting)
         return true;
-    if (from->stored_messages >= b->stored_messages_max || from->stored_bytes + sealed > b->stored_bytes_max)
+    if ((!is_waiting && from->stored_messages >= b->stored_messages_max) || from->stored_bytes + sealed > b->stored_bytes_max)
         return false;
     uint32_t largest = exchange_largest_response(x, h, &needs_reply);
     bool is_known_long = !h->stream.len || (h->kind == KIND_REQUEST && needs_reply);

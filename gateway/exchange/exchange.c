@@ -293,6 +293,7 @@ void exchange_status(const struct exchange *x, struct exchange_status *out)
     for (const struct node *n = x->systems.next; n != &x->systems; n = n->next) {
         const struct system *s = container_of(n, struct system, in_all);
         out->stored_messages += s->stored_messages;
+        out->known_calls += s->known_calls;
         out->stored_bytes += s->stored_bytes;
         out->subscriptions += s->subscription_count;
     }

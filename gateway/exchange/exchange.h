@@ -20,11 +20,11 @@ struct record; /* proto/wire/record.h */
 struct exchange_bounds { /* for each system */
     /* Of what waits for one recipient, calls and events included, no sender holds more than is still free: one alone half of it. An event
      * beyond is not kept for that subscriber (EXCHANGE_INBOX_FULL), anything else is told EXCHANGE_SHARE_FULL. */
-    uint32_t stored_messages_max; /* unfinished and unsettled, of one sender; waiting for one recipient; 100,000 */
+    uint32_t stored_messages_max; /* in streams, unfinished or unsettled, of one sender; waiting for one recipient; 100,000 */
     uint64_t stored_bytes_max;    /* sealed bodies, likewise; 256 MiB */
     uint32_t streams_max;         /* 256 */
     uint32_t calls_max;           /* waiting requests in flight from one system; 1,024 */
-    uint32_t known_calls_max;     /* remembered for duplicates, and asynchronous requests whose answer is still to come; 100,000 */
+    uint32_t known_calls_max;     /* waiting calls remembered until they expire, and asynchronous requests whose answer is still to come; 100,000 */
     uint32_t subscriptions_max;   /* 256 */
     uint32_t attempts_max;        /* deliveries of one message before it is dead-lettered; 5 */
 };
@@ -191,7 +191,7 @@ ehis_err exchange_note(struct exchange *x, struct record *r, int64_t now_ms) EHI
 
 struct exchange_status {
     uint64_t accepted, refused, delivered, failed, expired, duplicates, conflicts, busy, skips;
-    uint64_t stored_messages, stored_bytes, in_flight, streams, sessions, subscriptions, next_sequence;
+    uint64_t stored_messages, stored_bytes, known_calls, in_flight, streams, sessions, subscriptions, next_sequence;
 };
 void exchange_status(const struct exchange *x, struct exchange_status *out);
 /* For status by system: each known system with its queue. */

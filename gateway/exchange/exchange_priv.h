@@ -23,7 +23,9 @@
 #include "proto/wire/statement.h"
 
 #define CLOCK_SKEW_MS 60000
-#define DUPLICATE_MS 60000                      /* after its expiry an id is remembered for so long */
+#define DUPLICATE_MS 60000                      /* after its expiry an id is remembered for so long, */
+#define FORGET_MS 5000                          /* a waiting call's for so long: its last receipt goes out; again it would be refused as expired */
+#define SET_BACK_MS 60000                       /* also where the clock was set back by so much */
 #define UNSETTLED_MS (14 * INT64_C(86400000))   /* and a receipt that nobody fetches for so long */
 #define BACKOFF_MAX_MS 60000
 #define WINDOW_MAX 1024                         /* deliveries in flight at one session, of each sort */
@@ -57,7 +59,7 @@ struct system {
     struct session *stream_session;
     struct refusals refusals[REFUSAL_SLOTS];
     uint32_t stream_count, subscription_count;
-    uint32_t stored_messages, known_calls, calls_open; /* as sender: in memory; of these only to be known again; waiting and unfinished */
+    uint32_t stored_messages, known_calls, calls_open; /* as sender: in streams, and keys; calls and what else is known by its id; calls unfinished */
     uint64_t stored_bytes;                             /* as sender: of unfinished messages */
     uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
     struct node guests, outgoing;                      /* as recipient: what came over the bus; what was accepted here and is on its way to it */
@@ -223,6 +225,7 @@ struct exchange {
     struct exchange_status status;
     uint64_t next_sequence, durable_group, append_group, carry_group, reserved_bytes, live_bytes;
     int64_t now_ms; /* of the verb that runs */
+    int64_t latest_ms; /* that a tick, or before the start a record, has seen */
     bool is_carried;       /* by a bus with brokers, which may bring it to another gateway */
     bool is_draining, is_replaying, has_replayed;
     struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance */

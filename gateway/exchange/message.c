@@ -75,7 +75,7 @@ static void count(struct message *m, int by)
     if (m->guest)
         return;
     bool is_answer = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
-    if (!is_answer && !message_is(m, IS_PARKED))
+    if (!message_is(m, IS_WAITING | IS_PARKED))
         m->sender->stored_messages += (uint32_t)by;
     if (!is_answer && (message_is(m, IS_PARKED) || !message_is_numbered(m)))
         m->sender->known_calls += (uint32_t)by;

@@ -241,6 +241,8 @@ ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, stru
         return ehis_fail(why, EHIS_E_EXCHANGE_REPLAY, "record %llu where %llu should be", (unsigned long long)r.sequence, (unsigned long long)x->next_sequence);
     x->has_replayed = true;
     x->next_sequence = r.sequence + 1;
+    if ((int64_t)r.time_ms > x->latest_ms)
+        x->latest_ms = (int64_t)r.time_ms;
     switch (r.kind) {
     case RECORD_ACCEPTED:
         return replay_accepted(x, e, &r, why);

@@ -31,7 +31,7 @@ static int64_t due_ms(const struct exchange *x, const struct message *m)
     if (message_is(m, IS_OPEN))
         return m->expires_ms + grace_ms(x, m);
     if (!message_is_numbered(m))
-        return m->expires_ms + DUPLICATE_MS;
+        return m->expires_ms + (message_is(m, IS_WAITING) ? FORGET_MS : DUPLICATE_MS);
     if (message_is(m, NEEDS_REPLY) && !message_is(m, IS_REPLIED))
         return m->expires_ms + DUPLICATE_MS;
     return (m->expires_ms > m->since_ms ? m->expires_ms : m->since_ms) + UNSETTLED_MS;
@@ -59,7 +59,7 @@ static void due(struct exchange *x, struct message *m)
     } else if (late_ms >= grace_ms(x, m) && message_is(m, IS_OPEN) && !m->pending) {
         ehis_err err = exchange_finish(x, m, NULL, RECORD_EXPIRED, EHIS_E_EXCHANGE_EXPIRED, span_of(NULL, 0), NULL);
         (void)err; /* no room for the record: again in a second */
-    } else if (late_ms >= DUPLICATE_MS && !message_is(m, IS_OPEN)) {
+    } else if (late_ms >= (message_is(m, IS_WAITING) ? FORGET_MS : DUPLICATE_MS) && !message_is(m, IS_OPEN)) {
         m->flags &= (uint16_t)~NEEDS_REPLY;
         if (!message_is_numbered(m) || late_ms >= UNSETTLED_MS) {
             while (m->deliveries) /* skips that nobody fetched */
@@ -116,6 +116,8 @@ static void wake_blocked(struct exchange *x)
 uint32_t exchange_tick(struct exchange *x, int64_t now_ms)
 {
     x->now_ms = now_ms;
+    if (now_ms > x->latest_ms || now_ms < x->latest_ms - SET_BACK_MS)
+        x->latest_ms = now_ms;
     bool is_done = turn_wheel(x);
     wake_blocked(x);
     for (struct node *n = x->refusing.next, *next; n != &x->refusing; n = next) {

@@ -213,7 +213,7 @@ static void the_same_bytes_again_get_the_same_receipt_and_other_bytes_a_conflict
     sim_durable(h);
     sim_pass(h, 2000);
     exchange_status(h->x, &s);
-    assert_int_equal(s.stored_messages, 0);
+    assert_int_equal(s.stored_messages + s.known_calls, 0);
     buf_fini(&bytes);
 }
 
@@ -448,7 +448,91 @@ static void a_clock_that_is_set_back_stops_nothing(void **state)
     sim_pass(h, 1000);
     struct exchange_status s;
     exchange_status(h->x, &s);
-    assert_int_equal(s.stored_messages, 0);
+    assert_int_equal(s.stored_messages + s.known_calls, 0);
+}
+
+static void a_waiting_call_is_known_until_it_expires_and_is_refused_then_also_by_a_clock_that_was_set_back(void **state)
+{
+    struct sim_house *h = *state;
+    struct sim_message m = {.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"};
+    struct buf b;
+    struct hash d;
+    struct exchange_status s;
+    h->bounds.known_calls_max = 2;
+    exchange_set_bounds(h->x, &h->bounds);
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    sim_ready(h, B, 8, 8, 1 << 20);
+    buf_init(&b, 1 << 20);
+    sim_envelope(h, &m, &b, &d, NULL); /* expires in 30 s */
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK);
+    sim_pass(h, 1000);
+    assert_int_equal(sim_submit(h, a, &m, NULL), EHIS_OK);
+    sim_durable(h);
+    sim_pass(h, 28000);
+    sim_forget(h);
+    assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK); /* known: passed on again */
+    assert_receipt(h, a, &d, STATE_ACCEPTED, 0);
+    assert_int_equal(sim_submit(h, a, &m, NULL), EHIS_OK);
+    assert_int_equal(sim_take(h, SIM_FLOW, a)->code, EHIS_E_EXCHANGE_BUSY);
+    for (int i = 0; i < 9; i++) {
+        sim_pass(h, 1000);
+        sim_durable(h);
+    }
+    exchange_status(h->x, &s);
+    assert_int_equal(s.known_calls, 0);
+    for (int round = 0; round < 3; round++) { /* as it is, set back, after a restart */
+        sim_forget(h);
+        assert_int_equal(sim_submit_bytes(h, a, buf_span(&b)), EHIS_OK);
+        sim_durable(h);
+        assert_receipt(h, a, &d, STATE_REFUSED, EHIS_E_EXCHANGE_EXPIRED);
+        assert_null(sim_take(h, SIM_DELIVERY, 0));
+        sim_pass(h, 60000);
+        if (round == 0) {
+            assert_int_equal(sim_submit(h, a, &m, NULL), EHIS_OK); /* a record of this time */
+            sim_durable(h);
+        }
+        sim_clock_jump_wall_ms(&h->clock, -59000);
+        if (round == 1) {
+            sim_restart(h, true);
+            a = sim_ready(h, A, 8, 8, 1 << 20);
+            sim_ready(h, B, 8, 8, 1 << 20);
+        }
+        sim_pass(h, 1000);
+    }
+    buf_fini(&b);
+}
+
+static void calls_and_streams_have_bounds_of_their_own(void **state)
+{
+    static const uint8_t stream[16] = {1};
+    struct sim_house *h = *state;
+    struct hash d;
+    h->bounds.stored_messages_max = h->bounds.known_calls_max = 2;
+    exchange_set_bounds(h->x, &h->bounds);
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    sim_ready(h, B, 8, 8, 1 << 20);
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 1), EHIS_OK);
+    sim_forget(h);
+    for (uint64_t n = 1; n <= 2; n++) { /* delivered and not settled, both */
+        assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = stream, .number = n}, &d), EHIS_OK);
+        sim_durable(h);
+        struct sim_out *o = sim_take(h, SIM_DELIVERY, 0);
+        assert_non_null(o);
+        struct sim_ack ack = {o->delivery, d, OUTCOME_DONE, 0, 0};
+        assert_int_equal(sim_ack(h, o->session, B, &ack, 1), EHIS_OK);
+        sim_durable(h);
+    }
+    sim_forget(h);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"}, &d), EHIS_OK);
+        sim_durable(h);
+        if (i < 2)
+            assert_receipt(h, a, &d, STATE_ACCEPTED, 0);
+        else
+            assert_int_equal(sim_take(h, SIM_FLOW, a)->code, EHIS_E_EXCHANGE_BUSY);
+    }
+    assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = stream, .number = 3}, &d), EHIS_OK);
+    assert_int_equal(sim_take(h, SIM_FLOW, a)->code, EHIS_E_EXCHANGE_BUSY);
 }
 
 int main(void)
@@ -468,6 +552,8 @@ int main(void)
         HOUSE_TEST(keys_that_do_not_count_are_refused),
         HOUSE_TEST(a_remembered_refusal_is_repeated_as_it_was_though_its_key_is_revoked_since),
         HOUSE_TEST(a_clock_that_is_set_back_stops_nothing),
+        HOUSE_TEST(a_waiting_call_is_known_until_it_expires_and_is_refused_then_also_by_a_clock_that_was_set_back),
+        HOUSE_TEST(calls_and_streams_have_bounds_of_their_own),
         HOUSE_TEST(an_envelope_of_a_newer_registry_waits_and_one_of_a_fork_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
