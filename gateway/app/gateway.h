@@ -4,7 +4,7 @@
 #pragma once
 #include "gateway/admin/admin.h"
 #include "gateway/app/options.h"
-#include "gateway/bus/bus.h"
+#include "gateway/bus/relay.h"
 #include "gateway/journal/writer.h"
 #include "gateway/session/sessions.h"
 
@@ -19,6 +19,7 @@ struct gateway {
     struct journal_writer *writer;
     struct exchange *exchange;
     struct bus *bus;
+    struct relay *relay; /* the bus, with Kafka; else NULL */
     struct sessions *sessions;
     struct admin *admin;
     struct loop_timer *tick, *second;
@@ -29,6 +30,7 @@ struct gateway {
 };
 
 /* ports.c: how the core reaches journal, sessions and bus. */
+ehis_err gateway_read_entry(void *g, const struct journal_pos *pos, struct buf *into, struct journal_entry *out) EHIS_MUST_USE;
 void gateway_ports(struct gateway *g, struct exchange_ports *ports);
 /* identity.c: trust, registry, TLS and signing key from the files of these options, checked against one another; nothing is changed on failure. */
 ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why *why) EHIS_MUST_USE;

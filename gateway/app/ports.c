@@ -31,6 +31,8 @@ static ehis_err append(void *ctx, const struct record *r, const struct span *att
         err = journal_append(g->journal, &whole, 1, attachment, parts, pos);
     }
     EHIS_TRY(err);
+    if (g->relay)
+        relay_note(g->relay, journal_open_group(g->journal), r->sequence, pos);
     if (!g->is_kick_due && !g->is_lazy_kick_due)
         loop_later(g->loop, on_kick, g);
     g->is_kick_due |= !is_lazy;
@@ -43,7 +45,7 @@ static uint64_t room_bytes(void *ctx) { return journal_room_bytes(((struct gatew
 
 static uint64_t live_max_bytes(void *ctx) { return journal_live_max_bytes(((struct gateway *)ctx)->journal); }
 
-static ehis_err read_entry(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
+ehis_err gateway_read_entry(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
 {
     return journal_read(((struct gateway *)ctx)->journal, pos, into, out);
 }
@@ -61,10 +63,47 @@ static ehis_err to_bus(void *ctx, const struct exchange_item *item, bool *is_her
     return b->ops->send(b, item, is_here);
 }
 
+static void bus_done(void *ctx, uint64_t handle, const struct exchange_report *report)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    b->ops->done(b, handle, report);
+}
+
+static void want_inbox(void *ctx, struct span system, bool streams, bool calls)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    b->ops->want_inbox(b, system, streams, calls);
+}
+
+static bool is_reachable(void *ctx, struct span system)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    return b->ops->is_reachable(b, system);
+}
+
+static ehis_err bus_state(void *ctx)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    return b->ops->state(b);
+}
+
+static void probe(void *ctx, struct span system)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    b->ops->probe(b, system);
+}
+
 void gateway_ports(struct gateway *g, struct exchange_ports *ports)
 {
-    *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .live_max_bytes = live_max_bytes, .read = read_entry,
+    *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .live_max_bytes = live_max_bytes, .read = gateway_read_entry,
                                      .send_receipt = send_receipt, .send_flow = send_flow, .send_delivery = send_delivery, .send_skip = send_skip,
                                      .send_frame = send_frame, .end_session = end_session, .to_bus = to_bus};
+    if (g->bus->ops->done) {
+        ports->bus_done = bus_done;
+        ports->want_inbox = want_inbox;
+        ports->is_reachable = is_reachable;
+        ports->bus_state = bus_state;
+        ports->probe = probe;
+    }
     random_fill(&random_system, ports->seed, sizeof ports->seed);
 }

@@ -54,6 +54,8 @@ static ehis_err reload(struct gateway *g, struct ehis_why *why)
     exchange_set_bounds(g->exchange, &bounds);
     exchange_set_registry(g->exchange, identity.registry, clock_wall_ms(g->clock));
     sessions_set_identity(g->sessions, &identity);
+    if (g->relay)
+        relay_set_identity(g->relay, sessions_get_identity(g->sessions)->registry, sessions_get_identity(g->sessions)->sign_key);
     settings_free(g->settings);
     g->settings = settings;
     g->options = options;

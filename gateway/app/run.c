@@ -14,6 +14,7 @@
 #define REPORT_MAX_BYTES (64 * 1024)
 #define SECOND_US 1000000
 #define CARRY_BUDGET 256
+#define BUS_WAIT_US (15 * SECOND_US)
 #define CLOSE_US (2 * SECOND_US)
 #define HEAP_KEPT_BYTES (8 * 1024 * 1024) /* what every burst frees and the next takes again is not given back to the system */
 
@@ -23,6 +24,8 @@ static void on_durable(void *arg, uint64_t group)
 {
     struct gateway *g = arg;
     exchange_on_durable(g->exchange, group, now_ms(g));
+    if (g->relay)
+        relay_on_durable(g->relay, group);
 }
 
 /* R11: what cannot be logged does not happen. Nothing more is written, answered or forwarded by this process. */
@@ -45,7 +48,7 @@ static ehis_err note(struct gateway *g, enum record_kind kind)
 static void free_segments(struct gateway *g)
 {
     uint64_t segment;
-    if (journal_release_wanted(g->journal, &segment) && exchange_carry(g->exchange, segment, CARRY_BUDGET, now_ms(g))) {
+    if (journal_release_wanted(g->journal, &segment) && !(g->relay && relay_needs(g->relay, segment)) && exchange_carry(g->exchange, segment, CARRY_BUDGET, now_ms(g))) {
         journal_release(g->journal, segment);
         journal_writer_kick(g->writer);
     }
@@ -53,7 +56,8 @@ static void free_segments(struct gateway *g)
 
 static void finish(struct gateway *g)
 {
-    if (exchange_drain(g->exchange) || clock_mono_us(g->clock) >= g->stop_by_us) {
+    bool is_handed_over = !g->relay || relay_drain(g->relay);
+    if ((exchange_drain(g->exchange) && is_handed_over) || clock_mono_us(g->clock) >= g->stop_by_us) {
         log_line(LOG_NOTICE, "gateway.drained", F_I64("after_ms", (clock_mono_us(g->clock) - g->stop_by_us) / 1000 + (int64_t)g->options.stop_ms));
         loop_stop(g->loop);
     }
@@ -100,12 +104,15 @@ static void on_signal(void *arg, int number)
 
 struct replay {
     struct exchange *exchange;
+    struct relay *relay;
     struct ehis_why *why;
 };
 
 static ehis_err on_entry(void *ctx, const struct journal_entry *e)
 {
     struct replay *r = ctx;
+    if (r->relay)
+        EHIS_TRY(relay_replay(r->relay, e));
     return exchange_replay(r->exchange, e, r->why);
 }
 
@@ -115,13 +122,32 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
                                     .segment_count_max = (uint32_t)g->options.segment_count_max,
                                     .group_max_bytes = g->options.group_max_bytes,
                                     .reserve_bytes = g->options.journal_reserve_bytes};
-    struct replay replay = {g->exchange, why};
+    struct replay replay = {g->exchange, g->relay, why};
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &g->disk, why));
     EHIS_TRY(journal_open(g->disk, &config, g->clock, on_entry, &replay, &g->journal, why));
     sessions_set_journal(g->sessions, g->journal);
     EHIS_TRY(journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer));
     exchange_recovered(g->exchange, now_ms(g));
+    if (g->relay)
+        relay_recovered(g->relay);
     return EHIS_OK;
+}
+
+static ehis_err open_bus(struct gateway *g, struct ehis_why *why)
+{
+    struct relay_config config = {.options = &g->options.kafka, .gateway = g->options.name, .read = gateway_read_entry, .ctx = g};
+    if (strcmp(g->options.bus_kind, "local") == 0)
+        return bus_local_new(&g->bus);
+    EHIS_TRY(relay_new(g->loop, g->clock, &config, &g->relay, why));
+    g->bus = relay_bus(g->relay);
+    return EHIS_OK;
+}
+
+/* The others' leases first, so that nobody is told that a system is away who is there. Without a broker the doors open all the same. */
+static void wait_for_bus(struct gateway *g)
+{
+    for (int64_t until = clock_mono_us(g->clock) + BUS_WAIT_US; g->relay && !relay_is_ready(g->relay) && clock_mono_us(g->clock) < until && !g->has_failed;)
+        loop_run_once(g->loop, true);
 }
 
 static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
@@ -131,13 +157,14 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     struct exchange_ports ports;
     struct sessions_identity identity;
     gateway_limits(&g->options, &limits, &bounds);
-    gateway_ports(g, &ports);
     /* The journal's folder holds the registry that was in force: it must exist before. */
     struct disk *folder;
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &folder, why));
     disk_free(folder);
     EHIS_TRY(gateway_identity_load(g, &g->options, NULL, &identity, &g->own_certificate_expiry_ms, why));
-    ehis_err err = strcmp(g->options.bus_kind, "local") == 0 ? bus_local_new(&g->bus) : ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kind: kafka is not built in yet");
+    ehis_err err = open_bus(g, why);
+    if (err == EHIS_OK)
+        gateway_ports(g, &ports);
     if (err == EHIS_OK)
         err = exchange_new(span_str(g->options.name), &bounds, &ports, &g->exchange);
     if (err == EHIS_OK)
@@ -149,6 +176,10 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     exchange_set_registry(g->exchange, identity.registry, now_ms(g));
     sessions_set_exchange(g->sessions, g->exchange);
     sessions_set_identity(g->sessions, &identity);
+    if (g->relay) {
+        relay_set_exchange(g->relay, g->exchange);
+        relay_set_identity(g->relay, sessions_get_identity(g->sessions)->registry, sessions_get_identity(g->sessions)->sign_key);
+    }
     EHIS_TRY(open_journal(g, why));
     return gateway_registry_keep(g, sessions_get_identity(g->sessions)->registry, why);
 }
@@ -163,6 +194,7 @@ static ehis_err open_doors(struct gateway *g, struct ehis_why *why)
     EHIS_TRY(loop_timer_new(g->loop, on_second, g, &g->second));
     EHIS_TRY(note(g, RECORD_STARTED));
     EHIS_TRY(admin_start(g->loop, g->options.admin_socket, &source, &g->admin, why));
+    wait_for_bus(g);
     for (size_t i = 0; i < g->options.listen.count; i++)
         EHIS_TRY(sessions_listen(g->sessions, g->options.listen.items[i], why));
     loop_timer_set(g->tick, 0);

@@ -9,6 +9,7 @@ struct view { /* one look at everything */
     struct exchange_status exchange;
     struct sessions_status sessions;
     struct journal_status journal;
+    struct relay_status bus;
     const struct sessions_identity *identity;
     int64_t now_ms;
 };
@@ -19,6 +20,8 @@ static struct view look(struct gateway *g)
     exchange_status(g->exchange, &v.exchange);
     sessions_status(g->sessions, &v.sessions);
     journal_status(g->journal, &v.journal);
+    if (g->relay)
+        relay_status(g->relay, &v.bus);
     return v;
 }
 
@@ -30,7 +33,7 @@ static void add_inbox(void *ctx, const struct exchange_inbox_status *i)
 }
 
 /* Each number once: its place in the status, its name as a metric, or both. */
-#define ROWS_MAX 48
+#define ROWS_MAX 64
 struct row {
     const char *section, *name, *metric, *help; /* without a section: a metric alone; without a metric: in the status alone */
     double value;
@@ -84,9 +87,29 @@ static size_t rows_of(const struct gateway *g, const struct view *v, struct row 
         {"reloads", "done", "ehis_reloads_total", "Reloads done.", (double)g->reloads},
         {"reloads", "refused", "ehis_reloads_refused_total", "Reloads refused.", (double)g->reloads_failed},
     };
-    _Static_assert(sizeof all / sizeof *all <= ROWS_MAX, "the caller's room");
+    const struct relay_status *b = &v->bus;
+    const struct row bus[] = {
+        {"bus", "gateways", "ehis_bus_gateways", "Gateways that beat.", (double)b->gateways},
+        {"bus", "inboxes_owned", "ehis_bus_inboxes", "Inboxes owned here.", (double)b->inboxes_owned},
+        {"bus", "claims", NULL, NULL, (double)b->claims},
+        {"bus", "waiting", "ehis_bus_waiting_parcels", "Parcels not yet given to the Kafka client.", (double)b->waiting},
+        {"bus", "in_flight", "ehis_bus_in_flight_parcels", "Parcels given to it and not confirmed.", (double)b->in_flight},
+        {"bus", "held", "ehis_bus_held_records", "Records read and not finished.", (double)b->held},
+        {"bus", "held_bytes", "ehis_bus_held_bytes", "Their bytes.", (double)b->held_bytes},
+        {"bus", "unaudited_groups", "ehis_bus_unaudited_groups", "Groups of the journal that the audit topic has not yet.", (double)b->unaudited_groups},
+        {"bus", "confirmed", "ehis_bus_confirmed_total", "Parcels that the brokers confirmed.", (double)b->kafka.confirmed},
+        {"bus", "failed", "ehis_bus_failed_total", "Parcels that they did not, sent again.", (double)b->kafka.failed},
+        {"bus", "dead_letters", "ehis_bus_dead_letters_total", "Records written to dlq.", (double)b->dead},
+        {"bus", "refused", "ehis_bus_refused_total", "Records that are not what they must be.", (double)b->refused},
+        {"bus", "handles_rebuilt", "ehis_bus_handles_rebuilt_total", "Kafka handles made anew.", (double)b->kafka.rebuilt},
+        {NULL, NULL, "ehis_bus_is_up", "Brokers answer and the leases are read.", b->state == EHIS_OK && b->is_ready},
+    };
+    _Static_assert((sizeof all + sizeof bus) / sizeof *all <= ROWS_MAX, "the caller's room");
     memcpy(rows, all, sizeof all);
-    return sizeof all / sizeof *all;
+    if (!g->relay)
+        return sizeof all / sizeof *all;
+    memcpy(rows + sizeof all / sizeof *all, bus, sizeof bus);
+    return (sizeof all + sizeof bus) / sizeof *all;
 }
 
 static json_t *section_of(json_t *all, const char *name)
@@ -114,6 +137,11 @@ ehis_err gateway_status_json(void *ctx, struct buf *out)
         if (rows[i].section)
             json_object_set_new(section_of(all, rows[i].section), rows[i].name, tool_count((uint64_t)rows[i].value));
     json_object_set_new(section_of(all, "journal"), "has_failed", json_boolean(v.journal.has_failed));
+    json_object_set_new(section_of(all, "bus"), "kind", json_string(g->options.bus_kind));
+    if (g->relay) {
+        json_object_set_new(section_of(all, "bus"), "state", json_string(v.bus.state == EHIS_OK ? "OK" : ehis_err_name(v.bus.state)));
+        json_object_set_new(section_of(all, "bus"), "is_ready", json_boolean(v.bus.is_ready));
+    }
     json_object_set_new(all, "inboxes", inboxes);
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
     ehis_err err = text ? buf_printf(out, "%s\n", text) : EHIS_E_NO_MEMORY;

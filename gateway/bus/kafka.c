@@ -2,7 +2,6 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "gateway/bus/kafka_priv.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -57,7 +56,6 @@ static const char *const for_all[][2] = { /* beside what bus_kafka_conf says */
     {"socket.connection.setup.timeout.ms", "5000"},
     {"topic.metadata.refresh.interval.ms", "60000"},
     {"topic.metadata.propagation.max.ms", "3000"}, /* a topic that is not there is said so soon */
-    {"log.queue", "true"},
     {"log.connection.close", "false"},
 };
 static const char *const for_producers[][2] = {
@@ -103,12 +101,25 @@ static ehis_err set_all(rd_kafka_conf_t *c, const char *const table[][2], size_t
     return EHIS_OK;
 }
 
+ehis_err kafka_conf(struct kafka *k, rd_kafka_conf_t **out, struct ehis_why *why)
+{
+    rd_kafka_conf_t *c = NULL;
+    EHIS_TRY(bus_kafka_conf(k->config.options, k->client, &c, why));
+    ehis_err err = set_all(c, for_all, sizeof for_all / sizeof *for_all, why);
+    if (err == EHIS_OK && k->config.is_plain)
+        err = set(c, "security.protocol", "plaintext", why);
+    if (err != EHIS_OK) {
+        rd_kafka_conf_destroy(c);
+        return err;
+    }
+    *out = c;
+    return EHIS_OK;
+}
+
 static ehis_err conf_fill(struct kafka *k, enum kafka_lane lane, bool is_producer, rd_kafka_conf_t *c, struct ehis_why *why)
 {
     char linger[24];
-    EHIS_TRY(set_all(c, for_all, sizeof for_all / sizeof *for_all, why));
-    if (k->config.is_plain)
-        EHIS_TRY(set(c, "security.protocol", "plaintext", why));
+    EHIS_TRY(set(c, "log.queue", "true", why));
     rd_kafka_conf_set_events(c, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_LOG);
     if (!is_producer) {
         EHIS_TRY(set_all(c, for_consumers, sizeof for_consumers / sizeof *for_consumers, why));
@@ -129,7 +140,7 @@ ehis_err kafka_handle_open(struct kafka *k, enum kafka_lane lane, bool is_produc
     static const uint64_t one = 1;
     char text[256];
     rd_kafka_conf_t *c = NULL;
-    EHIS_TRY(bus_kafka_conf(k->config.options, k->client, &c, why));
+    EHIS_TRY(kafka_conf(k, &c, why));
     ehis_err err = conf_fill(k, lane, is_producer, c, why);
     if (err == EHIS_OK) {
         h->rk = rd_kafka_new(is_producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, c, text, sizeof text);
@@ -218,10 +229,6 @@ static void rebuild_producer(struct kafka *k, enum kafka_lane lane)
         log_line(LOG_ERROR, "kafka.rebuild", F_ERR(EHIS_E_BUS_FATAL), F_STR("text", why.text));
     if (!old)
         return;
-    if (lane == KAFKA_FAST) {
-        k->is_pinging = false;
-        kafka_asks_fail(k, EHIS_E_BUS_FATAL);
-    }
     kafka_producer_fail_all(old, EHIS_E_BUS_FATAL); /* after the new one is there: what is sent again goes to it */
     retire(k, old, NULL);
 }
@@ -271,8 +278,10 @@ static void on_error(struct kafka_handle *h, struct kafka_consumer *c, rd_kafka_
         h->is_broken = true;
     } else if (at && c)
         kafka_on_partition_error(c, at->topic, at->partition, code, text);
-    else if (code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        kafka_set_state(k, kafka_err(code), text); /* of a single broker or topic: those who need it learn it */
+    else if (code == RD_KAFKA_RESP_ERR__SSL) /* a broker that died looks the same, but for the words (until 2.2.0) */
+        kafka_set_state(k, strstr(text, "certificate") || strstr(text, "alert") ? EHIS_E_BUS_TLS : EHIS_E_BUS_UNREACHABLE, text);
+    else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) /* of a single broker or topic: those who need it learn it */
+        kafka_set_state(k, EHIS_E_BUS_UNREACHABLE, text);
     if (at)
         rd_kafka_topic_partition_destroy(at);
 }
@@ -311,7 +320,6 @@ static size_t on_event(struct kafka_handle *h, struct kafka_producer *p, struct 
         else if (rd_kafka_event_error(e) != RD_KAFKA_RESP_ERR__NO_OFFSET)
             log_line(LOG_WARN, "kafka.commit", F_ERR(kafka_err(rd_kafka_event_error(e))), F_STR("text", rd_kafka_event_error_string(e)));
         break;
-    case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT: kafka_on_offsets(h->kafka, e); break;
     default: break;
     }
     rd_kafka_event_destroy(e);
@@ -341,6 +349,7 @@ static void turn(struct kafka *k)
         if (c)
             is_empty = drain(&c->handle, NULL, c) && is_empty;
     }
+    kafka_on_answers(k);
     rebuild(k);
     loop_timer_set(k->safety, is_empty ? SAFETY_US : 0);
 }
@@ -388,6 +397,7 @@ static ehis_err start(struct kafka *k, struct ehis_why *why)
         EHIS_TRY(kafka_producer_open(k, (enum kafka_lane)lane, &k->producers[lane], why));
         EHIS_TRY(kafka_consumer_open(k, (enum kafka_lane)lane, &k->consumers[lane], why));
     }
+    EHIS_TRY(kafka_asks_start(k, why));
     loop_io_want(k->io, LOOP_READ);
     loop_timer_set(k->safety, 0);
     return EHIS_OK;
@@ -406,7 +416,6 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
     bus_group_name(config->options->prefix, k->group);
     k->status.state = EHIS_E_BUS_UNREACHABLE; /* until one answers */
     node_init(&k->watch_list);
-    node_init(&k->asks);
     ehis_err err = k->client ? start(k, why) : EHIS_E_NO_MEMORY;
     if (err != EHIS_OK) {
         kafka_free(k);
@@ -435,13 +444,13 @@ void kafka_free(struct kafka *k)
     if (!k)
         return;
     finish_commits(k);
+    kafka_asks_stop(k);
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
         kafka_producer_free(k->producers[lane]);
         kafka_consumer_free(k->consumers[lane]);
     }
     reapers_join(k, true);
     kafka_watches_free(k);
-    kafka_asks_fail(k, EHIS_OK);
     if (k->commits)
         rd_kafka_topic_partition_list_destroy(k->commits);
     loop_io_free(k->io);

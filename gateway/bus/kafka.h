@@ -60,13 +60,14 @@ ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, in
 /* A record without a value: a compacted topic forgets the key. */
 ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, struct span key, uint64_t token) EHIS_MUST_USE;
 
-/* Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
+/* librdkafka 2.0.2 says nothing of a topic that was never allowed: kafka_position_get does, ask that before.
+ * Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
  * of a handle is healed inside: all its watches go on where they stood. */
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
 void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */
 void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused); /* from the next turn on; a few records more may come in this one */
 void kafka_release(struct kafka *k, void *hold);
-/* Where the partition was committed under our group; on_position answers within 10 s. */
+/* Where the partition was committed under our group; on_position answers within 20 s. */
 ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;
 /* Fire and forget: a lost commit is repeated by the next; a refused one is logged. metadata <= 4,000 bytes of text. */
 ehis_err kafka_commit(struct kafka *k, const char *topic, int32_t partition, int64_t offset, struct span metadata) EHIS_MUST_USE;

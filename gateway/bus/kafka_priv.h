@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Shared by kafka.c (settings, queues, state), kafka_producer.c (sends, committed positions) and kafka_consumer.c (watches, commits). */
+/* Shared by kafka.c (settings, queues, state), kafka_producer.c (sends), kafka_asks.c (committed positions) and kafka_consumer.c (watches, commits). */
 #pragma once
 #include "gateway/bus/kafka.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <librdkafka/rdkafka.h>
@@ -59,7 +60,7 @@ struct kafka {
     struct node watch_list;
     rd_kafka_topic_partition_list_t *commits; /* at the end of the turn */
     uint32_t commits_open;                    /* not answered */
-    struct node asks;                         /* kafka_position_get, not answered */
+    struct kafka_asks *asks;
     struct loop_io *io;
     struct loop_timer *safety, *turn_end;
     int wake_fd;
@@ -72,6 +73,7 @@ struct kafka {
 
 /* kafka.c */
 ehis_err kafka_handle_open(struct kafka *k, enum kafka_lane lane, bool is_producer, struct kafka_handle *h, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err kafka_conf(struct kafka *k, rd_kafka_conf_t **out, struct ehis_why *why) EHIS_MUST_USE; /* for every handle */
 ehis_err kafka_err(rd_kafka_resp_err_t err);
 void kafka_set_state(struct kafka *k, ehis_err state, const char *text);
 void kafka_heard(struct kafka *k);   /* a broker answered */
@@ -82,9 +84,12 @@ ehis_err kafka_producer_open(struct kafka *k, enum kafka_lane lane, struct kafka
 void kafka_producer_free(struct kafka_producer *p); /* may block */
 void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes no more */
 void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
-void kafka_on_offsets(struct kafka *k, rd_kafka_event_t *e);
-void kafka_asks_fail(struct kafka *k, ehis_err err);
+
+/* kafka_asks.c */
+ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why) EHIS_MUST_USE;
+void kafka_asks_stop(struct kafka *k); /* waits for a second at most */
 void kafka_ping(struct kafka *k);
+void kafka_on_answers(struct kafka *k);
 
 /* kafka_consumer.c */
 ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka_consumer **out, struct ehis_why *why) EHIS_MUST_USE;

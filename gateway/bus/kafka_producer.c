@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Sends, in order for each topic, and the positions that were committed: asked on the fast producer's handle, because a consumer answers only by
- * waiting. */
+/* Sends, in order for each topic. */
 #include "gateway/bus/kafka_priv.h"
 
 #include <stdlib.h>
 
 #define VALUE_MAX_BYTES 1000000
-#define ASK_TIMEOUT_MS 8000
-#define PING_TIMEOUT_MS 2000
-#define PING NULL /* as the opaque of an answer; else watch + 1 */
 
 struct topic {
     struct table_node by_name;
@@ -28,8 +24,6 @@ struct send {
     bool is_reported;
     uint8_t value[];
 };
-
-struct ask { struct node in_asks; uint32_t watch; };
 
 /* ---- topics ---- */
 
@@ -239,105 +233,5 @@ void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err)
     for (struct node *n = p->orphans.next; n != &p->orphans; n = n->next) { /* no report of librdkafka will come: its room is free */
         k->status.queued_messages--;
         k->status.queued_bytes -= container_of(n, struct send, in_topic)->bytes;
-    }
-}
-
-/* ---- positions ---- */
-
-static ehis_err offsets_ask(struct kafka *k, const char *topic, int32_t partition, int timeout_ms, void *opaque)
-{
-    struct kafka_producer *p = k->producers[KAFKA_FAST];
-    char text[64];
-    if (!p)
-        return EHIS_E_BUS_FATAL;
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(p->handle.rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition);
-    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(k->group, list);
-    rd_kafka_AdminOptions_set_opaque(options, opaque);
-    bool is_set = rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, text, sizeof text) == RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (is_set)
-        rd_kafka_ListConsumerGroupOffsets(p->handle.rk, &request, 1, options, p->handle.queue);
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_AdminOptions_destroy(options);
-    return is_set ? EHIS_OK : EHIS_E_INTERNAL;
-}
-
-ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch)
-{
-    struct ask *a = calloc(1, sizeof *a);
-    if (!a)
-        return EHIS_E_NO_MEMORY;
-    a->watch = watch;
-    ehis_err err = offsets_ask(k, topic, partition, ASK_TIMEOUT_MS, (void *)((uintptr_t)watch + 1));
-    if (err != EHIS_OK) {
-        free(a);
-        return err;
-    }
-    list_add(&k->asks, &a->in_asks);
-    return EHIS_OK;
-}
-
-/* Any answer of the group's coordinator will do. The topic need not be there. */
-void kafka_ping(struct kafka *k) { k->is_pinging = offsets_ask(k, "ping", 0, PING_TIMEOUT_MS, PING) == EHIS_OK; }
-
-static void answer(struct kafka *k, uint32_t watch, ehis_err err, const struct kafka_position *position)
-{
-    for (struct node *n = k->asks.next; n != &k->asks; n = n->next) {
-        struct ask *a = container_of(n, struct ask, in_asks);
-        if (a->watch != watch)
-            continue;
-        node_remove(n);
-        free(a);
-        k->calls.on_position(k->calls.ctx, watch, err, position);
-        return;
-    }
-}
-
-void kafka_on_offsets(struct kafka *k, rd_kafka_event_t *e)
-{
-    void *opaque = rd_kafka_event_opaque(e);
-    size_t count = 0;
-    struct kafka_position position = {.offset = -1};
-    const rd_kafka_group_result_t **groups =
-        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(e), &count);
-    rd_kafka_resp_err_t code = rd_kafka_event_error(e);
-    const rd_kafka_error_t *group_error = code == RD_KAFKA_RESP_ERR_NO_ERROR && count == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
-    if (group_error)
-        code = rd_kafka_error_code(group_error);
-    ehis_err err = kafka_err(code);
-    if (err == EHIS_OK)
-        kafka_heard(k);
-    if (opaque == PING) {
-        k->is_pinging = false;
-        if (err != EHIS_OK)
-            kafka_set_state(k, err == EHIS_E_BUS_NOT_ALLOWED || err == EHIS_E_BUS_TLS ? err : EHIS_E_BUS_UNREACHABLE, rd_kafka_err2str(code));
-        return;
-    }
-    const rd_kafka_topic_partition_list_t *list = err == EHIS_OK && count == 1 ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-    if (list && list->cnt == 1) {
-        const rd_kafka_topic_partition_t *at = &list->elems[0];
-        err = kafka_err(at->err);
-        if (at->offset >= 0)
-            position = (struct kafka_position){at->offset, span_of(at->metadata, at->metadata ? at->metadata_size : 0)};
-    } else if (err == EHIS_OK)
-        err = EHIS_E_BUS_TIMEOUT;
-    answer(k, (uint32_t)((uintptr_t)opaque - 1), err, &position);
-}
-
-/* OK: silently, at the end. */
-void kafka_asks_fail(struct kafka *k, ehis_err err)
-{
-    struct node failed;
-    node_init(&failed);
-    list_split(&k->asks, k->asks.next, &failed);
-    while (!list_is_empty(&failed)) {
-        struct ask *a = container_of(failed.next, struct ask, in_asks);
-        uint32_t watch = a->watch;
-        node_remove(&a->in_asks);
-        free(a);
-        if (err != EHIS_OK)
-            k->calls.on_position(k->calls.ctx, watch, err, &(struct kafka_position){.offset = -1});
     }
 }

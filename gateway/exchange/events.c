@@ -280,20 +280,10 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
 
 /* ---- envelopes and keys ---- */
 
-static ehis_err put_head(struct buf *b, uint8_t tag, size_t n)
-{
-    EHIS_TRY(buf_put_u8(b, tag));
-    for (; n >= 0x80; n >>= 7)
-        EHIS_TRY(buf_put_u8(b, (uint8_t)(n | 0x80)));
-    return buf_put_u8(b, (uint8_t)n);
-}
-
 ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header)
 {
-    enum { HEADER_TAG = 1 << 3 | 2, SEALED_TAG = 2 << 3 | 2, SIGNATURE_TAG = 3 << 3 | 2 };
     struct record r;
     struct span sealed;
-    struct buf *b = &x->head_buf;
     if (m->guest) {
         parts[0] = m->guest->bytes;
         parts[1] = parts[2] = span_of(NULL, 0);
@@ -304,17 +294,7 @@ ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct s
     EHIS_TRY(exchange_load(x, m->home, &r, &sealed));
     if (sealed.len != m->sealed_bytes)
         return EHIS_E_EXCHANGE_REPLAY;
-    buf_clear(b);
-    EHIS_TRY(put_head(b, HEADER_TAG, r.header.len));
-    EHIS_TRY(buf_put_span(b, r.header));
-    EHIS_TRY(put_head(b, SEALED_TAG, sealed.len));
-    size_t first = b->len;
-    EHIS_TRY(put_head(b, SIGNATURE_TAG, r.signature.len));
-    EHIS_TRY(buf_put_span(b, r.signature));
-    struct span all = buf_span(b);
-    parts[0] = span_of(all.p, first);
-    parts[1] = sealed;
-    parts[2] = span_of(all.p + first, all.len - first);
+    EHIS_TRY(envelope_parts(r.header, sealed, r.signature, &x->head_buf, parts));
     if (header)
         *header = r.header;
     return EHIS_OK;

@@ -43,6 +43,7 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
     node_init(&x->to_pump);
     node_init(&x->unsent);
     x->is_carried = ports->bus_done != NULL;
+    x->audited_sequence = UINT64_MAX;
     pool_init(&x->messages, sizeof(struct message));
     pool_init(&x->deliveries, sizeof(struct delivery));
     buf_init(&x->record_buf, ENTRY_MAX_BYTES);

@@ -163,6 +163,8 @@ void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);
 ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *a, int64_t now_ms) EHIS_MUST_USE;
 /* The broker has it and its group's audit frame; is_replicated: on more than one machine (never in a pilot). */
 void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms);
+/* All records up to this number are on the audit topic: no later one is noted as replicated. Never called: the bus writes no audit. */
+void exchange_on_audited(struct exchange *x, uint64_t sequence);
 /* The bus lost it (an error that may have been final, a topic that was made anew): it is handed over again. */
 void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now_ms);
 ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms) EHIS_MUST_USE;

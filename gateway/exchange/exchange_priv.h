@@ -230,6 +230,7 @@ struct exchange {
     bool is_draining, is_replaying, has_replayed;
     struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance */
     uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
+    uint64_t audited_sequence; /* not beyond */
     int64_t bad_since_ms;  /* records of what the bus brought and nobody may have, counted by the second */
     uint32_t bad_count;
     ehis_err halted;

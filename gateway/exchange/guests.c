@@ -455,12 +455,15 @@ void exchange_note_replicated(struct exchange *x)
 {
     bool is_all = list_is_empty(&x->unsent);
     uint64_t up_to = is_all ? x->next_sequence - 1 : container_of(x->unsent.next, struct message, in_bus)->sequence - 1;
+    up_to = up_to < x->audited_sequence ? up_to : x->audited_sequence;
     struct record r = {.kind = RECORD_REPLICATED, .count = up_to, .code = 0};
     if (up_to <= x->carried_sequence + is_all) /* its own record moves it by one */
         return;
     if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK)
         x->carried_sequence = up_to;
 }
+
+void exchange_on_audited(struct exchange *x, uint64_t sequence) { x->audited_sequence = sequence; }
 
 ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms)
 {

@@ -133,6 +133,7 @@ bool journal_frame_entry(const struct frame *f, uint32_t *at, struct journal_ent
         return false;
     const uint8_t *p = f->p + *at;
     out->pos = (struct journal_pos){f->h.segment, f->offset + *at, (uint32_t)be_get(p, 4), (uint32_t)be_get(p + 4, 4)};
+    out->group = f->h.group;
     out->record = span_of(p + 8, out->pos.record_bytes);
     out->attachment = span_of(p + 8 + out->pos.record_bytes, f->is_archived ? 0 : out->pos.attachment_bytes);
     *at += 8 + (uint32_t)out->record.len + (f->is_archived ? 0 : (uint32_t)out->attachment.len + 4);

@@ -223,7 +223,7 @@ ehis_err journal_read(struct journal *j, const struct journal_pos *pos, struct b
     buf_commit(into, 8 + content);
     buf_drop(into, 8);
     struct span all = buf_span(into);
-    *out = (struct journal_entry){*pos, span_of(all.p, pos->record_bytes), span_of(all.p + pos->record_bytes, pos->attachment_bytes)};
+    *out = (struct journal_entry){*pos, span_of(all.p, pos->record_bytes), span_of(all.p + pos->record_bytes, pos->attachment_bytes), 0};
     return EHIS_OK;
 }
 

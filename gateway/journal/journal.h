@@ -34,6 +34,7 @@ struct journal_pos {
 struct journal_entry {
     struct journal_pos pos;
     struct span record, attachment; /* borrowed */
+    uint64_t group;                 /* while opening and walking; else 0 */
 };
 
 /* Locks the folder (LOCKED; free again with the disk), recovers: every frame's CRC, contents and previous-frame hash; cuts a torn tail;

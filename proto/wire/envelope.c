@@ -40,6 +40,20 @@ size_t envelope_bytes(const struct envelope *e)
     return codec_head_bytes(1, e->header.len) + e->header.len + codec_head_bytes(2, e->sealed.len) + e->sealed.len + codec_head_bytes(3, n) + n;
 }
 
+ehis_err envelope_parts(struct span header, struct span sealed, struct span signature_bytes, struct buf *b, struct span parts[3])
+{
+    buf_clear(b);
+    EHIS_TRY(codec_put_bytes(b, 1, header));
+    EHIS_TRY(codec_put_head(b, 2, sealed.len));
+    size_t first = b->len;
+    EHIS_TRY(codec_put_bytes(b, 3, signature_bytes));
+    struct span all = buf_span(b);
+    parts[0] = span_of(all.p, first);
+    parts[1] = sealed;
+    parts[2] = span_of(all.p + first, all.len - first);
+    return EHIS_OK;
+}
+
 ehis_err envelope_write(const struct envelope *e, struct buf *out)
 {
     EHIS_TRY(codec_put_bytes(out, 1, e->header));

@@ -62,5 +62,7 @@ struct envelope {
 ehis_err envelope_read(struct span bytes, struct envelope *out, struct ehis_why *why) EHIS_MUST_USE;
 /* From header, sealed and signature (signature_bytes is ignored). */
 ehis_err envelope_write(const struct envelope *e, struct buf *out) EHIS_MUST_USE;
+/* The payload of SUBMIT as it came, in three parts: what stands around the sealed body is written into b (cleared first). */
+ehis_err envelope_parts(struct span header, struct span sealed, struct span signature_bytes, struct buf *b, struct span parts[3]) EHIS_MUST_USE;
 /* Bytes that envelope_write appends. */
 size_t envelope_bytes(const struct envelope *e);

@@ -48,7 +48,7 @@ static ehis_err on_read(void *ctx, const struct journal_pos *pos, struct buf *in
     EHIS_TRY(buf_put_span(into, buf_span(&e->record)));
     EHIS_TRY(buf_put_span(into, buf_span(&e->attachment)));
     struct span all = buf_span(into);
-    *out = (struct journal_entry){*pos, span_of(all.p, e->record.len), span_of(all.p + e->record.len, e->attachment.len)};
+    *out = (struct journal_entry){*pos, span_of(all.p, e->record.len), span_of(all.p + e->record.len, e->attachment.len), 0};
     return EHIS_OK;
 }
 
@@ -501,7 +501,7 @@ static struct exchange *replayed(struct sim_house *h, ehis_err *err)
     *err = EHIS_OK;
     for (size_t i = h->first; i < h->count && *err == EHIS_OK; i++) {
         struct sim_entry *e = &h->entries[i];
-        struct journal_entry j = {{e->segment, (uint32_t)i, (uint32_t)e->record.len, (uint32_t)e->attachment.len}, buf_span(&e->record), buf_span(&e->attachment)};
+        struct journal_entry j = {{e->segment, (uint32_t)i, (uint32_t)e->record.len, (uint32_t)e->attachment.len}, buf_span(&e->record), buf_span(&e->attachment), 0};
         *err = exchange_replay(x, &j, &why);
     }
     return x;

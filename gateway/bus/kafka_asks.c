@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Committed positions, and whether a broker answers at all: by a thread and a handle of their own, because librdkafka answers only those who wait. The
+ * asynchronous Admin API (ListConsumerGroupOffsets) would do, but when the coordinator goes away meanwhile, 2.0.2 ends the process:
+ * "rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed". All that is asked meanwhile goes into one request. */
+#include "gateway/bus/kafka_priv.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/log.h"
+
+#define ASK_TIMEOUT_MS 8000
+#define ASK_STEP_MS 1000 /* between looks whether to stop */
+#define ASKS_A_REQUEST 256
+#define PING_TOPIC "ping" /* need not be there */
+
+struct ask {
+    struct ask *next;
+    uint32_t watch;
+    bool is_ping;
+    int32_t partition;
+    ehis_err err;
+    rd_kafka_resp_err_t code;
+    int64_t offset;
+    size_t metadata_len;
+    char *metadata, topic[];
+};
+
+struct kafka_asks {
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock; /* over the rest */
+    pthread_cond_t more;
+    struct ask *asked, **asked_end, *answered, **answered_end;
+    bool is_stopping;
+    int wake_fd;
+    rd_kafka_t *rk; /* the thread's */
+};
+
+static void put(struct ask ***end, struct ask *a)
+{
+    a->next = NULL;
+    **end = a;
+    *end = &a->next;
+}
+
+static void asks_free(struct ask *a)
+{
+    for (struct ask *next; a; a = next) {
+        next = a->next;
+        free(a->metadata);
+        free(a);
+    }
+}
+
+static bool is_stopping(struct kafka_asks *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool is = q->is_stopping;
+    pthread_mutex_unlock(&q->lock);
+    return is;
+}
+
+static rd_kafka_resp_err_t request(struct kafka_asks *q, rd_kafka_topic_partition_list_t *list, bool is_ping)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    for (int left = is_ping ? 2 : ASK_TIMEOUT_MS / ASK_STEP_MS; left > 0 && !is_stopping(q); left--) {
+        code = rd_kafka_committed(q->rk, list, ASK_STEP_MS);
+        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__WAIT_COORD && code != RD_KAFKA_RESP_ERR__TRANSPORT)
+            break;
+    }
+    return code;
+}
+
+static void fill(struct ask *a, const rd_kafka_topic_partition_list_t *list)
+{
+    const rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_find(list, a->topic, a->partition);
+    a->err = at ? kafka_err(at->err) : EHIS_E_BUS_TIMEOUT;
+    a->offset = at && at->offset >= 0 ? at->offset : -1;
+    if (a->offset < 0 || !at->metadata_size || !(a->metadata = malloc(at->metadata_size)))
+        return; /* without its text a position is as good, it costs repetitions */
+    memcpy(a->metadata, at->metadata, at->metadata_size);
+    a->metadata_len = at->metadata_size;
+}
+
+static void answer_all(struct kafka_asks *q, struct ask *asks)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
+    bool is_ping = true;
+    for (struct ask *a = asks; a; a = a->next) {
+        is_ping &= a->is_ping;
+        if (!rd_kafka_topic_partition_list_find(list, a->topic, a->partition))
+            rd_kafka_topic_partition_list_add(list, a->topic, a->partition);
+    }
+    rd_kafka_resp_err_t code = request(q, list, is_ping);
+    for (struct ask *a = asks; a; a = a->next) {
+        a->code = code;
+        a->err = kafka_err(code);
+        a->offset = -1;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !a->is_ping)
+            fill(a, list);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void *run(void *arg)
+{
+    static const uint64_t one = 1;
+    struct kafka_asks *q = arg;
+    pthread_mutex_lock(&q->lock);
+    while (!q->is_stopping) {
+        struct ask *asks = q->asked, **end = &asks;
+        if (!asks) {
+            pthread_cond_wait(&q->more, &q->lock);
+            continue;
+        }
+        for (size_t i = 0; i < ASKS_A_REQUEST && *end; i++)
+            end = &(*end)->next;
+        q->asked = *end;
+        *end = NULL;
+        if (!q->asked)
+            q->asked_end = &q->asked;
+        pthread_mutex_unlock(&q->lock);
+        answer_all(q, asks);
+        rd_kafka_poll(q->rk, 0);
+        pthread_mutex_lock(&q->lock);
+        for (struct ask *a = asks, *next; a; a = next) {
+            next = a->next;
+            put(&q->answered_end, a);
+        }
+        while (write(q->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
+            ;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
+{
+    char text[256];
+    rd_kafka_conf_t *c = NULL;
+    struct kafka_asks *q = calloc(1, sizeof *q);
+    if (!q)
+        return EHIS_E_NO_MEMORY;
+    k->asks = q;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->more, NULL);
+    q->asked_end = &q->asked;
+    q->answered_end = &q->answered;
+    q->wake_fd = k->wake_fd;
+    EHIS_TRY(kafka_conf(k, &c, why));
+    rd_kafka_conf_set_log_cb(c, NULL); /* the others say it all */
+    if (rd_kafka_conf_set(c, "enable.auto.commit", "false", text, sizeof text) != RD_KAFKA_CONF_OK ||
+        rd_kafka_conf_set(c, "group.id", k->group, text, sizeof text) != RD_KAFKA_CONF_OK || !(q->rk = rd_kafka_new(RD_KAFKA_CONSUMER, c, text, sizeof text))) {
+        rd_kafka_conf_destroy(c);
+        return ehis_fail(why, EHIS_E_BUS_CLIENT, "%s (bus.kafka.ca, certificate or key)", text);
+    }
+    rd_kafka_poll_set_consumer(q->rk);
+    q->has_thread = pthread_create(&q->thread, NULL, run, q) == 0;
+    return q->has_thread ? EHIS_OK : EHIS_E_NO_MEMORY;
+}
+
+void kafka_asks_stop(struct kafka *k)
+{
+    struct kafka_asks *q = k->asks;
+    if (!q)
+        return;
+    pthread_mutex_lock(&q->lock);
+    q->is_stopping = true;
+    pthread_cond_signal(&q->more);
+    pthread_mutex_unlock(&q->lock);
+    if (q->has_thread)
+        pthread_join(q->thread, NULL);
+    if (q->rk)
+        rd_kafka_destroy_flags(q->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    asks_free(q->asked);
+    asks_free(q->answered);
+    pthread_cond_destroy(&q->more);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+    k->asks = NULL;
+}
+
+static ehis_err ask(struct kafka *k, const char *topic, int32_t partition, uint32_t watch, bool is_ping)
+{
+    struct kafka_asks *q = k->asks;
+    size_t n = strlen(topic) + 1;
+    struct ask *a = calloc(1, sizeof *a + n);
+    if (!a)
+        return EHIS_E_NO_MEMORY;
+    a->watch = watch;
+    a->partition = partition;
+    a->is_ping = is_ping;
+    memcpy(a->topic, topic, n);
+    pthread_mutex_lock(&q->lock);
+    put(&q->asked_end, a);
+    pthread_cond_signal(&q->more);
+    pthread_mutex_unlock(&q->lock);
+    return EHIS_OK;
+}
+
+ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) { return ask(k, topic, partition, watch, false); }
+void kafka_ping(struct kafka *k) { k->is_pinging = ask(k, PING_TOPIC, 0, 0, true) == EHIS_OK; }
+
+void kafka_on_answers(struct kafka *k)
+{
+    struct kafka_asks *q = k->asks;
+    pthread_mutex_lock(&q->lock);
+    struct ask *answered = q->answered;
+    q->answered = NULL;
+    q->answered_end = &q->answered;
+    pthread_mutex_unlock(&q->lock);
+    for (struct ask *a = answered; a; a = a->next) {
+        if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+            kafka_heard(k);
+        if (!a->is_ping) {
+            k->calls.on_position(k->calls.ctx, a->watch, a->err, &(struct kafka_position){a->offset, span_of(a->metadata, a->metadata_len)});
+            continue;
+        }
+        k->is_pinging = false;
+        if (a->err != EHIS_OK)
+            kafka_set_state(k, a->err == EHIS_E_BUS_NOT_ALLOWED || a->err == EHIS_E_BUS_TLS ? a->err : EHIS_E_BUS_UNREACHABLE, rd_kafka_err2str(a->code));
+    }
+    asks_free(answered);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Shared by relay.c (life, ports), relay_out.c (parcels on their way out), relay_audit.c (audit frames), relay_in.c (what is read) and relay_lease.c
+ * (beats, claims, ownership). */
+#pragma once
+#include "gateway/bus/relay.h"
+
+#include "gateway/bus/lease.h"
+#include "gateway/bus/parcel.h"
+#include "gateway/bus/window.h"
+#include "gateway/exchange/table.h"
+
+#define RELAY_WAITING_MAX 50000             /* parcels of the core not yet given to the client; beyond BUS_FULL */
+#define RELAY_BATCH_MAX 4096                /* leaves under one signature */
+#define RELAY_HELD_MAX 256                  /* of one partition: what was read and is not finished; */
+#define RELAY_HELD_BYTES (1024 * 1024)      /* then it pauses, until half of it is done */
+#define RELAY_BUDGET_BYTES (256 * 1024 * 1024) /* of all partitions */
+#define RELAY_DEAD_A_SECOND 20              /* of one topic copied to dlq; beyond counted alone */
+#define RELAY_STALLS_MAX 64                 /* topics that take nothing for the moment */
+#define RELAY_RETRY_MS 1000
+#define RELAY_TICK_MS 50
+#define RELAY_COMMIT_MS 200
+#define RELAY_TABLE_HEADS 4096
+
+enum out_kind { OUT_ENVELOPE, OUT_AUDIT, OUT_REPORT, OUT_DEAD, OUT_ANSWER, OUT_CLAIM, OUT_BEAT };
+
+/* A parcel on its way: waiting in order of number, then with the client. Its token is its address. */
+struct out {
+    struct node in_list;
+    uint64_t number;
+    enum out_kind kind;
+    enum kafka_lane lane;
+    int32_t partition;
+    struct journal_pos pos;    /* ENVELOPE: where it stands, unless a skip */
+    bool has_pos, is_sent, is_last; /* BEAT: the one that leaves */
+    struct hash digest, leaf;
+    struct audit_group *group; /* AUDIT: whose part. ENVELOPE: looked up by group_number when confirmed */
+    uint64_t group_number;
+    struct held *held;         /* REPORT, DEAD: finished when confirmed; NULL when its inbox was lost */
+    struct inbox *inbox;       /* CLAIM */
+    uint8_t *payload;          /* AUDIT, until given */
+    size_t payload_len, topic_len, key_len, head_len;
+    char bytes[];              /* topic, NUL, key, head */
+};
+
+/* One group of the journal, until its parts are confirmed; what is written of it is read from the journal. */
+struct audit_group {
+    struct node in_list;
+    uint64_t group, last_sequence;
+    uint32_t parts_open;
+    bool is_durable, is_sent, has_failed, is_done;
+    struct node waiting;       /* envelopes that are confirmed themselves */
+    size_t count, cap;
+    struct journal_pos *pos;
+};
+
+enum reading_kind { READ_LEASE, READ_REPLY, READ_CALL, READ_INBOX };
+enum reading_state { READING_ASKS, READING_READS, READING_RESTS };
+
+/* A partition that is read. */
+struct reading {
+    struct relay *relay;
+    enum reading_kind kind;
+    enum reading_state state;
+    struct inbox *inbox;       /* CALL, INBOX */
+    uint32_t watch;            /* its place in relay.readings, from 1, and a count: an answer to a former one is not for it */
+    int64_t retry_ms;          /* RESTS: asks again then */
+    bool has_window, is_paused, is_commit_due;
+    struct window window;
+    struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
+    struct node later;         /* read, not yet taken by the core: offered again in order */
+    size_t held_count, held_bytes;
+    int64_t second_ms;
+    uint32_t dead_in_second;
+    char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
+};
+
+/* A record that was read. Its handle is its address. */
+struct held {
+    struct node in_list;
+    struct reading *reading;
+    int64_t offset, broker_ms;
+    struct span value;
+    void *hold;
+    struct out *out;           /* the report or dead letter that finishes it */
+    size_t gateway_len;
+    char gateway[IDENTIFIER_MAX_BYTES];
+};
+
+struct inbox {
+    struct table_node by_name;
+    struct node in_list;
+    bool wants_streams, wants_calls;       /* by the core */
+    bool claimed_streams, claimed_calls;   /* last written */
+    bool is_claiming;                      /* on its way */
+    bool is_owned;
+    struct reading *call, *stream;
+    uint64_t probe_token;
+    int64_t probed_ms;
+    size_t name_len;
+    char name[IDENTIFIER_MAX_BYTES];
+};
+
+struct stall { int64_t until_ms; struct node outs; char topic[BUS_TOPIC_NAME_MAX_BYTES + 1]; };
+
+struct relay {
+    struct bus bus;
+    struct loop *loop;
+    const struct clock *clock;
+    struct relay_config config;
+    char *gateway;
+    uint64_t boot;
+    struct kafka *kafka;
+    struct exchange *exchange;
+    const struct registry *registry;
+    const struct sign_key *key;
+    struct root_cache *roots;
+    struct loop_timer *tick, *flush;
+    bool is_leaving, has_left;
+    /* out */
+    struct node waiting, sent;
+    struct node *insert_at;                /* where the last failed one went */
+    uint64_t next_number, waiting_count, sent_count;
+    struct stall stalls[RELAY_STALLS_MAX];
+    size_t stall_count;
+    struct hash *leaves;
+    struct out **batch;
+    struct tree tree;
+    struct buf head, scratch, entry, framed;
+    /* audit */
+    struct node groups;
+    uint64_t group_count, audit_in_flight, replayed_up_to;
+    /* in */
+    struct reading **readings;
+    size_t reading_cap;
+    uint32_t reading_count;                /* ever */
+    struct node inboxes;
+    struct table by_name;
+    size_t inbox_count, owned_count;
+    uint64_t held_count, held_bytes, dead, refused;
+    int64_t commit_ms;
+    struct hash *probed;                   /* scratch */
+    /* leases */
+    struct lease_table *leases;
+    bool is_ready, is_beating;
+    int64_t beat_ms, check_ms;
+};
+
+static inline int64_t relay_mono_ms(const struct relay *r) { return clock_mono_ms(r->clock); }
+static inline int64_t relay_wall_ms(const struct relay *r) { return clock_wall_ms(r->clock); }
+static inline struct span relay_name(const struct relay *r) { return span_str(r->gateway); }
+static inline const char *relay_prefix(const struct relay *r) { return r->config.options->prefix; }
+
+/* relay_out.c */
+struct out_place { enum bus_topic_kind topic; enum kafka_lane lane; int32_t partition; struct span owner, event, key; };
+/* Queues a parcel; gateway, boot and time of h are filled in. payload_digest NULL: no payload. BUS_FULL for what the core gives alone. */
+ehis_err relay_put(struct relay *r, enum out_kind kind, const struct out_place *at, struct parcel_head *h, const struct hash *payload_digest, struct out **out) EHIS_MUST_USE;
+ehis_err relay_send(struct bus *b, const struct exchange_item *item, bool *is_here) EHIS_MUST_USE;
+void relay_flush(struct relay *r);
+void relay_flush_soon(struct relay *r);
+void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset);
+void relay_out_tick(struct relay *r);
+void relay_out_fini(struct relay *r);
+
+/* relay_audit.c */
+void relay_audit_pump(struct relay *r);
+void relay_audit_sent(struct relay *r, struct out *o, ehis_err err);
+/* The envelope is confirmed: told to the core now, or when its group is. Takes o. */
+void relay_audit_wait(struct relay *r, struct out *o);
+void relay_carried(struct relay *r, struct out *o);
+void relay_audit_fini(struct relay *r);
+
+/* relay_in.c */
+struct reading *relay_read(struct relay *r, enum reading_kind kind, struct inbox *inbox); /* NULL without memory */
+void relay_unread(struct reading *g);
+void relay_on_record(void *ctx, struct kafka_record *record);
+void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text);
+void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p);
+void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
+void relay_held_finish(struct held *h); /* its offset is finished */
+void relay_in_tick(struct relay *r);
+
+/* relay_lease.c */
+struct inbox *relay_inbox(struct relay *r, struct span system, bool is_made);
+void relay_want(struct bus *b, struct span system, bool streams, bool calls);
+void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms);
+void relay_claim_sent(struct relay *r, struct inbox *inbox, ehis_err err);
+void relay_lease_tick(struct relay *r);
+void relay_inboxes_fini(struct relay *r);
