@@ -48,7 +48,7 @@ static int on_write(BIO *bio, const char *p, size_t n, size_t *put)
     *put = 0;
     if (!b->write_errno) {
         do
-            r = send(b->fd, p, n, MSG_NOSIGNAL);
+            r = send(b->fd, p, n, MSG_NOSIGNAL | (b->has_more ? MSG_MORE : 0));
         while (r < 0 && errno == EINTR);
         if (r < 0 && !is_again(errno))
             b->write_errno = errno;

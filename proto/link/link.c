@@ -380,6 +380,7 @@ void link_set_trusted(struct link *l, size_t max_frame_bytes)
     l->frame_max = max_frame_bytes < l->limits.max_frame_bytes ? max_frame_bytes : l->limits.max_frame_bytes;
     if (l->state != LINK_UNTRUSTED)
         return;
+    SSL_set_default_read_buffer_len(l->ssl, LINK_READ_BYTES);
     link_enter(l, LINK_OPEN);
     link_ping_start(l);
     link_schedule(l); /* sets the timer */

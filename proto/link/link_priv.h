@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 
 #define LINK_TURN_RECORDS 16         /* TLS records read in a turn */
+#define LINK_READ_BYTES (64 * 1024)  /* taken from the kernel at once, once the peer is trusted; given back when it is used up */
 #define LINK_KEY_UPDATES_MAX 32      /* messages of TLS itself between two frames */
 #define LINK_EMPTY_RECORDS_MAX 64    /* records without content between two frames */
 #define LINK_OWN_FRAMES_BYTES 4096   /* of PING and PONG, above the output's bound */
@@ -33,6 +34,7 @@ struct link_bio {
     int fd;
     bool is_dry; /* the kernel had less than was asked for: no read until it is readable again */
     bool is_eof;
+    bool has_more; /* what is written now is not the last of this turn: the kernel need not send it yet */
     int read_errno, write_errno;
     uint64_t bytes_in, bytes_out;
 };

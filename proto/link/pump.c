@@ -284,7 +284,9 @@ static void write_records(struct link *l)
     for (size_t put = 0; l->out.len && put < l->limits.turn_bytes;) {
         struct span front = link_output_front(&l->out);
         ERR_clear_error();
+        l->bio.has_more = l->out.len > front.len && put + front.len < l->limits.turn_bytes;
         int n = SSL_write(l->ssl, front.p, (int)front.len);
+        l->bio.has_more = false;
         if (n <= 0) {
             int error = SSL_get_error(l->ssl, n);
             if (error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ)
