@@ -57,16 +57,16 @@ void acks_flush(struct session *s)
         session_fail(s, err); /* what is not acknowledged comes again */
 }
 
-ehis_err acks_gateway_key(const struct session *s, const struct batch_signature *b, int64_t at_ms, const struct registry_key **out)
+/* Whether the gateway signed the first count of e->leaves, the statements of its frame; they are spent. Signed when it is sent, maybe with a newer key
+ * than at the statement's time. */
+ehis_err acks_verify_batch(const struct session *from, const struct batch_signature *b, size_t count)
 {
-    return registry_signing_key(s->e->registry, span_str(s->peer.leaf.id), b->key_id, at_ms, now_ms(s->e), out);
-}
-
-static struct leaf_signature leaf_of(const struct batch_signature *b, uint32_t index, struct span path)
-{
-    struct leaf_signature s = {.algorithm = b->algorithm, .size = b->size, .index = index, .path = path, .signature = b->signature};
+    const struct ehis *e = from->e;
+    const struct registry_key *key;
+    struct leaf_signature s = {.algorithm = b->algorithm, .size = b->size, .index = b->first, .path = b->proof, .signature = b->signature};
     memcpy(s.key_id.b, b->key_id, HASH_BYTES);
-    return s;
+    EHIS_TRY(registry_signing_key(e->registry, span_str(from->peer.leaf.id), b->key_id, 0, now_ms(e), &key));
+    return sign_verify_run(e->leaves, count, &s, key->public_key.p, e->roots);
 }
 
 /* The recipient's own word beside the gateway's: true where it is there and bears it out. */
@@ -74,6 +74,7 @@ static bool is_borne_out(struct ehis *e, const struct receipt *r, const struct e
 {
     struct acknowledgement a;
     struct envelope_signature s;
+    struct hash of_word;
     const struct registry_key *key;
     unsigned parts;
     if (r->ack.len == 0 || acknowledgement_read(r->ack, &a, NULL) != EHIS_OK || envelope_signature_read(a.signature, &s, NULL) != EHIS_OK)
@@ -84,8 +85,9 @@ static bool is_borne_out(struct ehis *e, const struct receipt *r, const struct e
     memcpy(word.digest.b, a.digest, HASH_BYTES);
     struct leaf_signature leaf = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
     memcpy(leaf.key_id.b, s.key_id, HASH_BYTES);
+    leaf_ack(&word.digest, word.outcome, word.code, word.time_ms, &of_word);
     return registry_signing_key(e->registry, identifier_prefix(r->recipient, IDENTIFIER_SYSTEM), s.key_id, (int64_t)a.time_ms, now_ms(e), &key) == EHIS_OK &&
-           evidence_verify_ack(&word, &leaf, key->public_key.p) == EHIS_OK && evidence_match_ack(said, &word) == EHIS_OK;
+           sign_verify_leaf(&of_word, &leaf, key->public_key.p, e->roots) == EHIS_OK && evidence_match_ack(said, &word) == EHIS_OK;
 }
 
 /* ---- what the application is told ---- */
@@ -213,28 +215,33 @@ static ehis_err take_receipt(struct session *from, const struct receipt *r, cons
     return EHIS_OK;
 }
 
+static struct evidence_receipt said_by(const struct session *from, const struct receipt *r)
+{
+    struct evidence_receipt said = {.sender = span_str(from->e->system), .recipient = r->recipient, .state = (uint8_t)r->state, .code = r->code,
+                                    .time_ms = r->time_ms, .gateway = span_str(from->peer.leaf.id)};
+    memcpy(said.digest.b, r->digest, HASH_BYTES);
+    return said;
+}
+
 ehis_err acks_on_receipts(struct session *from, struct span payload, struct ehis_why *why)
 {
     struct ehis *e = from->e;
     struct batch_signature batch;
     struct span item;
-    size_t at = 0;
+    struct receipt r;
+    size_t at = 0, count = 0;
     EHIS_TRY(batch_read(FRAME_RECEIPTS, payload, &batch, why));
-    while (batch_next(payload, &at, &item)) {
-        struct receipt r;
-        const struct registry_key *key;
-        struct hash leaf;
+    for (; batch_next(payload, &at, &item); count++) {
         EHIS_TRY(receipt_read(item, &r, why));
-        struct evidence_receipt said = {.sender = span_str(e->system), .recipient = r.recipient, .state = (uint8_t)r.state, .code = r.code,
-                                        .time_ms = r.time_ms, .gateway = span_str(from->peer.leaf.id)};
-        memcpy(said.digest.b, r.digest, HASH_BYTES);
-        leaf_receipt(&said.digest, said.sender, said.recipient, said.state, said.code, said.time_ms, said.gateway, &leaf);
-        struct leaf_signature s = leaf_of(&batch, r.index, r.path);
-        ehis_err err = acks_gateway_key(from, &batch, 0, &key); /* it is signed when it is sent, maybe with a newer key than at that time */
-        if (err == EHIS_OK)
-            err = sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots);
-        if (err != EHIS_OK)
-            return ehis_fail(why, err, "a receipt of %s", from->peer.leaf.id);
+        const struct evidence_receipt said = said_by(from, &r);
+        leaf_receipt(&said.digest, said.sender, said.recipient, said.state, said.code, said.time_ms, said.gateway, &e->leaves[count]);
+    }
+    ehis_err err = acks_verify_batch(from, &batch, count);
+    if (err != EHIS_OK)
+        return ehis_fail(why, err, "receipts of %s", from->peer.leaf.id);
+    for (at = 0; batch_next(payload, &at, &item);) {
+        EHIS_TRY(receipt_read(item, &r, why));
+        const struct evidence_receipt said = said_by(from, &r);
         EHIS_TRY(take_receipt(from, &r, &said));
     }
     turn_soon(e);

@@ -418,4 +418,4 @@ void acks_flush(struct session *s);
 void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code);
 ehis_err acks_on_receipts(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err acks_on_flow(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-ehis_err acks_gateway_key(const struct session *s, const struct batch_signature *b, int64_t at_ms, const struct registry_key **out) EHIS_MUST_USE;
+ehis_err acks_verify_batch(const struct session *from, const struct batch_signature *b, size_t count) EHIS_MUST_USE;

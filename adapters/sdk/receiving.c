@@ -170,30 +170,27 @@ ehis_err receiving_on_deliver(struct session *from, struct span payload, struct 
     return EHIS_OK;
 }
 
-static ehis_err take_skip(struct session *from, const struct batch_signature *b, const struct skip *k, struct ehis_why *why)
+static void skip_leaf(const struct session *from, const struct skip *k, struct hash *out)
 {
-    struct ehis *e = from->e;
-    const struct registry_key *key;
-    struct hash leaf, digest;
-    struct leaf_signature s = {.algorithm = b->algorithm, .size = b->size, .index = k->index, .path = k->path, .signature = b->signature};
-    memcpy(s.key_id.b, b->key_id, HASH_BYTES);
+    struct hash digest;
     memcpy(digest.b, k->digest, HASH_BYTES);
-    leaf_skip(k->sender, k->recipient, k->stream, k->number, &digest, (uint8_t)k->state, span_str(from->peer.leaf.id), &leaf);
-    ehis_err err = acks_gateway_key(from, b, 0, &key);
-    if (err == EHIS_OK)
-        err = sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots);
-    if (err != EHIS_OK)
-        return ehis_fail(why, err, "a skip of %s", from->peer.leaf.id);
-    struct ehis_incoming *in = incoming_new(e);
+    leaf_skip(k->sender, k->recipient, k->stream, k->number, &digest, (uint8_t)k->state, span_str(from->peer.leaf.id), out);
+}
+
+static ehis_err take_skip(struct session *from, const struct skip *k)
+{
+    struct hash leaf;
+    struct ehis_incoming *in = incoming_new(from->e);
     if (!in)
         return EHIS_E_NO_MEMORY;
+    skip_leaf(from, k, &leaf);
     in->is_skip = true;
     in->item.skip_state = (uint8_t)k->state;
     in->item.number = k->number;
     in->item.delivery = in->delivery = k->delivery;
     in->item.session = in->session = from->id;
     memcpy(in->item.digest, leaf.b, HASH_BYTES);
-    into_stream(e, in, k->sender, k->stream);
+    into_stream(from->e, in, k->sender, k->stream);
     return EHIS_OK;
 }
 
@@ -202,16 +199,23 @@ ehis_err receiving_on_skips(struct session *from, struct span payload, struct eh
     const struct ehis *e = from->e;
     struct batch_signature b;
     struct span item;
-    size_t at = 0;
+    struct skip k;
+    size_t at = 0, count = 0;
     EHIS_TRY(batch_read(FRAME_SKIPS, payload, &b, why));
-    while (batch_next(payload, &at, &item)) {
-        struct skip k;
+    for (; batch_next(payload, &at, &item); count++) {
         EHIS_TRY(skip_read(item, &k, why));
         if (k.delivery == 0 || k.number == 0)
             return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "a skip without delivery or number");
+        skip_leaf(from, &k, &e->leaves[count]);
+    }
+    ehis_err err = acks_verify_batch(from, &b, count);
+    if (err != EHIS_OK)
+        return ehis_fail(why, err, "skips of %s", from->peer.leaf.id);
+    for (at = 0; batch_next(payload, &at, &item);) {
+        EHIS_TRY(skip_read(item, &k, why));
         if (e->incoming_count >= (2 * (e->call_window + e->stream_window) + 2 * INBOX_WINDOW) * e->session_count)
             return EHIS_E_GATEWAY_WINDOW;
-        EHIS_TRY(take_skip(from, &b, &k, why));
+        EHIS_TRY(take_skip(from, &k));
     }
     return EHIS_OK;
 }

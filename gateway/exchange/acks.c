@@ -18,7 +18,7 @@ static ehis_err read_batch(struct exchange *x, struct span payload, struct ack_b
         memcpy(digest.b, a->digest, HASH_BYTES);
         leaf_ack(&digest, (uint8_t)a->outcome, a->code, a->time_ms, &x->leaves[b->count]);
     }
-    if (b->count == 0 || b->signature.size != b->count)
+    if (b->count == 0 || b->signature.size != b->count || b->signature.first || b->signature.proof.len)
         return ehis_fail(why, EHIS_E_SIGNATURE_PATH, "a batch signed as %u holds %zu acknowledgements", b->signature.size, b->count);
     return EHIS_OK;
 }

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 
 #define STATEMENTS_MAX (1u << 20)
-#define FRAME_SOFT_BYTES (256 * 1024)
-#define STATEMENT_FRAME_BYTES 700 /* one with its path and acknowledgement, for the output bound */
+#define STATEMENT_FRAME_BYTES 700 /* one with its acknowledgement, for the output bound */
+#define FRAME_STATEMENTS_BYTES 60000 /* with signature and proof within the smallest frame that a peer may take */
+#define STATEMENT_FIXED_BYTES 160    /* of one, besides its texts */
 
 static ehis_err grow(struct sessions *s)
 {
@@ -114,53 +115,57 @@ ehis_err sessions_send_skip(struct sessions *s, session_id id, const struct exch
 
 static ehis_err write_item(struct sessions *s, const struct statement *t)
 {
-    struct hash path[20];
-    struct span where = span_of(path, tree_path(&s->tree, t->index, path) * HASH_BYTES);
     const uint8_t *text = buf_span(&s->statement_text).p + t->text_at;
     struct span sender = span_of(text, t->sender_len), recipient = span_of(text + t->sender_len, t->recipient_len);
     struct span ack = span_of(text + t->sender_len + t->recipient_len, t->ack_len);
     buf_clear(&s->item);
     if (t->is_skip) {
-        struct skip k = {.sender = sender, .recipient = recipient, .number = t->number, .state = t->state, .index = t->index, .path = where,
-                         .delivery = t->delivery};
+        struct skip k = {.sender = sender, .recipient = recipient, .number = t->number, .state = t->state, .delivery = t->delivery};
         memcpy(k.stream, t->stream, sizeof k.stream);
         memcpy(k.digest, t->digest.b, sizeof k.digest);
-        return skip_write(&k, &s->item);
+        EHIS_TRY(skip_write(&k, &s->item));
+    } else {
+        struct receipt r = {.recipient = recipient, .state = t->state, .code = t->code, .time_ms = (uint64_t)t->time_ms, .ack = ack};
+        memcpy(r.digest, t->digest.b, sizeof r.digest);
+        EHIS_TRY(receipt_write(&r, &s->item));
     }
-    struct receipt r = {.recipient = recipient, .state = t->state, .code = t->code, .time_ms = (uint64_t)t->time_ms, .index = t->index,
-                        .path = where, .ack = ack};
-    memcpy(r.digest, t->digest.b, sizeof r.digest);
-    return receipt_write(&r, &s->item);
+    return batch_put(buf_span(&s->item), &s->payload);
 }
 
-/* The statements of one session, in frames of one type each, in order. */
-static ehis_err send_all(struct sessions *s, struct session *x, const struct batch_signature *signature)
+/* How many from here on go into one frame: of one type, not too many, and within its size. */
+static size_t run_length(const struct sessions *s, uint32_t at)
 {
-    uint32_t count = 0;
-    uint8_t type = 0;
-    ehis_err err = EHIS_OK;
-    for (uint32_t at = x->statements_first; at && err == EHIS_OK; at = s->statements[at - 1].next) {
+    const struct statement *first = &s->statements[at - 1];
+    size_t count = 0, bytes = 0;
+    for (; at && count < STATEMENT_BATCH_MAX && s->statements[at - 1].is_skip == first->is_skip; at = s->statements[at - 1].next, count++) {
         const struct statement *t = &s->statements[at - 1];
-        uint8_t wanted = t->is_skip ? FRAME_SKIPS : FRAME_RECEIPTS;
-        if (count > 0 && (wanted != type || count == STATEMENT_BATCH_MAX || s->payload.len > FRAME_SOFT_BYTES)) {
-            struct span whole = buf_span(&s->payload);
-            EHIS_TRY(link_send(x->link, type, &whole, 1));
-            count = 0;
-        }
-        if (count == 0) {
-            buf_clear(&s->payload);
-            EHIS_TRY(batch_begin(signature, &s->payload));
-            type = wanted;
-        }
-        EHIS_TRY(write_item(s, t));
-        EHIS_TRY(batch_put(buf_span(&s->item), &s->payload));
-        count++;
+        bytes += STATEMENT_FIXED_BYTES + t->sender_len + t->recipient_len + t->ack_len;
+        if (count && bytes > FRAME_STATEMENTS_BYTES)
+            break;
     }
-    struct span rest = buf_span(&s->payload);
-    return count ? link_send(x->link, type, &rest, 1) : EHIS_OK;
+    return count;
 }
 
-/* A session's leaves stand side by side: who verifies them climbs to the root once. */
+/* The statements of one session, in frames of one type each, in order: a frame's leaves stand side by side in the tree. */
+static ehis_err send_all(struct sessions *s, struct session *x, struct batch_signature *signature)
+{
+    struct hash proof[TREE_PROOF_MAX];
+    for (uint32_t at = x->statements_first; at;) {
+        const struct statement *first = &s->statements[at - 1];
+        size_t count = run_length(s, at);
+        signature->first = first->index;
+        signature->proof = span_of(proof, tree_run_proof(&s->tree, first->index, count, proof) * HASH_BYTES);
+        buf_clear(&s->payload);
+        EHIS_TRY(batch_begin(signature, &s->payload));
+        for (; count; count--, at = s->statements[at - 1].next)
+            EHIS_TRY(write_item(s, &s->statements[at - 1]));
+        struct span whole = buf_span(&s->payload);
+        EHIS_TRY(link_send(x->link, first->is_skip ? FRAME_SKIPS : FRAME_RECEIPTS, &whole, 1));
+    }
+    return EHIS_OK;
+}
+
+/* A session's leaves stand side by side: a frame of them needs one proof. */
 static ehis_err sign(struct sessions *s, struct batch_signature *out)
 {
     struct hash root;

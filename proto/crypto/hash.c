@@ -134,6 +134,58 @@ size_t tree_path(const struct tree *t, size_t index, struct hash out[20])
     return count;
 }
 
+size_t tree_run_proof(const struct tree *t, size_t first, size_t count, struct hash out[TREE_PROOF_MAX])
+{
+    EHIS_ASSERT(count && first < t->leaf_count && count <= t->leaf_count - first);
+    const struct hash *level = t->nodes;
+    size_t hi = first + count - 1, given = 0;
+    for (size_t n = t->leaf_count; n > 1; level += n, n = (n + 1) / 2, first /= 2, hi /= 2) {
+        if (first % 2)
+            out[given++] = level[first - 1];
+        if (hi % 2 == 0 && hi + 1 < n)
+            out[given++] = level[hi + 1];
+    }
+    return given;
+}
+
+/* The next hash of a proof; false at its end. */
+static bool take_hash(struct span *proof, struct hash *out)
+{
+    if (proof->len < HASH_BYTES)
+        return false;
+    memcpy(out->b, proof->p, HASH_BYTES);
+    *proof = span_of(proof->p + HASH_BYTES, proof->len - HASH_BYTES);
+    return true;
+}
+
+ehis_err tree_run_root(struct hash *leaves, size_t count, uint64_t first, uint64_t size, struct span proof, struct hash *out)
+{
+    if (count == 0 || first >= size || count > size - first)
+        return EHIS_E_SIGNATURE_PATH;
+    uint64_t lo = first, hi = first + count - 1;
+    for (uint64_t last = size - 1; last > 0; last >>= 1, lo >>= 1, hi >>= 1) {
+        struct hash beside;
+        size_t from = 0, to = 0; /* level by level in place: parents are fewer */
+        if (lo & 1) {
+            if (!take_hash(&proof, &beside))
+                return EHIS_E_SIGNATURE_PATH;
+            hash_node(&beside, &leaves[from++], &leaves[to++]);
+        }
+        for (; from + 1 < count; from += 2)
+            hash_node(&leaves[from], &leaves[from + 1], &leaves[to++]);
+        if (from < count && hi < last) {
+            if (!take_hash(&proof, &beside))
+                return EHIS_E_SIGNATURE_PATH;
+            hash_node(&leaves[from], &beside, &leaves[to++]);
+        } else if (from < count) {
+            leaves[to++] = leaves[from];
+        }
+        count = to;
+    }
+    *out = leaves[0];
+    return proof.len == 0 ? EHIS_OK : EHIS_E_SIGNATURE_PATH;
+}
+
 size_t tree_path_length(uint64_t index, uint64_t size)
 {
     size_t count = 0;

@@ -29,6 +29,12 @@ ehis_err tree_build(struct tree *t, const struct hash *leaves, size_t count) EHI
 void tree_root(const struct tree *t, struct hash *out);
 /* Writes at most 20 hashes, the leaf's sibling first; returns how many. index < leaf_count. */
 size_t tree_path(const struct tree *t, size_t index, struct hash out[20]);
+/* What a run of leaves side by side lacks to the root (SPEC 6.4): at most 40 hashes; returns how many. A run of one: its path. */
+#define TREE_PROOF_MAX 40
+size_t tree_run_proof(const struct tree *t, size_t first, size_t count, struct hash out[TREE_PROOF_MAX]);
+/* The root that a run and its proof give; leaves are spent. SIGNATURE_PATH where the run is empty or not within size, or the proof is not as long as
+ * they call for. */
+ehis_err tree_run_root(struct hash *leaves, size_t count, uint64_t first, uint64_t size, struct span proof, struct hash *out) EHIS_MUST_USE;
 /* Length that a path must have; 0 for a tree of one. */
 size_t tree_path_length(uint64_t index, uint64_t size);
 /* The root that leaf and path give. SIGNATURE_PATH where index >= size or the length is not what they call for. */

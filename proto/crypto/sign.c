@@ -261,28 +261,44 @@ static bool is_of(const struct climb *k, const struct leaf_signature *s, const u
            memcmp(k->public_key, public_key, KEY_BYTES) == 0;
 }
 
+/* The root, from cache or by its signature. */
+static ehis_err verify_root(const struct hash *root, const struct leaf_signature *s, const uint8_t public_key[KEY_BYTES], struct root_cache *cache)
+{
+    uint8_t key[ROOT_KEY_BYTES];
+    signed_bytes(&s->key_id, s->size, root, key);
+    memcpy(key + SIGNED_BYTES, s->signature, SIGNATURE_BYTES);
+    memcpy(key + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
+    if (cache && recent_find(cache->roots, key))
+        return EHIS_OK;
+    EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));
+    if (cache)
+        recent_put(cache->roots, key);
+    return EHIS_OK;
+}
+
 ehis_err sign_verify_leaf(const struct hash *leaf, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache)
 {
     struct climb way __attribute__((uninitialized));
-    uint8_t key[ROOT_KEY_BYTES];
     if (s->algorithm != ALGORITHM_ED25519)
         return EHIS_E_SIGNATURE_ALGORITHM;
     if (s->size > BATCH_LEAVES_LIMIT || s->index >= s->size || s->path.len != tree_path_length(s->index, s->size) * HASH_BYTES)
         return EHIS_E_SIGNATURE_PATH;
-    if (cache && is_of(&cache->last, s, public_key) && climb(leaf, s, &cache->last, &way)) {
-        remember(cache, s, public_key, &way);
-        return EHIS_OK;
-    }
-    climb(leaf, s, NULL, &way);
-    signed_bytes(&s->key_id, s->size, &way.node[way.levels], key);
-    memcpy(key + SIGNED_BYTES, s->signature, SIGNATURE_BYTES);
-    memcpy(key + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
-    if (!cache || !recent_find(cache->roots, key)) {
-        EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));
-        if (cache)
-            recent_put(cache->roots, key);
+    if (!cache || !is_of(&cache->last, s, public_key) || !climb(leaf, s, &cache->last, &way)) {
+        climb(leaf, s, NULL, &way);
+        EHIS_TRY(verify_root(&way.node[way.levels], s, public_key, cache));
     }
     if (cache)
         remember(cache, s, public_key, &way);
     return EHIS_OK;
+}
+
+ehis_err sign_verify_run(struct hash *leaves, size_t count, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache)
+{
+    struct hash root;
+    if (s->algorithm != ALGORITHM_ED25519)
+        return EHIS_E_SIGNATURE_ALGORITHM;
+    if (s->size > BATCH_LEAVES_LIMIT)
+        return EHIS_E_SIGNATURE_PATH;
+    EHIS_TRY(tree_run_root(leaves, count, s->index, s->size, s->path, &root));
+    return verify_root(&root, s, public_key, cache);
 }

@@ -49,6 +49,9 @@ struct leaf_signature {
 };
 ehis_err sign_verify_leaf(const struct hash *leaf, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache) EHIS_MUST_USE;
 
+/* The same for a run of leaves side by side (SPEC 6.4): s->index is the first's, s->path the run's proof. leaves are spent. */
+ehis_err sign_verify_run(struct hash *leaves, size_t count, const struct leaf_signature *s, const uint8_t public_key[32], struct root_cache *cache) EHIS_MUST_USE;
+
 /* Leaves of statements (SPEC 6): lp() strings, big-endian integers. */
 void leaf_envelope(const struct hash *digest, struct hash *out);
 void leaf_ack(const struct hash *digest, uint8_t outcome, uint32_t code, uint64_t time_ms, struct hash *out);

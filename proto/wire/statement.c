@@ -45,6 +45,8 @@ static const struct codec_member batch_members[] = {
     CODEC_ROW(2, CODEC_FIXED, struct batch_signature, key_id),
     CODEC_ROW(3, CODEC_U32, struct batch_signature, size),
     CODEC_ROW(4, CODEC_FIXED, struct batch_signature, signature),
+    CODEC_ROW(5, CODEC_U32, struct batch_signature, first),
+    CODEC_ROW(6, CODEC_SPAN, struct batch_signature, proof),
 };
 static CODEC_TABLE(batch_codec, scan_ehis_v1_batch_signature, batch_members);
 

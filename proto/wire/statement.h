@@ -14,6 +14,8 @@ struct batch_signature {
     uint8_t key_id[32];
     uint32_t size;
     uint8_t signature[64];
+    uint32_t first;    /* of the frame's statements in their tree */
+    struct span proof; /* tree_run_root */
 };
 struct acknowledgement { /* proves itself alone */
     uint8_t digest[32];

@@ -52,7 +52,7 @@ static _Thread_local struct root_cache *receipt_roots; /* the gateway signs one 
 struct item { /* a message in flight */
     struct hash digest;
     int64_t sent_us;
-    uint64_t number;
+    uint64_t number, expires_ms; /* expires_ms: of a request that is answered; no answer outlives it */
     uint8_t exchange_id[16];
     bool is_used, is_accepted, is_finished;
 };
@@ -116,7 +116,7 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
     }
     MUST(registry_sealing_key(registry, to_system, now, &to));
     struct envelope_header h = {.kind = kind, .sender = span_str(e->id), .recipient = recipient, .operation = span_str("Put"), .created_ms = (uint64_t)now,
-                                .expires_ms = (uint64_t)now + 60000, .registry_version = registry_version(registry),
+                                .expires_ms = request ? request->expires_ms : (uint64_t)now + 60000, .registry_version = registry_version(registry),
                                 .registry_hash = span_of(registry_hash(registry)->b, 32), .content_type = span_str("application/x-protobuf")};
     memcpy(h.exchange_id, t->exchange_id, 16);
     h.seal.recipient_key_id = span_of(to->id.b, 32);
@@ -262,16 +262,22 @@ static void on_receipts(struct end *e, struct span payload)
     struct span one;
     size_t at = 0;
     MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
+    static _Thread_local struct hash leaves[STATEMENT_BATCH_MAX];
+    static _Thread_local struct receipt receipts[STATEMENT_BATCH_MAX];
     const struct registry_key *key = gateway_key(b.key_id);
-    while (batch_next(payload, &at, &one)) {
-        struct receipt r;
-        struct hash digest, leaf;
-        MUST(receipt_read(one, &r, &why));
-        memcpy(digest.b, r.digest, 32);
-        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &leaf);
-        struct leaf_signature ls = {.algorithm = b.algorithm, .size = b.size, .index = r.index, .path = r.path, .signature = b.signature};
-        memcpy(ls.key_id.b, b.key_id, 32);
-        MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, receipt_roots));
+    size_t count = 0;
+    for (; batch_next(payload, &at, &one); count++) {
+        struct receipt *r = &receipts[count];
+        struct hash digest;
+        MUST(receipt_read(one, r, &why));
+        memcpy(digest.b, r->digest, 32);
+        leaf_receipt(&digest, span_str(e->id), r->recipient, (uint8_t)r->state, r->code, r->time_ms, span_str(gateway_id), &leaves[count]);
+    }
+    struct leaf_signature ls = {.algorithm = b.algorithm, .size = b.size, .index = b.first, .path = b.proof, .signature = b.signature};
+    memcpy(ls.key_id.b, b.key_id, 32);
+    MUST(sign_verify_run(leaves, count, &ls, key->public_key.p, receipt_roots));
+    for (size_t i = 0; i < count; i++) {
+        struct receipt r = receipts[i];
         struct item *t = find_item(e, r.digest);
         if (!t)
             continue;
@@ -378,7 +384,7 @@ static void on_deliver(struct end *e, struct span payload)
             }
         }
     } else if (is_call) {
-        struct item request = {0}, t = {.sent_us = sent};
+        struct item request = {.expires_ms = h.expires_ms}, t = {.sent_us = sent};
         memcpy(request.exchange_id, h.exchange_id, 16);
         make(e, 0, &t, KIND_RESPONSE, &request, h.sender, span_of(digest.b, 32));
         e->making[0] = &t;

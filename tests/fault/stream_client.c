@@ -324,11 +324,14 @@ static const struct registry_key *gateway_key(const uint8_t id[32])
     return key;
 }
 
-static ehis_err verify_leaf(struct end *e, const struct hash *leaf, const struct batch_signature *b, uint32_t index, struct span path)
+/* The leaves of a frame, one after another, and whether the gateway signed them. */
+static struct hash frame_leaves[STATEMENT_BATCH_MAX];
+
+static ehis_err verify_frame(struct end *e, size_t count, const struct batch_signature *b)
 {
-    struct leaf_signature ls = {.algorithm = b->algorithm, .size = b->size, .index = index, .path = path, .signature = b->signature};
+    struct leaf_signature ls = {.algorithm = b->algorithm, .size = b->size, .index = b->first, .path = b->proof, .signature = b->signature};
     memcpy(ls.key_id.b, b->key_id, 32);
-    return sign_verify_leaf(leaf, &ls, gateway_key(b->key_id)->public_key.p, e->roots);
+    return sign_verify_run(frame_leaves, count, &ls, gateway_key(b->key_id)->public_key.p, e->roots);
 }
 
 /* The recipient's own word stands beside "delivered" and "rejected". */
@@ -381,15 +384,18 @@ static void on_receipts(struct end *e, struct span payload)
 {
     struct batch_signature b;
     struct span one;
-    size_t at = 0;
+    struct receipt r;
+    size_t at = 0, count = 0;
     MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
     while (batch_next(payload, &at, &one)) {
-        struct receipt r;
-        struct hash digest, leaf;
+        struct hash digest;
         MUST(receipt_read(one, &r, &why));
         memcpy(digest.b, r.digest, 32);
-        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &leaf);
-        MUST(verify_leaf(e, &leaf, &b, r.index, r.path));
+        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &frame_leaves[count++]);
+    }
+    MUST(verify_frame(e, count, &b));
+    for (at = 0; batch_next(payload, &at, &one);) {
+        MUST(receipt_read(one, &r, &why));
         on_receipt(e, &r);
     }
     if (e->is_sender)
@@ -587,15 +593,23 @@ static void on_skips(struct end *e, struct span payload)
 {
     struct batch_signature b;
     struct span one;
-    size_t at = 0;
+    static struct hash leaves[STATEMENT_BATCH_MAX]; /* by which they are acknowledged */
+    struct skip k;
+    size_t at = 0, count = 0;
     MUST(batch_read(FRAME_SKIPS, payload, &b, &why));
     while (batch_next(payload, &at, &one)) {
-        struct skip k;
-        struct hash digest, leaf;
+        struct hash digest;
         MUST(skip_read(one, &k, &why));
         memcpy(digest.b, k.digest, 32);
-        leaf_skip(k.sender, span_str(e->id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaf);
-        MUST(verify_leaf(e, &leaf, &b, k.index, k.path));
+        leaf_skip(k.sender, span_str(e->id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaves[count]);
+        frame_leaves[count] = leaves[count];
+        count++;
+    }
+    MUST(verify_frame(e, count, &b));
+    count = 0;
+    for (at = 0; batch_next(payload, &at, &one);) {
+        struct hash leaf = leaves[count++];
+        MUST(skip_read(one, &k, &why));
         struct watermark *w = watermark(e, k.stream, k.number);
         if (k.number > w->done + 1)
             note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->id, k.number, w->done);

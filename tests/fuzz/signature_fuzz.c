@@ -24,6 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ehis_err err = tree_root_of_path(&leaf, index, tree_size, path, &root);
     bool fits = index < tree_size && path.len == tree_path_length(index, tree_size) * HASH_BYTES;
     EHIS_ASSERT(err == (fits ? EHIS_OK : EHIS_E_SIGNATURE_PATH));
+    struct hash run[8], of_run;
+    run[0] = leaf; /* a run of one is a leaf with its path */
+    EHIS_ASSERT(tree_run_root(run, 1, index, tree_size, path, &of_run) == err && (!fits || memcmp(of_run.b, root.b, HASH_BYTES) == 0));
+    for (size_t count = 2; count <= 8; count++) {
+        for (size_t i = 0; i < count; i++)
+            run[i] = leaf;
+        (void)!tree_run_root(run, count, index, tree_size, path, &of_run);
+    }
     if (fits && tree_size <= MERKLE_MAX_SIZE)
         EHIS_ASSERT(merkle_verify_inclusion(&leaf, index, tree_size, path, &root) == EHIS_OK);
     /* One root for both sizes: only where they are equal, or the old tree is the empty one. */

@@ -123,6 +123,19 @@ def path(leaves, index):
     return path(leaves[k:], index - k) + [root(leaves[:k])]
 
 
+def run_proof(leaves, first, count):
+    """What the leaves first .. first + count - 1 lack to the root, as SPEC 6.4 writes it down."""
+    level, lo, hi, out = list(leaves), first, first + count - 1, []
+    while len(level) > 1:
+        if lo % 2:
+            out.append(level[lo - 1])
+        if hi % 2 == 0 and hi < len(level) - 1:
+            out.append(level[hi + 1])
+        level = [node(*level[i:i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+        lo, hi = lo // 2, hi // 2
+    return out
+
+
 def raw_public(private):
     return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
@@ -139,7 +152,8 @@ def batch(seed, leaves):
     Ed25519PublicKey.from_public_bytes(public).verify(signature, content)
     return {"seed": seed, "public_key": public, "key_id": key_id(1, 1, public), "size": len(leaves), "root": top, "signed_bytes": content,
             "signature": signature,
-            "leaves": [{"index": i, "leaf": l, "path": b"".join(path(leaves, i))} for i, l in enumerate(leaves)]}
+            "leaves": [{"index": i, "leaf": l, "path": b"".join(path(leaves, i))} for i, l in enumerate(leaves)],
+            "runs": [{"first": f, "count": n, "proof": b"".join(run_proof(leaves, f, n))} for f in range(len(leaves)) for n in range(1, len(leaves) - f + 1)]}
 
 
 # ---- 9: seal ----

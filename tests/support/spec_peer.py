@@ -69,16 +69,19 @@ def read_key(file):
     return bytes.fromhex(secret)
 
 
-def root_of(leaf, index, size, path):
-    """SPEC 5.4, with the length that index and size call for."""
-    node, i, last, at = leaf, index, size - 1, 0
+def root_of(leaves, first, size, proof):
+    """SPEC 6.4: a run of leaves and the hashes beside it. 5.4 is a run of one."""
+    level, lo, hi, last, at = list(leaves), first, first + len(leaves) - 1, size - 1, 0
+    assert leaves and hi <= last, "a run within its tree"
     while last > 0:
-        if i & 1 or i < last:
-            sibling, at = path[at:at + 32], at + 32
-            node = spec.node(sibling, node) if i & 1 else spec.node(node, sibling)
-        i, last = i >> 1, last >> 1
-    assert at == len(path) and index < size, "the path's length"
-    return node
+        if lo & 1:
+            level, lo, at = [proof[at:at + 32]] + level, lo - 1, at + 32
+        if not hi & 1 and hi < last:
+            level, hi, at = level + [proof[at:at + 32]], hi + 1, at + 32
+        level = [spec.node(*level[i:i + 2]) if i + 1 < len(level) else level[i] for i in range(0, len(level), 2)]
+        lo, hi, last = lo >> 1, hi >> 1, last >> 1
+    assert at == len(proof), "the proof's length"
+    return level[0]
 
 
 def verify(public, size, root, signature):
@@ -109,7 +112,7 @@ class Registry:
         for proof in part.get(3, []):
             proof = parse(proof)
             leaf = proof.bytes(2)
-            assert root_of(spec.leaf(leaf), proof.number(1), self.leaf_count, proof.bytes(3)) == statement.bytes(8), "a leaf's path"
+            assert root_of([spec.leaf(leaf)], proof.number(1), self.leaf_count, proof.bytes(3)) == statement.bytes(8), "a leaf's path"
             (kind, (content,)), = parse(leaf).items()
             name = parse(content).text(1) if kind != 5 else ""
             if kind in (2, 3):
@@ -284,22 +287,23 @@ class Peer:
         h = parse(header)
         d = spec.digest(header, sealed)
         public = self.registry.key(h.text(4), 1, s.bytes(2))
-        verify(public, s.number(3), root_of(spec.leaf(d), s.number(4), s.number(3), s.bytes(5)), s.bytes(6))
+        verify(public, s.number(3), root_of([spec.leaf(d)], s.number(4), s.number(3), s.bytes(5)), s.bytes(6))
         return h, header, sealed, d
 
     # -- 6, 13: statements
 
     def receipts(self):
         """Verified receipts of one frame: (digest, state, code, acknowledgement)."""
-        frame, out = self.want("RECEIPTS"), []
-        b = parse(frame.bytes(1))
-        public = self.registry.key(self.gateway, 1, b.bytes(2))
+        frame, out, leaves = self.want("RECEIPTS"), [], []
         for r in map(parse, frame[2]):
             d, state, code, at = r.bytes(1), r.number(4), r.number(5), r.number(6)
-            leaf = spec.receipt_leaf(d, self.id, r.text(3), state, code, at, self.gateway)
-            verify(public, b.number(3), root_of(leaf, r.number(8), b.number(3), r.bytes(9)), b.bytes(4))
+            leaves.append(spec.receipt_leaf(d, self.id, r.text(3), state, code, at, self.gateway))
             out.append((d, state, code, parse(r.bytes(10))))
+        self.verify_run(parse(frame.bytes(1)), leaves)
         return out
+
+    def verify_run(self, b, leaves):
+        verify(self.registry.key(self.gateway, 1, b.bytes(2)), b.number(3), root_of(leaves, b.number(5), b.number(3), b.bytes(6)), b.bytes(4))
 
     def receipt(self, digest, state=None):
         """The next receipt of this digest (of this state); others are kept for later calls."""
@@ -314,7 +318,7 @@ class Peer:
         s = parse(ack.bytes(5))
         leaf = spec.ack_leaf(ack.bytes(1), ack.number(2), ack.number(3), ack.number(4))
         assert ack.bytes(1) == digest
-        verify(self.registry.key(recipient, 1, s.bytes(2)), s.number(3), root_of(leaf, s.number(4), s.number(3), s.bytes(5)), s.bytes(6))
+        verify(self.registry.key(recipient, 1, s.bytes(2)), s.number(3), root_of([leaf], s.number(4), s.number(3), s.bytes(5)), s.bytes(6))
         return ack.number(2)
 
     def delivery(self):
@@ -328,15 +332,13 @@ class Peer:
     def skips(self):
         """Verified skips of one frame: (delivery, number, digest, state, leaf)."""
         frame, out = self.want("SKIPS"), []
-        b = parse(frame.bytes(1))
-        public = self.registry.key(self.gateway, 1, b.bytes(2))
         for k in map(parse, frame[2]):
             self.deliveries += 1
             assert k.number(10) == self.deliveries
             digest = k.bytes(5) or bytes(32)
             leaf = spec.skip_leaf(k.text(1), k.text(2), k.bytes(3), k.number(4), digest, k.number(6), self.gateway)
-            verify(public, b.number(3), root_of(leaf, k.number(8), b.number(3), k.bytes(9)), b.bytes(4))
             out.append((k.number(10), k.number(4), digest, k.number(6), leaf))
+        self.verify_run(parse(frame.bytes(1)), [row[4] for row in out])
         return out
 
     def ack(self, *rows):

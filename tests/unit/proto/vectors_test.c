@@ -186,6 +186,19 @@ static void check_batch(const json_t *batch)
             assert_int_not_equal(sign_verify_leaf(&leaves[i], &l, sign_key_public(key), NULL), EHIS_OK);
         }
     }
+    rows = json_object_get(batch, "runs");
+    assert_int_equal(json_array_size(rows), count * (count + 1) / 2);
+    json_array_foreach(rows, i, row)
+    {
+        struct hash proof[TREE_PROOF_MAX], run[16];
+        size_t first = (size_t)json_number_value(json_object_get(row, "first")), n = (size_t)json_number_value(json_object_get(row, "count"));
+        size_t proof_bytes = tree_run_proof(&t, first, n, proof) * HASH_BYTES;
+        SAME_BYTES(proof, proof_bytes, row, "proof");
+        memcpy(run, leaves + first, n * sizeof *run);
+        struct leaf_signature l = {.algorithm = ALGORITHM_ED25519, .key_id = *sign_key_id(key), .size = (uint32_t)count, .index = (uint32_t)first,
+                                   .path = hex(row, "proof"), .signature = signature};
+        OK(sign_verify_run(run, n, &l, sign_key_public(key), NULL));
+    }
     tree_fini(&t);
     sign_key_free(key);
 }

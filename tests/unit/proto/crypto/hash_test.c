@@ -110,6 +110,48 @@ static void every_leaf_of_every_batch_size_up_to_1024_leads_to_the_root(void **s
     free(leaves);
 }
 
+static void a_run_of_leaves_and_what_stands_beside_it_give_the_root(void **state)
+{
+    (void)state;
+    enum { SIZE = 21 };
+    struct hash leaves[SIZE], run[SIZE], root, got, path[20], proof[TREE_PROOF_MAX + 1];
+    struct tree t;
+    tree_init(&t);
+    for (unsigned i = 0; i < SIZE; i++)
+        leaves[i] = leaf_number(i);
+    for (size_t size = 1; size <= SIZE; size++) {
+        assert_int_equal(tree_build(&t, leaves, size), EHIS_OK);
+        tree_root(&t, &root);
+        for (size_t first = 0; first < size; first++)
+            for (size_t count = 1; count <= size - first; count++) {
+                size_t n = tree_run_proof(&t, first, count, proof) * HASH_BYTES;
+                for (size_t len = 0; len <= n + HASH_BYTES; len++) {
+                    memcpy(run, leaves + first, count * sizeof *run);
+                    assert_int_equal(tree_run_root(run, count, first, size, span_of(proof, len), &got), len == n ? EHIS_OK : EHIS_E_SIGNATURE_PATH);
+                    if (len == n)
+                        assert_hash_equal(&got, &root);
+                }
+                for (size_t at = 0; at < n; at += 13) {
+                    ((uint8_t *)proof)[at] ^= 0x10;
+                    memcpy(run, leaves + first, count * sizeof *run);
+                    assert_int_equal(tree_run_root(run, count, first, size, span_of(proof, n), &got), EHIS_OK);
+                    assert_memory_not_equal(got.b, root.b, HASH_BYTES);
+                    ((uint8_t *)proof)[at] ^= 0x10;
+                }
+                memcpy(run, leaves + first, count * sizeof *run);
+                assert_int_equal(tree_run_root(run, count, size - count + 1, size, span_of(proof, n), &got), EHIS_E_SIGNATURE_PATH); /* over the end */
+                assert_int_equal(tree_run_root(run, 0, first, size, span_of(proof, n), &got), EHIS_E_SIGNATURE_PATH);
+            }
+        for (size_t i = 0; i < size; i++) { /* a run of one is a leaf with its path */
+            size_t n = tree_path(&t, i, path);
+            assert_int_equal(tree_run_proof(&t, i, 1, proof), n);
+            assert_memory_equal(path, proof, n * HASH_BYTES);
+        }
+    }
+    assert_int_equal(tree_run_root(run, 2, UINT64_MAX - 1, UINT64_MAX, span_of(proof, 0), &got), EHIS_E_SIGNATURE_PATH);
+    tree_fini(&t);
+}
+
 static void a_path_of_another_length_index_or_size_is_refused_or_leads_elsewhere(void **state)
 {
     (void)state;
@@ -205,6 +247,7 @@ int main(void)
         cmocka_unit_test(sha256_gives_the_known_answers),
         cmocka_unit_test(trees_of_the_certificate_transparency_leaves_have_the_known_roots),
         cmocka_unit_test(every_leaf_of_every_batch_size_up_to_1024_leads_to_the_root),
+        cmocka_unit_test(a_run_of_leaves_and_what_stands_beside_it_give_the_root),
         cmocka_unit_test(a_path_of_another_length_index_or_size_is_refused_or_leads_elsewhere),
         cmocka_unit_test(trees_are_bounded_and_keep_what_they_had),
         cmocka_unit_test(an_envelope_digest_is_the_hash_of_its_stated_bytes),

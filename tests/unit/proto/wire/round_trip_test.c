@@ -182,6 +182,11 @@ static void batches_carry_a_signature_and_their_items(void **s)
         struct span got;
         buf_init(&item, 1 << 16), buf_init(&out, 4 << 20);
         put_sample(&item, items[k], FULL);
+        static const uint8_t beside[1280] = {7};
+        if (types[k] != FRAME_ACK) {
+            signature.first = UINT32_MAX;
+            signature.proof = span_of(beside, sizeof beside);
+        }
         OK(batch_begin(&signature, &out));
         OK(batch_read(types[k], buf_span(&out), &back, NULL)); /* none is not forbidden here: the reader of a session counts */
         for (unsigned i = 0; i < 1024; i++)
@@ -189,6 +194,8 @@ static void batches_carry_a_signature_and_their_items(void **s)
         const struct row row = {"batch", frame_rule(types[k])->table, d[k], 0, NULL, NULL};
         assert_protobuf_c_agrees(&row, buf_span(&out));
         OK(batch_read(types[k], buf_span(&out), &back, NULL));
+        assert_true(span_eq(back.proof, signature.proof));
+        back.proof = signature.proof;
         assert_memory_equal(&back, &signature, sizeof back);
         size_t count = 0;
         for (size_t at = 0; batch_next(buf_span(&out), &at, &got); count++)
