@@ -3,7 +3,7 @@
 /* A hostile gateway: any frames, and good ones with a byte changed, into a client that serves, has a call and a stream under way. It may
  * end the session; it may not crash the client, make it hand over what nobody signed, or hold memory beyond its bounds.
  * Input: commands. u8 verb: below 64 a frame of that type: u16 length, payload; 64 a request of tax, 65 a response, 66 a receipt: u16 place,
- * u8 change (0: none); 67 time passes; 68 the application answers; 69 publishes; 70 calls. */
+ * u8 change (0: none); 67 time passes; 68 the application answers; 69 publishes; 70 calls; 71 the other of two gateways speaks; 72 it comes anew. */
 #include "base/log.h"
 #include "tests/support/sim_client.h"
 #include <stdlib.h>
@@ -47,7 +47,8 @@ static void on_published(struct ehis *e, struct draft *d, ehis_err err, const st
 static void start(void)
 {
     log_set_level(LOG_ERROR);
-    sim_client_init(&c, SIM_POPULATION, NULL);
+    ehis_config two = {.gateway_count = 2};
+    sim_client_init(&c, SIM_POPULATION, &two);
     EHIS_ASSERT(ehis_serve(c.e, SIM_PERSON, NULL, on_message, NULL, NULL) == 0);
     ehis_on_response(c.e, on_message, NULL);
     work_run_orders(c.e);
@@ -146,6 +147,13 @@ static void obey(struct cursor *in)
             sim_client_connect(&c);
     } else if (verb == 67) {
         sim_client_pass_ms(&c, 300);
+    } else if (verb == 71) { /* from now on the other gateway speaks */
+        c.at ^= 1;
+        if (!c.e->sessions[c.at].is_ready)
+            sim_client_connect(&c);
+    } else if (verb == 72) {
+        sim_client_disconnect(&c);
+        sim_client_connect(&c);
     } else {
         app((uint8_t)verb);
     }
@@ -168,7 +176,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (got_count > 0)
         ehis_reject(got[--got_count], 0);
     settle();
-    EHIS_ASSERT(c.e->incoming_count <= 2 * (c.e->call_window + c.e->stream_window) + 2 * INBOX_WINDOW);
-    sim_client_disconnect(&c);
+    EHIS_ASSERT(c.e->incoming_count <= 2 * (2 * (c.e->call_window + c.e->stream_window) + 2 * INBOX_WINDOW));
+    for (c.at = 0; c.at < 2; c.at++)
+        sim_client_disconnect(&c);
+    c.at = 0;
     return 0;
 }

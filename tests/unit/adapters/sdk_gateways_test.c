@@ -271,6 +271,114 @@ static void on_done(void *arg, int err, const ehis_reply *reply, const char *why
     x->err = err;
 }
 
+/* ---- a stream across gateways that come and go ---- */
+
+#define NUMBERS 40
+struct model { /* a gateway's: what it has, of the one stream */
+    uint64_t expected;
+    bool has[NUMBERS + 1], is_told[NUMBERS + 1];
+    bool is_open;
+};
+static struct hash digests[NUMBERS + 1];
+static unsigned finals[NUMBERS + 1];
+
+static void on_final(void *arg, const ehis_receipt *r)
+{
+    (void)arg;
+    for (uint64_t n = 1; n <= NUMBERS && r->state >= EHIS_DELIVERED; n++)
+        finals[n] += memcmp(digests[n].b, r->digest, 32) == 0;
+}
+
+static void take_submits(struct model *g)
+{
+    struct hash d;
+    for (uint64_t n; (n = submitted(&d, NULL)) != UINT64_MAX;) {
+        static const struct hash none;
+        assert_true(g->is_open);
+        assert_true(n >= 1 && n <= NUMBERS);
+        if (memcmp(digests[n].b, none.b, 32) != 0)
+            assert_memory_equal(digests[n].b, d.b, 32); /* the same bytes, wherever */
+        digests[n] = d;
+        if (n > g->expected) { /* another gateway has ended one that was not here yet */
+            struct flow f = {.code = EHIS_E_EXCHANGE_OUT_OF_SEQUENCE, .expected = g->expected};
+            struct buf b;
+            memcpy(f.digest, d.b, 32);
+            buf_init(&b, 4096);
+            assert_int_equal(flow_write(&f, &b), EHIS_OK);
+            assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+            buf_fini(&b);
+            continue;
+        }
+        g->expected += n == g->expected;
+        g->has[n] = true;
+    }
+}
+
+/* What it has taken: delivered by this gateway at some time, and told when the stream is open here. */
+static void tell_some(struct model *g, uint64_t *seed)
+{
+    for (uint64_t n = 1; n <= NUMBERS; n++) {
+        if (!g->has[n] || !g->is_open || sim_random_below(seed, 3) == 0)
+            continue;
+        uint8_t state = (uint8_t)(g->is_told[n] ? STATE_DELIVERED : STATE_ACCEPTED);
+        if (sim_receipt(&c, &digests[n], SIM_PERSON, state, 0) != EHIS_OK)
+            fail_msg("%s", c.why.text);
+        g->is_told[n] = true;
+        g->has[n] = state != STATE_DELIVERED;
+    }
+}
+
+static void a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 20; nth++) {
+        struct model g[2] = {{.expected = 1}, {.expected = 1}};
+        uint64_t seed = nth, sent = 0, messages = 1, bytes;
+        bool is_there[2] = {true, true};
+        memset(digests, 0, sizeof digests);
+        memset(finals, 0, sizeof finals);
+        begin(SIM_TAX, nth % 2);
+        ehis_on_receipt(c.e, on_final, NULL);
+        for (int turn = 0; turn < 4000 && (messages > 0 || sent < NUMBERS); turn++) {
+            unsigned at = (unsigned)sim_random_below(&seed, 2);
+            c.at = at;
+            if (sent < NUMBERS && sim_random_below(&seed, 3) == 0) {
+                send_one();
+                sent++;
+            }
+            if (sim_random_below(&seed, sent < NUMBERS ? 12 : 200) == 0) { /* goes, with all that is under way, or comes */
+                if (is_there[at])
+                    leave(at);
+                else
+                    come(at);
+                is_there[at] = !is_there[at];
+                g[at].is_open = false;
+            }
+            if (sent == NUMBERS && !is_there[at]) {
+                come(at);
+                is_there[at] = true;
+            }
+            c.at = at;
+            if (is_there[at]) {
+                uint64_t lowest;
+                while ((lowest = open_stream(g[at].expected))) {
+                    g[at].expected = lowest > g[at].expected ? lowest : g[at].expected;
+                    g[at].is_open = true;
+                }
+                take_submits(&g[at]);
+                tell_some(&g[at], &seed);
+            }
+            sim_client_pass_ms(&c, 100);
+            handed();
+            outbox_count(c.e->outbox, &messages, &bytes);
+        }
+        assert_int_equal(messages, 0);
+        for (uint64_t n = 1; n <= NUMBERS; n++)
+            assert_int_equal(finals[n], 1);
+        sim_client_fini(&c);
+    }
+}
+
 static void a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it(void **state)
 {
     struct ended x = {0}, y = {0};
@@ -480,6 +588,7 @@ int main(void)
         cmocka_unit_test(receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_settled_there),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
+        cmocka_unit_test(a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once),
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
         cmocka_unit_test(what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there),
