@@ -220,7 +220,7 @@ ehis_err inbox_close(struct inbox *b)
 
 /* ---- deliveries ---- */
 
-static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item)
+static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
 {
     struct in_stream *s = find(b, sender, stream);
     if (s && !s->is_adopting)
@@ -236,6 +236,7 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
     s = add(b, sender, stream);
     if (!s)
         return NULL;
+    s->used_ms = now_ms; /* else a restart would think it long forgotten */
     s->expected = item->number;
     s->begun_until = item->number + (item->number > 1 ? INBOX_GROUP : 0);
     if (b->events.position) {
@@ -248,7 +249,7 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
 
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
 {
-    struct in_stream *s = meet(b, sender, stream, item);
+    struct in_stream *s = meet(b, sender, stream, item, now_ms);
     if (!s)
         return INBOX_AHEAD;
     b->now_ms = s->used_ms = now_ms;

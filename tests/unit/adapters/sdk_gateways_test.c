@@ -526,6 +526,123 @@ static void what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_ea
     sim_client_fini(&c);
 }
 
+/* ---- a stream that two gateways deliver ---- */
+
+static unsigned marked[NUMBERS + 1], unmarked[NUMBERS + 1];
+static uint64_t last_handed;
+
+static void on_numbered(void *arg, ehis_incoming *in)
+{
+    const ehis_info *i = ehis_incoming_info(in);
+    (void)arg;
+    assert_true(i->number <= last_handed + 1 && !i->is_late);
+    last_handed = i->number > last_handed ? i->number : last_handed;
+    (i->is_repeated ? marked : unmarked)[i->number]++;
+    assert_true(got_count < 16);
+    got[got_count++] = in;
+}
+
+static void serve(void)
+{
+    got_count = 0;
+    assert_int_equal(ehis_serve(c.e, SIM_PERSON, "GetPerson", on_numbered, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+}
+
+/* Which of the deliveries of this session were acknowledged for good. */
+static void take_acks(const uint64_t numbers[2048], bool is_acked[NUMBERS + 1])
+{
+    struct sim_frame f;
+    while (sim_client_take(&c, FRAME_ACK, &f)) {
+        struct batch_signature s;
+        struct span item;
+        size_t at = 0;
+        assert_int_equal(batch_read(FRAME_ACK, span_of(f.p, f.len), &s, NULL), EHIS_OK);
+        while (batch_next(span_of(f.p, f.len), &at, &item)) {
+            struct ack a;
+            assert_int_equal(ack_read(item, &a, NULL), EHIS_OK);
+            assert_true(a.delivery < 2048 && numbers[a.delivery]);
+            is_acked[numbers[a.delivery]] |= a.outcome != OUTCOME_RETRY;
+        }
+        free(f.p);
+    }
+}
+
+static bool is_all(const bool is_acked[NUMBERS + 1])
+{
+    for (uint64_t n = 1; n <= NUMBERS; n++)
+        if (!is_acked[n])
+            return false;
+    return true;
+}
+
+static void what_two_gateways_deliver_again_and_again_is_handed_over_once_in_order_across_sessions_and_crashes(void **state)
+{
+    struct buf e[NUMBERS + 1];
+    (void)state;
+    for (uint64_t nth = 1; nth <= 15; nth++) {
+        static uint64_t numbers[2][2048];
+        bool is_acked[2][NUMBERS + 1] = {{false}}, is_there[2] = {true, true};
+        uint64_t seed = nth;
+        unsigned crashes = 0;
+        memset(numbers, 0, sizeof numbers);
+        memset(marked, 0, sizeof marked);
+        memset(unmarked, 0, sizeof unmarked);
+        last_handed = 0;
+        begin(SIM_POPULATION, false);
+        serve();
+        for (uint64_t n = 1; n <= NUMBERS; n++) {
+            buf_init(&e[n], 1 << 16);
+            numbered(&e[n], n);
+        }
+        for (int turn = 0; turn < 3000 && !(is_all(is_acked[0]) && is_all(is_acked[1])); turn++) {
+            unsigned at = (unsigned)sim_random_below(&seed, 2);
+            c.at = at;
+            if (crashes < 3 && sim_random_below(&seed, 100) == 0) {
+                crashes++;
+                sim_client_restart(&c, true);
+                serve();
+                is_there[0] = is_there[1] = false;
+            }
+            if (is_there[at] && sim_random_below(&seed, 50) == 0) {
+                leave(at);
+                is_there[at] = false;
+            } else if (!is_there[at]) {
+                come(at);
+                is_there[at] = true;
+            }
+            uint64_t n = 1;
+            while (n < NUMBERS && is_acked[at][n])
+                n++;
+            if (c.delivery[at] > 0) /* the first that it has no acknowledgement of; then about there */
+                n += sim_random_below(&seed, 6);
+            if (is_there[at] && n <= NUMBERS && !is_acked[at][n] && c.delivery[at] + 1 < 2048) {
+                numbers[at][c.delivery[at] + 1] = n;
+                assert_int_equal(sim_deliver(&c, buf_span(&e[n]), 1, c.clock.wall_ms), EHIS_OK);
+            }
+            handed();
+            while (got_count > 0 && sim_random_below(&seed, 3)) {
+                ehis_incoming *in = got[--got_count];
+                if (sim_random_below(&seed, 6) == 0)
+                    ehis_retry(in, 50);
+                else
+                    ehis_reject(in, EHIS_E_SDK_REJECTED);
+            }
+            handed();
+            for (c.at = 0; c.at < 2; c.at++)
+                if (is_there[c.at])
+                    take_acks(numbers[c.at], is_acked[c.at]);
+        }
+        assert_true(is_all(is_acked[0]) && is_all(is_acked[1]));
+        for (uint64_t n = 1; n <= NUMBERS; n++) {
+            assert_true(unmarked[n] <= 1);
+            assert_true(unmarked[n] + marked[n] >= 1);
+            buf_fini(&e[n]);
+        }
+        sim_client_fini(&c);
+    }
+}
+
 static void another_gateway_of_ours_that_gets_the_streams_takes_nothing_over(void **state)
 {
     struct buf e, b;
@@ -592,6 +709,7 @@ int main(void)
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
         cmocka_unit_test(what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there),
+        cmocka_unit_test(what_two_gateways_deliver_again_and_again_is_handed_over_once_in_order_across_sessions_and_crashes),
         cmocka_unit_test(another_gateway_of_ours_that_gets_the_streams_takes_nothing_over),
         cmocka_unit_test(a_gateway_with_an_older_registry_ends_its_own_session_alone_and_the_status_says_so),
     };
