@@ -65,7 +65,7 @@ static size_t rows_of(const struct gateway *g, const struct view *v, struct row 
         {"exchange", "skips", NULL, NULL, (double)x->skips},
         {"exchange", "stored_messages", "ehis_stored_messages", "Envelopes in streams that are unfinished or not settled.", (double)x->stored_messages},
         {"exchange", "stored_bytes", "ehis_stored_bytes", "Sealed bytes of unfinished envelopes.", (double)x->stored_bytes},
-        {"exchange", "known_calls", "ehis_known_calls", "Waiting calls remembered for duplicates.", (double)x->known_calls},
+        {"exchange", "known_calls", "ehis_known_calls", "Envelopes known by their id: waiting calls, keys, requests whose answer is to come.", (double)x->known_calls},
         {"exchange", "in_flight", "ehis_in_flight_messages", "Delivered and not yet acknowledged.", (double)x->in_flight},
         {"exchange", "streams", "ehis_streams", "Streams known.", (double)x->streams},
         {"exchange", "subscriptions", NULL, NULL, (double)x->subscriptions},
@@ -150,6 +150,38 @@ ehis_err gateway_status_json(void *ctx, struct buf *out)
     return err;
 }
 
+/* A series for each system that has been here or that something waits for, and that the registry knows: so many, and no more than this. */
+#define INBOXES_MAX 4096
+struct inboxes {
+    struct buf *out;
+    const struct view *view;
+    size_t which, count;
+    ehis_err err;
+};
+static const struct { const char *name, *help; } inbox_metrics[] = {{"ehis_inbox_messages", "What waits for a system, in flight included."},
+                                                                    {"ehis_inbox_bytes", "Its sealed bytes."},
+                                                                    {"ehis_inbox_oldest_seconds", "Since the oldest of it was accepted."}};
+
+static void put_inbox(void *ctx, const struct exchange_inbox_status *i)
+{
+    struct inboxes *b = ctx;
+    double oldest = i->oldest_accepted_ms && i->oldest_accepted_ms < b->view->now_ms ? (double)(b->view->now_ms - i->oldest_accepted_ms) / 1e3 : 0;
+    double value = b->which == 0 ? (double)i->waiting : b->which == 1 ? (double)i->waiting_bytes : oldest;
+    if (b->err == EHIS_OK && registry_system(b->view->identity->registry, i->system) && b->count++ < INBOXES_MAX)
+        b->err = buf_printf(b->out, "%s{system=\"%.*s\"} %.17g\n", inbox_metrics[b->which].name, (int)i->system.len, (const char *)i->system.p, value);
+}
+
+static ehis_err put_inboxes(const struct gateway *g, const struct view *v, struct buf *out)
+{
+    for (size_t i = 0; i < sizeof inbox_metrics / sizeof *inbox_metrics; i++) {
+        struct inboxes b = {.out = out, .view = v, .which = i, .err = EHIS_OK};
+        EHIS_TRY(buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", inbox_metrics[i].name, inbox_metrics[i].help, inbox_metrics[i].name));
+        exchange_each_inbox(g->exchange, put_inbox, &b);
+        EHIS_TRY(b.err);
+    }
+    return EHIS_OK;
+}
+
 static bool is_total(const char *metric)
 {
     size_t len = strlen(metric);
@@ -167,6 +199,7 @@ ehis_err gateway_metrics(void *ctx, struct buf *out)
         if (name)
             EHIS_TRY(buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, rows[i].help, name, is_total(name) ? "counter" : "gauge", name, rows[i].value));
     }
+    EHIS_TRY(put_inboxes(g, &v, out));
     EHIS_TRY(buf_printf(out, "# HELP ehis_sessions_ended_total Connections ended, by reason.\n# TYPE ehis_sessions_ended_total counter\n"));
     for (int end = 0; end < LINK_END_COUNT; end++)
         EHIS_TRY(buf_printf(out, "ehis_sessions_ended_total{reason=\"%s\"} %llu\n", link_end_name((enum link_end)end), (unsigned long long)v.sessions.ended[end]));

@@ -300,16 +300,27 @@ void exchange_status(const struct exchange *x, struct exchange_status *out)
     }
 }
 
-static int64_t oldest_of(const struct system *s)
+static void look_older(int64_t *oldest, const struct node *list)
+{
+    const struct delivery *d = list_is_empty(list) ? NULL : container_of(list->next, struct delivery, in_queue);
+    if (d && !d->skip && (!*oldest || d->message->since_ms < *oldest))
+        *oldest = d->message->since_ms;
+}
+
+/* The first of each lane that waits, of the calls, and whatever is in flight. */
+static int64_t oldest_of(const struct exchange *x, const struct system *s)
 {
     int64_t oldest = 0;
-    for (const struct node *n = s->lanes.next; n != &s->lanes; n = n->next) {
-        const struct lane *l = container_of(n, struct lane, in_system);
-        if (list_is_empty(&l->queue))
-            continue;
-        const struct message *m = container_of(l->queue.next, struct delivery, in_queue)->message;
-        if (!oldest || m->since_ms < oldest)
-            oldest = m->since_ms;
+    look_older(&oldest, &s->calls);
+    for (const struct node *n = s->lanes.next; n != &s->lanes; n = n->next)
+        look_older(&oldest, &container_of(n, struct lane, in_system)->queue);
+    for (const struct node *n = x->blocked.next; n != &x->blocked; n = n->next)
+        if (container_of(n, struct lane, in_blocked)->to == s)
+            look_older(&oldest, &container_of(n, struct lane, in_blocked)->queue);
+    for (const struct node *n = s->sessions.next; n != &s->sessions; n = n->next) {
+        const struct node *flying = &container_of(n, struct session, in_system)->in_flight;
+        for (const struct node *d = flying; d->next != flying; d = d->next)
+            look_older(&oldest, d);
     }
     return oldest;
 }
@@ -318,7 +329,7 @@ void exchange_each_inbox(const struct exchange *x, void (*each)(void *ctx, const
 {
     for (const struct node *n = x->systems.next; n != &x->systems; n = n->next) {
         const struct system *s = container_of(n, struct system, in_all);
-        struct exchange_inbox_status i = {name_span(s->name), s->waiting, s->waiting_bytes, s->in_flight, oldest_of(s), false};
+        struct exchange_inbox_status i = {name_span(s->name), s->waiting, s->waiting_bytes, s->in_flight, oldest_of(x, s), false};
         for (const struct node *e = s->sessions.next; e != &s->sessions; e = e->next)
             i.is_ready |= container_of(e, struct session, in_system)->is_ready;
         each(ctx, &i);

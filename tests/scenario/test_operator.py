@@ -35,6 +35,25 @@ def test_check_finds_what_a_start_would(land, more, says):
     assert checked.returncode != 0 and says in checked.stderr
 
 
+def test_metrics_say_for_each_system_what_waits_and_since_when(world):
+    watcher = world.start("watcher", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax.yaml", "--count", "1")
+    wait_until(lambda: world.status()["exchange"]["subscriptions"], what="the subscription")
+    world.move(world.pins(1)[0], city="Gəncə", street="Nizami küçəsi 1")
+    assert watcher.wait(20) == 0
+    world.move(world.pins(1)[0], city="Gəncə", street="Nizami küçəsi 2")  # nobody is there to take it
+
+    def metrics():
+        text = world.run("ehis-gateway", "status", "--metrics", "--socket", world.admin, check=True).stdout
+        return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    wait_until(lambda: metrics().get('ehis_inbox_messages{system="AZ/GOV/STS/tax"}') == "1", what="the event that waits")
+    time.sleep(1.1)
+    now = metrics()
+    assert float(now['ehis_inbox_bytes{system="AZ/GOV/STS/tax"}']) > 0
+    assert float(now['ehis_inbox_oldest_seconds{system="AZ/GOV/STS/tax"}']) > 1
+    assert now['ehis_inbox_messages{system="AZ/GOV/MIA/population"}'] == "0"
+    assert float(now["ehis_stored_messages"]) > 0
+
+
 J = "segment_bytes: 4MiB, segments_max: 16, group_max_bytes: 2MiB, reserve_bytes: 1MiB"
 
 

@@ -402,6 +402,40 @@ static void find_inbox(void *ctx, const struct exchange_inbox_status *i)
         *(struct exchange_inbox_status *)ctx = *i;
 }
 
+static void the_oldest_of_an_inbox_is_the_oldest_wherever_it_waits(void **state)
+{
+    struct sim_house *h = *state;
+    struct exchange_inbox_status inbox = {0};
+    session_id a = sender(h);
+    int64_t began = h->clock.wall_ms;
+    put(h, a, stream, 1);
+    sim_pass(h, 1000);
+    put(h, a, other, 1);
+    sim_durable(h);
+    exchange_each_inbox(h->x, find_inbox, &inbox); /* nobody is there */
+    assert_int_equal(inbox.oldest_accepted_ms, began);
+    session_id b = sim_ready(h, B, 8, 8, 1 << 20);
+    exchange_each_inbox(h->x, find_inbox, &inbox); /* in flight */
+    assert_int_equal(inbox.in_flight, 2);
+    assert_int_equal(inbox.oldest_accepted_ms, began);
+    struct sim_ack ack = delivered(h, b, stream, 1, 1, OUTCOME_RETRY);
+    ack.retry_ms = 30000;
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    sim_durable(h);
+    exchange_each_inbox(h->x, find_inbox, &inbox); /* given back, and its lane waits */
+    assert_int_equal(inbox.in_flight, 1);
+    assert_int_equal(inbox.oldest_accepted_ms, began);
+    sim_pass(h, 40000);
+    ack = delivered(h, b, other, 1, 1, OUTCOME_DONE);
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    ack = delivered(h, b, stream, 1, 2, OUTCOME_DONE);
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    sim_durable(h);
+    exchange_each_inbox(h->x, find_inbox, &inbox);
+    assert_int_equal(inbox.waiting, 0);
+    assert_int_equal(inbox.oldest_accepted_ms, 0);
+}
+
 static void whoever_has_no_right_fills_nobodys_inbox(void **state)
 {
     struct sim_house *h = *state;
@@ -592,6 +626,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOUSE_TEST(an_acknowledgement_ends_a_message_and_proves_itself_alone),
+        HOUSE_TEST(the_oldest_of_an_inbox_is_the_oldest_wherever_it_waits),
         HOUSE_TEST(whoever_has_no_right_fills_nobodys_inbox),
         HOUSE_TEST(a_full_inbox_is_told_only_to_whom_may_write_to_it),
         HOUSE_TEST(what_waits_when_the_lists_run_out_waits_on),
