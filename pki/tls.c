@@ -59,6 +59,13 @@ ehis_err pki_init(struct ehis_why *why)
     return EHIS_OK;
 }
 
+/* Our own lists are out of date: the peer is not told that its certificate is (which alert the library would send), but internal_error. */
+static void own_fault(X509_STORE_CTX *ctx, ehis_err err)
+{
+    if (err == EHIS_E_CRL_EXPIRED || err == EHIS_E_CRL_MISSING)
+        X509_STORE_CTX_set_error(ctx, X509_V_ERR_STORE_LOOKUP);
+}
+
 /* In the place of X509_verify_cert: sets the time, verifies, and then looks at what was built more closely. It can only refuse more. */
 static int on_verify(X509_STORE_CTX *ctx, void *arg)
 {
@@ -76,11 +83,13 @@ static int on_verify(X509_STORE_CTX *ctx, void *arg)
     if (X509_verify_cert(ctx) != 1) {
         v->err = pki_verify_error(X509_STORE_CTX_get_error(ctx), X509_STORE_CTX_get_error_depth(ctx), X509_STORE_CTX_get_current_cert(ctx),
                                   b->peer_kind, now_ms, &v->why);
+        own_fault(ctx, v->err);
         return 0;
     }
     v->err = pki_trust_accept(b->trust, X509_STORE_CTX_get0_chain(ctx), b->peer_kind, now_ms, &v->peer, &v->why);
     if (v->err != EHIS_OK)
         X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+    own_fault(ctx, v->err);
     return v->err == EHIS_OK;
 }
 

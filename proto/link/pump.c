@@ -21,6 +21,8 @@ static ehis_err handshake_error(int reason)
         return EHIS_E_PEER_ANONYMOUS;
     case SSL_R_UNSUPPORTED_PROTOCOL:
         return EHIS_E_TLS_VERSION;
+    case SSL_R_TLSV1_ALERT_INTERNAL_ERROR:
+        return EHIS_E_LINK_PEER_UNABLE;
     default:
         return EHIS_OK; /* the end's own: LINK_TLS */
     }

@@ -127,6 +127,8 @@ def test_past_its_lists_a_gateway_refuses_and_newer_ones_heal(ageing):
     with pytest.raises((Ended, OSError)):
         ageing.peer("students").hello()
     assert wait_until(lambda: [line for line in w.log_lines("gateway", "session.end") if line["code"] == "EHIS-3041"], 5, "its record")
+    done = w.call("tax", "GetPerson", {"pin": "5ABC123"}, "--timeout", "3s")
+    assert done.returncode != 0 and "EHIS-2079" in done.stderr and "certificate expired" not in done.stderr, done
     assert w.status()["exchange"]["delivered"] == 0
     w.make_crl()
     ageing.sighup()

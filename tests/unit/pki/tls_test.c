@@ -352,6 +352,11 @@ static void revocation_and_stale_lists_fail_the_handshake(void **state)
     pair_run(&x);
     assert_int_equal(x.s_result, -1);
     assert_int_equal(pki_handshake_error(x.s, NULL), EHIS_E_CRL_EXPIRED);
+    uint8_t byte;
+    ERR_clear_error();
+    assert_true(SSL_read(x.c, &byte, 1) <= 0);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_R_TLSV1_ALERT_INTERNAL_ERROR); /* not the peer's certificate: it cannot judge */
+    ERR_clear_error();
     pair_fini(&x);
     SSL_CTX_free(sc);
     SSL_CTX_free(h);

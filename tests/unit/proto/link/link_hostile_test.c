@@ -180,6 +180,26 @@ static void an_untrusted_peer_cannot_make_the_link_hold_more_than_96_kib(void **
     end_fini(&server);
 }
 
+static int cannot_judge(X509_STORE_CTX *ctx, void *arg)
+{
+    (void)arg;
+    X509_STORE_CTX_set_error(ctx, X509_V_ERR_STORE_LOOKUP);
+    return 0;
+}
+
+static void a_server_that_cannot_judge_says_that_it_is_not_the_peer(void **state)
+{
+    (void)state;
+    struct end server = {0}, client = {0};
+    SSL_CTX_set_cert_verify_callback(rig.server_ctx, cannot_judge, NULL);
+    rig_pair(&server, &client);
+    expect_end(&server, LINK_END_HANDSHAKE, EHIS_E_LINK_TLS, 10000);
+    expect_end(&client, LINK_END_HANDSHAKE, EHIS_E_LINK_PEER_UNABLE, 10000);
+    end_fini(&server);
+    end_fini(&client);
+    SSL_CTX_set_cert_verify_callback(rig.server_ctx, NULL, NULL);
+}
+
 static void a_peer_without_certificate_or_of_another_authority_does_not_come_in(void **state)
 {
     (void)state;
@@ -593,6 +613,7 @@ int main(void)
         T(a_frame_without_a_type_is_refused),
         T(the_first_frame_has_a_bound_of_its_own),
         T(an_untrusted_peer_cannot_make_the_link_hold_more_than_96_kib),
+        T(a_server_that_cannot_judge_says_that_it_is_not_the_peer),
         T(a_peer_without_certificate_or_of_another_authority_does_not_come_in),
         T(tls_1_2_is_refused),
         T(what_is_not_tls_ends_as_a_failed_handshake),
