@@ -80,10 +80,10 @@ static ehis_err check_policy(struct exchange *x, struct submission *u)
 }
 
 /* Somebody is there who takes calls. */
-static bool is_reachable(const struct exchange *x, const struct system *to)
+static bool is_reachable(const struct exchange *x, struct span system, const struct system *to)
 {
-    if (x->is_carried)
-        return to && x->ports.is_reachable(x->ports.ctx, name_span(to->name));
+    if (x->is_carried) /* perhaps at another gateway alone: then nothing of it is known here */
+        return x->ports.is_reachable(x->ports.ctx, system);
     return exchange_takes_calls(to);
 }
 
@@ -116,7 +116,7 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     EHIS_TRY(check_policy(x, u));
     if (h->kind == KIND_KEY && envelope_bytes(&u->envelope) > KEY_MAX_BYTES)
         return EHIS_E_TOO_LARGE;
-    if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !is_reachable(x, recipient_system(x, h)))
+    if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !is_reachable(x, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), recipient_system(x, h)))
         return EHIS_E_EXCHANGE_NO_SESSION;
     return EHIS_OK;
 }
@@ -276,7 +276,7 @@ static ehis_err repeat(struct exchange *x, struct submission *u, struct message 
     m->session = u->session->id;
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING)) {
         bool is_idle = m->state == STATE_ACCEPTED && m->durable == STATE_ACCEPTED && !message_is(m, IS_REPLIED);
-        if (is_idle && !is_reachable(x, m->to))
+        if (is_idle && !is_reachable(x, name_span(m->to->name), m->to))
             return exchange_finish(x, m, NULL, RECORD_FAILED, EHIS_E_EXCHANGE_NO_SESSION, span_of(NULL, 0), NULL);
         exchange_call_again(x, m);
         exchange_pump(x);
