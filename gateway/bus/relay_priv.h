@@ -11,7 +11,7 @@
 #include "gateway/exchange/table.h"
 
 #define RELAY_WAITING_MAX 50000             /* parcels of the core not yet given to the client; beyond BUS_FULL */
-#define RELAY_BATCH_MAX 4096                /* leaves under one signature */
+#define RELAY_BATCH_MAX BATCH_MAX_LEAVES    /* leaves under one signature: what a reader takes */
 #define RELAY_HELD_MAX 256                  /* of one partition: what was read and is not finished; */
 #define RELAY_HELD_BYTES (1024 * 1024)      /* then it pauses, until half of it is done */
 #define RELAY_BUDGET_BYTES (256 * 1024 * 1024) /* of all partitions */

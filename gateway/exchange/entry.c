@@ -50,7 +50,7 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
     struct message *q = x->is_carried ? exchange_guest_find(x, &asked, u->session->system) : exchange_message_by_digest(x, &asked);
     bool is_waiting = envelope_is_waiting(&u->header);
     if (!q && x->is_carried && !is_waiting) /* it may have been handed over by another gateway: its caller's libehis knows what it asked */
-        return exchange_may_answer(x, u->session->system, u->header.recipient) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
+        return exchange_may_answer(x, u->session->system, &u->header) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (!q || q->kind != KIND_REQUEST || q->to != u->session->system || !span_eq(name_span(q->sender->name), u->header.recipient))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (message_is(q, IS_REPLIED) || message_is(q, IS_WAITING) != is_waiting || memcmp(q->id, u->header.exchange_id, 16) != 0)
@@ -241,7 +241,7 @@ static ehis_err accept(struct exchange *x, struct submission *u)
     if (!m)
         return EHIS_E_NO_MEMORY;
     exchange_submission_record(x, u, &r);
-    if (u->request && u->request->guest)
+    if (u->request && u->request->guest && message_is(m, IS_WAITING)) /* what travels in a stream goes to its inbox */
         m->gateway = u->request->guest->arrivals[0].gateway;
     if (m->gateway)
         r.gateway = name_span(m->gateway);

@@ -370,7 +370,7 @@ ehis_err exchange_verify(struct exchange *x, struct submission *u) EHIS_MUST_USE
 ehis_err exchange_check_registry(const struct exchange *x, const struct submission *u) EHIS_MUST_USE;
 
 /* guests.c */
-bool exchange_may_answer(struct exchange *x, const struct system *provider, struct span consumer); /* some rule lets it call some service of the provider's */
+bool exchange_may_answer(struct exchange *x, const struct system *provider, const struct envelope_header *response); /* some rule lets its recipient call some service of the provider's */
 void exchange_guest_drop(struct exchange *x, struct message *m); /* memory and handles; the message goes by exchange_message_drop */
 struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to);
 void exchange_guest_ended(struct exchange *x, struct message *m); /* its record is durable: the bus and the accepting gateway hear of it */

@@ -358,11 +358,12 @@ void exchange_want_inbox(struct exchange *x, struct system *s)
         x->ports.want_inbox(x->ports.ctx, name_span(s->name), s->stream_session != NULL, exchange_takes_calls(s));
 }
 
-bool exchange_may_answer(struct exchange *x, const struct system *provider, struct span consumer)
+bool exchange_may_answer(struct exchange *x, const struct system *provider, const struct envelope_header *response)
 {
     for (size_t i = 0; x->registry && i < registry_service_count(x->registry); i++) {
         const struct registry_service *service = registry_service_at(x->registry, i);
-        struct decide_question q = {.what = DECIDE_CALL, .consumer = consumer, .service = service->id, .at_ms = x->now_ms};
+        struct decide_question q = {.what = DECIDE_CALL, .consumer = response->recipient, .service = service->id, .operation = response->operation,
+                                     .at_ms = x->now_ms};
         struct decide_answer a;
         if (!span_eq(service->system, name_span(provider->name)))
             continue;
