@@ -388,6 +388,7 @@ void incoming_hand_over(struct ehis *e, struct ehis_incoming *in); /* to its han
 void incoming_end(struct ehis *e, struct ehis_incoming *in);       /* by its outcome, code and retry_ms; in is gone */
 void incoming_finish(struct ehis *e, struct ehis_incoming *in); /* of a stream: recorded, then acknowledged */
 void incoming_acknowledge(struct ehis *e, const struct ehis_incoming *in);
+void incoming_acknowledge_recorded(struct ehis *e, struct ehis_incoming *in); /* after the commit; in is gone then */
 
 /* serving.c: waiting requests, run once. */
 void serving_take(struct ehis *e, struct ehis_incoming *in);

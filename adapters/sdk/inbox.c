@@ -262,9 +262,12 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
             return item->skip_state ? INBOX_DONE : INBOX_AHEAD;
         if (memcmp(here->digest, item->digest, sizeof here->digest) != 0)
             return INBOX_CONFLICT;
-        struct in_item *same = here;
-        while (same && same->session != item->session && same->session != 0)
-            same = same->also;
+        struct in_item *same = here, *lost = NULL;
+        for (; same && same->session != item->session; same = same->also)
+            if (same->session == 0)
+                lost = same;
+        if (!same)
+            same = lost;
         if (!same) {
             item->stream = s;
             item->also = here->also;

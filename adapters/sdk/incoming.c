@@ -132,6 +132,9 @@ static void on_finished(struct ehis *e, struct committed *c)
     receiving_free(in);
 }
 
+/* That it is finished may have been decided in this group, of another delivery of it. */
+void incoming_acknowledge_recorded(struct ehis *e, struct ehis_incoming *in) { after_commit(e, &in->committed, on_finished); }
+
 void incoming_finish(struct ehis *e, struct ehis_incoming *in)
 {
     size_t before = store_group_bytes(e->store);
@@ -143,7 +146,7 @@ void incoming_finish(struct ehis *e, struct ehis_incoming *in)
         loop_timer_set(e->commit_timer, COMMIT_US);
     }
     e->finished_bytes += store_group_bytes(e->store) - before;
-    after_commit(e, &in->committed, on_finished);
+    incoming_acknowledge_recorded(e, in);
 }
 
 static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)

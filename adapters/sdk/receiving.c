@@ -73,13 +73,9 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
         return;
     case INBOX_DONE:
     case INBOX_REJECTED:
-        if (v == INBOX_DONE && !in->refused) {
-            in->outcome = OUTCOME_DONE;
-            incoming_acknowledge(e, in);
-            receiving_free(in);
-            return;
-        }
-        refuse(e, in, in->refused ? in->refused : EHIS_E_SDK_REJECTED, 0);
+        in->outcome = v == INBOX_DONE && !in->refused ? OUTCOME_DONE : OUTCOME_REJECTED;
+        in->code = in->refused ? in->refused : v == INBOX_DONE ? EHIS_OK : EHIS_E_SDK_REJECTED;
+        incoming_acknowledge_recorded(e, in);
         return;
     case INBOX_CONFLICT:
         refuse(e, in, EHIS_E_STREAM_CONFLICT, 0);

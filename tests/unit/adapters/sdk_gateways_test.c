@@ -580,7 +580,7 @@ static void what_two_gateways_deliver_again_and_again_is_handed_over_once_in_ord
 {
     struct buf e[NUMBERS + 1];
     (void)state;
-    for (uint64_t nth = 1; nth <= 15; nth++) {
+    for (uint64_t nth = 1; nth <= 20; nth++) {
         static uint64_t numbers[2][2048];
         bool is_acked[2][NUMBERS + 1] = {{false}}, is_there[2] = {true, true};
         uint64_t seed = nth;
