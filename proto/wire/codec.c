@@ -50,6 +50,9 @@ ehis_err codec_read(const struct codec *c, struct span bytes, size_t struct_byte
     return EHIS_OK;
 }
 
+#define VARINT_MAX_BYTES 10
+#define HEAD_MAX_BYTES (2 + VARINT_MAX_BYTES) /* fields are numbered below 2,048 */
+
 static size_t varint_bytes(uint64_t v)
 {
     size_t n = 1;
@@ -99,10 +102,7 @@ ehis_err codec_put_bytes(struct buf *b, unsigned field_number, struct span s)
 
 static bool is_zero(const uint8_t *p, size_t n)
 {
-    while (n > 0)
-        if (p[--n])
-            return false;
-    return true;
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
 /* Zeros stand for an absent array, except where it must be there: then they are its value. */
@@ -142,43 +142,86 @@ size_t codec_bytes(const struct codec *c, const void *in)
     return total;
 }
 
-static ehis_err write_member(const struct codec *c, const struct codec_member *m, const uint8_t *in, struct buf *out)
+/* At least what codec_write appends, without looking at contents. */
+static size_t codec_bound(const struct codec *c, const void *in)
 {
-    const uint8_t *at = in + m->offset;
-    switch ((enum codec_kind)m->kind) {
-    case CODEC_U32:
-        return codec_put_number(out, m->number, *(const uint32_t *)(const void *)at);
-    case CODEC_U64:
-        return codec_put_number(out, m->number, *(const uint64_t *)(const void *)at);
-    case CODEC_BOOL:
-        return codec_put_number(out, m->number, *(const bool *)at);
-    case CODEC_SPAN:
-        return codec_put_bytes(out, m->number, *(const struct span *)(const void *)at);
-    case CODEC_FIXED:
-        return is_absent(c, m, at) ? EHIS_OK : codec_put_bytes(out, m->number, span_of(at, m->size));
-    case CODEC_NESTED: {
-        size_t n = codec_bytes(m->sub, at);
-        if (n == 0)
-            return EHIS_OK;
-        EHIS_TRY(codec_put_head(out, m->number, n));
-        return codec_write(m->sub, at, out);
-    }
-    case CODEC_SPANS: {
-        const struct span *list = (const struct span *)(const void *)at;
-        size_t count = *(const size_t *)(const void *)(in + m->count_offset);
-        for (size_t i = 0; i < count; i++) {
-            EHIS_TRY(codec_put_head(out, m->number, list[i].len));
-            EHIS_TRY(buf_put_span(out, list[i]));
+    size_t total = c->count * (HEAD_MAX_BYTES + VARINT_MAX_BYTES);
+    for (size_t i = 0; i < c->count; i++) {
+        const struct codec_member *m = &c->members[i];
+        const uint8_t *at = (const uint8_t *)in + m->offset;
+        if (m->kind == CODEC_SPAN) {
+            total += ((const struct span *)(const void *)at)->len;
+        } else if (m->kind == CODEC_FIXED) {
+            total += m->size;
+        } else if (m->kind == CODEC_NESTED) {
+            total += codec_bound(m->sub, at);
+        } else if (m->kind == CODEC_SPANS) {
+            const struct span *list = (const struct span *)(const void *)at;
+            size_t count = *(const size_t *)(const void *)((const uint8_t *)in + m->count_offset);
+            for (size_t k = 0; k < count; k++)
+                total += HEAD_MAX_BYTES + list[k].len;
         }
-        return EHIS_OK;
     }
+    return total;
+}
+
+static inline uint8_t *write_varint(uint8_t *p, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
+}
+
+static inline uint8_t *write_number(uint8_t *p, unsigned number, uint64_t v)
+{
+    return v ? write_varint(write_varint(p, (uint64_t)number << 3), v) : p;
+}
+
+static inline uint8_t *write_bytes(uint8_t *p, unsigned number, const uint8_t *from, size_t n)
+{
+    p = write_varint(write_varint(p, (uint64_t)number << 3 | 2), n);
+    if (n)
+        memcpy(p, from, n);
+    return p + n;
+}
+
+/* Room for all is there. */
+static uint8_t *write_members(const struct codec *c, const uint8_t *in, uint8_t *p)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct codec_member *m = &c->members[i];
+        const uint8_t *at = in + m->offset;
+        const struct span *list = (const struct span *)(const void *)at;
+        switch ((enum codec_kind)m->kind) {
+        case CODEC_U32: p = write_number(p, m->number, *(const uint32_t *)(const void *)at); break;
+        case CODEC_U64: p = write_number(p, m->number, *(const uint64_t *)(const void *)at); break;
+        case CODEC_BOOL: p = write_number(p, m->number, *(const bool *)at); break;
+        case CODEC_SPAN: p = list->len ? write_bytes(p, m->number, list->p, list->len) : p; break;
+        case CODEC_FIXED: p = is_absent(c, m, at) ? p : write_bytes(p, m->number, at, m->size); break;
+        case CODEC_NESTED: {
+            size_t n = codec_bytes(m->sub, at);
+            if (n)
+                p = write_members(m->sub, at, write_varint(write_varint(p, (uint64_t)m->number << 3 | 2), n));
+            break;
+        }
+        case CODEC_SPANS:
+            for (size_t k = 0; k < *(const size_t *)(const void *)(in + m->count_offset); k++)
+                p = write_bytes(p, m->number, list[k].p, list[k].len);
+            break;
+        }
     }
-    return EHIS_E_INTERNAL;
+    return p;
 }
 
 ehis_err codec_write(const struct codec *c, const void *in, struct buf *out)
 {
-    for (size_t i = 0; i < c->count; i++)
-        EHIS_TRY(write_member(c, &c->members[i], in, out));
+    uint8_t *p;
+    size_t n = codec_bound(c, in);
+    if (n > out->max - out->len)
+        n = codec_bytes(c, in);
+    EHIS_TRY(buf_reserve(out, n, &p));
+    if (n)
+        buf_commit(out, (size_t)(write_members(c, in, p) - p));
     return EHIS_OK;
 }

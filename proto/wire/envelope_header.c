@@ -90,7 +90,8 @@ static unsigned has(const header *h)
 static ehis_err check_fields(const header *h, struct ehis_why *why)
 {
     unsigned present = has(h), must = kinds[h->kind].must, may = kinds[h->kind].may;
-    for (unsigned i = 0; i < sizeof has_names / sizeof *has_names; i++) {
+    bool fits = !(must & ~present) && !(present & ~(must | may));
+    for (unsigned i = 0; !fits && i < sizeof has_names / sizeof *has_names; i++) {
         if (must >> i & ~present >> i & 1)
             return ehis_fail(why, EHIS_E_HEADER_FIELDS, "%s is missing", has_names[i]);
         if (present >> i & ~(must | may) >> i & 1)
