@@ -101,8 +101,11 @@ static ehis_err bad(struct exchange *x, const struct visit *v, ehis_err code)
     if (x->bad_count++ >= BAD_A_SECOND)
         return code;
     memcpy(r.digest, v->a->digest.b, HASH_BYTES);
-    if (v->u.header.sender.len)
+    if (v->u.header.sender.len) {
         r.header = v->a->envelope.header;
+        r.sealed_bytes = v->a->envelope.sealed.len;
+        memcpy(r.sealed_hash, v->a->sealed_hash.b, HASH_BYTES);
+    }
     ehis_err err = exchange_append(x, &r, NULL, 0, false, NULL);
     x->status.refused += err == EHIS_OK;
     return err == EHIS_OK ? code : err;
