@@ -151,6 +151,63 @@ static void a_call_goes_over_and_its_answer_comes_back(void **state)
     assert_int_equal(sim_record_count(t.one, RECORD_EXPIRED) + sim_record_count(t.two, RECORD_EXPIRED), 0);
 }
 
+static void an_answer_without_a_waiting_caller_goes_to_the_inbox_and_not_to_the_gateway_that_accepted_the_question(void **state)
+{
+    static const uint8_t back[16] = {8, 8};
+    struct hash asked, answer;
+    struct buf b;
+    uint8_t id[16];
+    (void)state;
+    buf_init(&b, 1 << 20);
+    sim_end(t.one, t.a);
+    t.a = sim_ready(t.one, A, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    struct sim_message m = numbered(1);
+    m.operation = "Get";
+    sim_envelope(t.one, &m, &b, &asked, id);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    buf_fini(&b);
+    sim_carrier_run(t.c);
+    struct sim_out *o = sim_take(t.two, SIM_DELIVERY, t.b);
+    assert_non_null(o);
+    assert_int_equal(sim_stream_open(t.two, t.b, back, A, NULL, 1), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_RESPONSE, .sender = B, .recipient = A, .operation = "Get", .stream = back, .number = 1,
+                                                                   .in_reply_to = &asked, .exchange_id = id}, &answer), EHIS_OK);
+    sim_carrier_run(t.c);
+    o = sim_take(t.one, SIM_DELIVERY, t.a);
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, answer.b, 32);
+    assert_int_equal(sim_carrier_refused(t.c), 0);
+}
+
+static void an_answer_may_come_by_a_gateway_that_did_not_hand_over_the_question(void **state)
+{
+    static const uint8_t back[16] = {8, 8};
+    struct sim_message m = numbered(1), r = {.kind = KIND_RESPONSE, .sender = B, .recipient = A, .operation = "Get", .stream = back, .number = 1};
+    struct hash asked, answer;
+    struct buf b;
+    uint8_t id[16];
+    (void)state;
+    buf_init(&b, 1 << 20);
+    m.operation = "Get";
+    sim_envelope(t.one, &m, &b, &asked, id); /* some other gateway brought it */
+    buf_fini(&b);
+    r.in_reply_to = &asked;
+    r.exchange_id = id;
+    assert_int_equal(sim_stream_open(t.two, t.b, back, A, NULL, 1), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &r, &answer), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_receipt(t.two, t.b, &answer, STATE_ACCEPTED, 0);
+    sim_forget(t.two);
+    r.recipient = D; /* whom no rule of the provider's names */
+    r.stream = stream;
+    assert_int_equal(sim_stream_open(t.two, t.b, stream, D, NULL, 1), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &r, &answer), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_receipt(t.two, t.b, &answer, STATE_REFUSED, EHIS_E_EXCHANGE_NOT_A_REPLY);
+}
+
 static void a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes(void **state)
 {
     struct hash d;
@@ -351,6 +408,8 @@ int main(void)
         CARRIER_TEST(both_ends_at_one_gateway_make_one_record),
         CARRIER_TEST(a_rejection_and_a_refusal_go_over_as_well),
         CARRIER_TEST(a_call_goes_over_and_its_answer_comes_back),
+        CARRIER_TEST(an_answer_without_a_waiting_caller_goes_to_the_inbox_and_not_to_the_gateway_that_accepted_the_question),
+        CARRIER_TEST(an_answer_may_come_by_a_gateway_that_did_not_hand_over_the_question),
         CARRIER_TEST(a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes),
         CARRIER_TEST(what_the_broker_loses_is_recorded_and_sent_again),
         CARRIER_TEST(what_waits_is_not_taken_for_lost),
