@@ -4,6 +4,7 @@
 """Performs the first exchange on loopback and says in plain words what happens; every step is checked.
 
     deploy/quickstart/run            make everything afresh, show it, stop it
+    deploy/quickstart/run --kafka    the same over a Kafka broker, with two gateways
     deploy/quickstart/run --keep     leave it running; its revocation lists are renewed
     deploy/quickstart/run --stop     stop what --keep left running
 """
@@ -44,6 +45,8 @@ def say(text=""):
 
 
 class Country:
+    gateways = {"gateway": "AZ/gw1"}  # each has keys in NAME/, settings NAME.yaml, a socket NAME.sock
+
     def __init__(self, folder):
         self.dir = folder
         self.pids = folder / "pids"
@@ -107,30 +110,32 @@ class Country:
     # -- making
 
     def make(self):
-        port = free_port()
+        ports = [free_port() for _ in self.gateways]
         self.tool("ehis-pki", "init", "--dir", "ca", "--instance", "AZ")
         self.tool("ehis-pki", "crl", "--ca", "ca", "--out", "crl.pem", "--days", CRL_DAYS)
         self.tool("ehis-registry", "init", "--dir", "registry", "--instance", "AZ")
         shutil.copytree(HERE / "registry", self.dir / "registry", dirs_exist_ok=True)
         for agency, name in AGENCIES.items():
             self.tool("ehis-registry", "add", agency, "--as", "agency", "--name", name, "--dir", "registry")
-        self.make_owner("gw", "AZ/gw1", "gateway", "--gateway")
+        for name, identifier in self.gateways.items():
+            self.make_owner(name, identifier, "gateway", "--gateway")
         for name, identifier in SYSTEMS.items():
             self.make_owner(name, identifier, "system")
         key = json.loads(self.tool("ehis-registry", "keygen", "--out", "operator.key", "--json").stdout)["public_key"]
         self.tool("ehis-registry", "build", "--dir", "registry")
         self.tool("ehis-registry", "sign", "--dir", "registry", "--key", "operator.key")
-        write(self.dir / "gateway.yaml", f"""name: AZ/gw1
+        for name, port in zip(self.gateways, ports):
+            write(self.dir / f"{name}.yaml", f"""name: {self.gateways[name]}
 listen: ['127.0.0.1:{port}']
-tls: {{chain: gw/tls.crt, key: gw/tls.key, ca: ca/ca.crt, crls: [crl.pem]}}
-sign_key: gw/sign.key
+tls: {{chain: {name}/tls.crt, key: {name}/tls.key, ca: ca/ca.crt, crls: [crl.pem]}}
+sign_key: {name}/sign.key
 registry: {{file: registry/registry.pb, operator_keys: [{key}]}}
-journal: {{dir: journal, segment_bytes: 16MiB, segments_max: 16, group_max_bytes: 4MiB, reserve_bytes: 16MiB}}
-admin: {{socket: {self.dir}/gateway.sock}}
-""")
+journal: {{dir: {self.journal(name)}, segment_bytes: 16MiB, segments_max: 16, group_max_bytes: 4MiB, reserve_bytes: 16MiB}}
+admin: {{socket: {self.dir}/{name}.sock}}
+{self.bus(name)}""")
         for name, identifier in SYSTEMS.items():
             write(self.dir / f"{name}.yaml", f"""system: {identifier}
-gateways: ['127.0.0.1:{port}']
+gateways: [{', '.join(f"'127.0.0.1:{port}'" for port in ports)}]
 tls: {{chain: {name}/tls.crt, key: {name}/tls.key, ca: ca/ca.crt, crl: crl.pem}}
 sign_key: {name}/sign.key
 seal_keys: [{name}/seal.key]
@@ -141,6 +146,13 @@ state_dir: {name}.state
         write(self.dir / "tax-events.yaml", (self.dir / "tax.yaml").read_text().replace("tax.state", "tax-events.state"))
         self.tool("ehis-population", "seed", "--db", "population.db", "--people", 5000, "--seed", 7, timeout=120)
 
+    def journal(self, name):
+        return "journal" if len(self.gateways) == 1 else f"{name}.journal"
+
+    def bus(self, name):
+        """Further lines of a gateway's settings."""
+        return ""
+
     def make_owner(self, folder, identifier, kind, *words):
         self.tool("ehis-pki", "keygen", "--dir", folder, identifier, *words)
         self.tool("ehis-pki", "issue", "--ca", "ca", "--request", f"{folder}/join.request", "--out", f"{folder}/tls.crt")
@@ -148,9 +160,9 @@ state_dir: {name}.state
 
     # -- running
 
-    def start_gateway(self):
-        p = self.start("gateway", "ehis-gateway", "--config", "gateway.yaml")
-        wait("the gateway to answer", lambda: self.alive(p) and self.tool("ehis-gateway", "status", "--socket", "gateway.sock", expect=None).returncode == 0)
+    def start_gateway(self, name="gateway"):
+        p = self.start(name, "ehis-gateway", "--config", f"{name}.yaml")
+        wait(f"{name} to answer", lambda: self.alive(p) and self.tool("ehis-gateway", "status", "--socket", f"{name}.sock", expect=None).returncode == 0)
 
     def alive(self, p):
         if p.poll() is not None:
@@ -158,11 +170,11 @@ state_dir: {name}.state
             raise Failed(f"{name} ended by itself, exit code {p.returncode}:\n{tail(self.dir / (name + '.log'))}")
         return True
 
-    def status(self):
-        return json.loads(self.tool("ehis-gateway", "status", "--socket", "gateway.sock").stdout)
+    def status(self, name="gateway"):
+        return json.loads(self.tool("ehis-gateway", "status", "--socket", f"{name}.sock").stdout)
 
-    def records(self, *words):
-        return [json.loads(line) for line in self.tool("ehis-gateway", "journal", "show", "--dir", "journal", "--json", *words).stdout.splitlines()]
+    def records(self, name="gateway"):
+        return [json.loads(line) for line in self.tool("ehis-gateway", "journal", "show", "--dir", self.journal(name), "--json").stdout.splitlines()]
 
     def call(self, operation, body, purpose=PURPOSE, expect=0, is_shown=True):
         return self.tool("ehis-call", SERVICE, operation, "--config", "tax.yaml", "--purpose", purpose, "--basis", BASIS, "--case-ref", "STS-2026-000123",
@@ -341,9 +353,8 @@ def state(pid):
 
 
 def renew(c):
-    """In the background with --keep: fresh revocation lists every day, until the gateway has gone."""
-    gateway = c.running["gateway"].pid
-    start = started(gateway)
+    """In the background with --keep: fresh revocation lists every day, until the gateways have gone."""
+    gateways = {c.running[name].pid: started(c.running[name].pid) for name in c.gateways}
     if os.fork() != 0:
         return
     os.setsid()
@@ -355,10 +366,12 @@ def renew(c):
         f.write(f"renew {os.getpid()} {started(os.getpid())}\n")
     while True:
         time.sleep(RENEW_S)
-        if started(gateway) != start:
+        left = [pid for pid, start in gateways.items() if started(pid) == start]
+        if not left:
             os._exit(0)
         subprocess.run([str(BIN / "ehis-pki"), "crl", "--ca", "ca", "--out", "crl.pem", "--days", str(CRL_DAYS)], cwd=c.dir, check=False)
-        os.kill(gateway, signal.SIGHUP)
+        for pid in left:
+            os.kill(pid, signal.SIGHUP)
 
 
 def default_dir():
@@ -390,6 +403,7 @@ def prepare(folder):
 
 def main():
     p = argparse.ArgumentParser(prog="deploy/quickstart/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--kafka", action="store_true", help="over a Kafka broker, with two gateways")
     p.add_argument("--keep", action="store_true", help="leave everything running")
     p.add_argument("--stop", action="store_true", help="stop what --keep left running")
     p.add_argument("--dir", type=pathlib.Path, default=default_dir(), help="where everything goes (default: %(default)s)")
@@ -399,12 +413,16 @@ def main():
         say(f"stopped {stop_left(a.dir)} processes")
         return 0
     begun = time.monotonic()
-    c = Country(a.dir)
+    if a.kafka:
+        import kafka_country  # it builds on this file
+        c, story = kafka_country.KafkaCountry(a.dir), kafka_country.perform
+    else:
+        c, story = Country(a.dir), perform
     try:
         a.dir.parent.mkdir(parents=True, exist_ok=True)
         c.lock = lock(a.dir)
         prepare(a.dir)
-        perform(c)
+        story(c)
     except (Failed, OSError, subprocess.SubprocessError, ValueError, KeyError) as e:
         c.stop_all()
         say(f"\nThis did not go as it should: {e}\nLogs are in {a.dir}.")
@@ -413,12 +431,13 @@ def main():
         c.stop_all()
         return 130
     if a.keep:
-        c.stop("subscriber")
+        if "subscriber" in c.running:
+            c.stop("subscriber")
         renew(c)
         say(f"""
 It is left running. Try, in {a.dir}, with {BIN} on your PATH:
    echo '{{"surname_prefix": "Ə"}}' | ehis-call {SERVICE} FindPersons --config tax.yaml --purpose {PURPOSE} --basis '{BASIS}' --body -
-   ehis-gateway status --socket gateway.sock
+   ehis-gateway status --socket {next(iter(c.gateways))}.sock
    ehis-policy who-can {SERVICE} --registry registry/registry.pb --operator operator.key.pub
 Its revocation lists are renewed every day. Stop it with: deploy/quickstart/run --stop{'' if a.dir == default_dir() else f' --dir {a.dir}'}""")
     else:
@@ -429,4 +448,5 @@ Its revocation lists are renewed every day. Stop it with: deploy/quickstart/run 
 
 
 if __name__ == "__main__":
+    sys.modules["country"] = sys.modules[__name__]
     sys.exit(main())
