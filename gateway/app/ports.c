@@ -93,6 +93,12 @@ static void probe(void *ctx, struct span system)
     b->ops->probe(b, system);
 }
 
+static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    return b->ops->subscribe(b, system, service, event, is_end);
+}
+
 void gateway_ports(struct gateway *g, struct exchange_ports *ports)
 {
     *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .live_max_bytes = live_max_bytes, .read = gateway_read_entry,
@@ -104,6 +110,7 @@ void gateway_ports(struct gateway *g, struct exchange_ports *ports)
         ports->is_reachable = is_reachable;
         ports->bus_state = bus_state;
         ports->probe = probe;
+        ports->subscribe = subscribe;
     }
     random_fill(&random_system, ports->seed, sizeof ports->seed);
 }

@@ -3,10 +3,11 @@
 """The bus over a real broker: calls and events through one gateway and through two, a gateway that dies, a broker that dies."""
 import json
 import signal
-import time
 
 import pytest
-from world import free_port, wait_until
+from test_gateways import (Pair, requests, test_a_gateway_killed_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing,  # noqa: F401
+                           test_a_stream_goes_on_at_the_other_gateway_in_order_and_once, test_calls_fail_over_and_back)
+from world import wait_until
 
 
 def answered(world, pin, seconds=60):
@@ -65,46 +66,69 @@ def test_a_killed_broker_stops_calls_with_a_reason_and_they_go_on_when_it_is_bac
     answered(joined, pin)
 
 
-class Second:
-    """A second gateway of the same country, on the same brokers."""
-
-    def __init__(self, kafka, world):
-        self.world, self.port = world, free_port()
-        world.make_keys("gw2", "AZ/gw2", "--gateway")
-        world.run("ehis-registry", "add", "gw2/join.request", "--as", "gateway", "--dir", "registry", check=True)
-        world.publish_registry()
-        world.prefix = kafka.join(world)
-        more = kafka.bus("gw2", prefix=world.prefix)
-        first = (world.dir / "gateway.yaml").read_text()
-        second = (first.replace("AZ/gw1", "AZ/gw2").replace(f":{world.port}'", f":{self.port}'").replace(": gw/", ": gw2/").replace("dir: journal,", "dir: journal2,")
-                  .replace("admin.sock", "admin2.sock"))
-        second = "".join(f"bus: {more}\n" if line.startswith("bus:") else line + "\n" for line in second.splitlines())
-        (world.dir / "gateway2.yaml").write_text(second)
-        (world.dir / "journal2").mkdir(mode=0o700)
-
-    def start(self):
-        p = self.world.start("gateway2", "ehis-gateway", "--config", "gateway2.yaml")
-        wait_until(lambda: p.poll() is None and self.world.run("ehis-gateway", "status", "--socket", "admin2.sock").returncode == 0, 60, "the second gateway's status")
-
-    def status(self):
-        return json.loads(self.world.run("ehis-gateway", "status", "--socket", "admin2.sock", check=True).stdout)
+@pytest.fixture
+def pair(kafka, land):
+    """Two gateways of one country on the same brokers."""
+    p = Pair(land)
+    p.prefix = kafka.join(land)
+    settings = land.dir / "gateway2.yaml"
+    settings.write_text(settings.read_text() + f"bus: {kafka.bus('gw2', prefix=p.prefix)}\n")
+    yield p
+    for peer in p.peers.values():
+        if peer.process.poll() is None:
+            peer.kill()
 
 
-def test_a_request_enters_at_one_gateway_and_leaves_at_another(kafka, land):
-    second = Second(kafka, land)
-    land.start_gateway()
-    second.start()
-    land.write_adapter_settings("population", "AZ/GOV/MIA/population", gateways=f"['127.0.0.1:{second.port}']")
-    land.start_register()
-    pin = land.pins(1)[0]
-    assert answered(land, pin)["body"]["person"]["pin"] == pin
-    assert second.status()["bus"]["inboxes_owned"] == 1 and land.status()["bus"]["gateways"] == 2
-    began = time.monotonic()
-    for _ in range(5):
-        answered(land, pin)
-    print("five calls", time.monotonic() - began)
-    land.stop("gateway2", signal.SIGKILL)
-    wait_until(lambda: land.call("tax", "GetPerson", {"pin": pin}, "--json").returncode != 0, 20, "a refusal: the provider is gone")
-    wait_until(lambda: land.status()["bus"]["gateways"] == 1, 10, "the lease running out")
-    second.start()
-    assert answered(land, pin)["body"]["person"]["pin"] == pin
+def status(pair, number):
+    return json.loads(pair.world.run("ehis-gateway", "status", "--socket", "admin.sock" if number == 1 else "admin2.sock", check=True).stdout)
+
+
+def apart(pair):
+    """The provider is at the second gateway alone, the consumer at the first."""
+    for name, identifier, port in (("population", "AZ/GOV/MIA/population", pair.port), ("tax", "AZ/GOV/STS/tax", pair.world.port)):
+        pair.world.write_adapter_settings(name, identifier, gateways=f"['127.0.0.1:{port}']")
+    pair.start(1), pair.start(2)
+    provider, consumer = pair.peer("population"), pair.peer("tax")
+    provider.well("serve GetPerson")
+    wait_until(lambda: status(pair, 2)["bus"]["inboxes_owned"] >= 1, 20, "the inbox at the second gateway")
+    return provider, consumer
+
+
+def test_a_request_enters_at_one_gateway_and_leaves_at_another(pair):
+    provider, consumer = apart(pair)
+    wait_until(lambda: consumer.do("call GetPerson one", "reply")["err"] == 0, 20, "an answer")
+    sent = [f"m{i}" for i in range(300)]
+    for body in sent:
+        consumer.well(f"send GetPerson {body}")
+    consumer.well("flush final")
+    assert [r for r in requests(provider) if r != "one"] == sent
+    for number in (1, 2):
+        bus = status(pair, number)["bus"]
+        assert bus["dead_letters"] == bus["refused"] == 0 and bus["gateways"] == 2, bus
+
+
+def test_messages_wait_at_the_broker_for_a_gateway_that_died_and_come_once_in_order(pair):
+    provider, consumer = apart(pair)
+    wait_until(lambda: consumer.do("call GetPerson one", "reply")["err"] == 0, 20, "an answer")
+    for i in range(100):
+        consumer.well(f"send GetPerson a{i}")
+    pair.stop(2)
+    for i in range(100):
+        consumer.well(f"send GetPerson b{i}")
+    wait_until(lambda: consumer.do("call GetPerson two", "reply")["err"] != 0, 20, "a refusal: the provider is gone")
+    pair.start(2)
+    consumer.well("flush final")
+    said = requests(provider)
+    assert [r for r in said if r[0] == "b"] == [f"b{i}" for i in range(100)] and [r for r in said if r[0] == "a"] == [f"a{i}" for i in range(100)]
+
+
+def test_a_gateway_restarted_with_accepted_messages_gets_their_ends(pair):
+    provider, consumer = apart(pair)
+    for i in range(50):
+        consumer.well(f"send GetPerson c{i}")
+    pair.stop(1)
+    wait_until(lambda: len(requests(provider)) > 0, 20, "some of it")
+    pair.start(1)
+    consumer.well("flush final")
+    assert requests(provider) == [f"c{i}" for i in range(50)]
+    wait_until(lambda: status(pair, 1)["exchange"]["stored_messages"] == 0, 30, "all ends reported")

@@ -199,7 +199,7 @@ static void what_was_sent_after_a_failed_one_fails_with_it_and_goes_again_in_ord
     struct bench *b = *state;
     send_number(b, "a", KAFKA_BULK, 0);
     assert_true(until(b, &b->sent, 1, 20));
-    rd_kafka_mock_broker_set_rtt(b->cluster, 1, 200);
+    rd_kafka_mock_broker_set_rtt(b->cluster, 1, 1500);
     rd_kafka_mock_push_request_errors(b->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE);
     send_number(b, "a", KAFKA_BULK, 1);
     pass(b, 50); /* in a request of its own */
