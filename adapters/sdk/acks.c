@@ -270,14 +270,17 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
         sending_answered(e, from->id, &is_unanswered, m->len);
         outbox_on_flow(e->outbox, m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
         if (is_gateways_own(f.code) && other && other != from) {
+            bool is_round = session_of(e, m->stream->avoided) && m->stream->avoided != from->id;
             outbox_leave(m->stream);
             m->stream->avoided = from->id;
+            m->stream->paused_until_ms = is_round ? until : 0; /* the other was no better: as slowly as they say */
         }
     }
     if (c && c->session == from->id) {
         sending_answered(e, from->id, &c->is_unanswered, c->len);
+        bool is_round = session_of(e, c->avoided) && c->avoided != from->id;
         c->avoided = from->id;
-        calls_repeat(e, c, session_ready(e, from->id) == from ? until : now_ms(e) + RETRY_MIN_MS);
+        calls_repeat(e, c, is_round || session_ready(e, from->id) == from ? until : now_ms(e) + RETRY_MIN_MS);
     }
     if (s) {
         serving_answered(e, s, from->id);

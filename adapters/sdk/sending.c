@@ -113,9 +113,10 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
     if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) /* for its receipts alone, or it is open elsewhere by now */
         return EHIS_OK;
     if (f.code != 0) {
+        bool is_round = session_of(e, s->avoided) && s->avoided != from->id;
         outbox_leave(s);
         s->avoided = from->id;
-        s->paused_until_ms = now_ms(e) + (session_ready(e, from->id) == from ? REOPEN_MS : 0);
+        s->paused_until_ms = is_round || session_ready(e, from->id) == from ? now_ms(e) + REOPEN_MS : 0;
         log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));
         return EHIS_OK;
     }

@@ -271,6 +271,40 @@ static void on_done(void *arg, int err, const ehis_reply *reply, const char *why
     x->err = err;
 }
 
+static void where_both_gateways_refuse_nothing_goes_round_faster_than_they_say(void **state)
+{
+    struct ended x = {0};
+    ehis_message m = message("pin");
+    struct hash d;
+    struct buf b;
+    unsigned submits = 0;
+    (void)state;
+    begin(SIM_TAX, false);
+    buf_init(&b, 4096);
+    send_one();
+    assert_int_equal(ehis_call_start(c.e, &m, on_done, &x, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    for (int turn = 0; turn < 100; turn++) { /* 10 s */
+        sim_client_pass_ms(&c, 100);
+        for (c.at = 0; c.at < 2; c.at++) {
+            while (open_stream(1))
+                ;
+            while (submitted(&d, NULL) != UINT64_MAX) {
+                struct flow f = {.code = EHIS_E_EXCHANGE_REGISTRY_BEHIND, .retry_ms = 2000, .expected = 1};
+                memcpy(f.digest, d.b, 32);
+                buf_clear(&b);
+                assert_int_equal(flow_write(&f, &b), EHIS_OK);
+                assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+                submits++;
+            }
+        }
+    }
+    assert_true(submits >= 8 && submits <= 16); /* of two messages, one in 2 s, and twice at first */
+    c.at = 0;
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
 /* ---- a stream across gateways that come and go ---- */
 
 #define NUMBERS 40
@@ -705,6 +739,7 @@ int main(void)
         cmocka_unit_test(receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_settled_there),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
+        cmocka_unit_test(where_both_gateways_refuse_nothing_goes_round_faster_than_they_say),
         cmocka_unit_test(a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once),
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
