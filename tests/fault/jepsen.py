@@ -101,6 +101,9 @@ class Land:
         self.kafka, self.prefix = kafka, next(kafka.prefixes) if kafka else None
         self.make_registry()
         self.is_parted = kafka is not None and os.environ.get(IN_NAMESPACE) == "1"
+        if self.is_parted:  # else who dials a port that nobody holds may be given that very port for its own end, and hold it
+            ports = [*self.ports.values(), *kafka.cluster.plan["ports"], *kafka.cluster.plan["controller_ports"]]
+            pathlib.Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text(",".join(map(str, ports)))
         self.gateways = {}
         for n, g in enumerate(self.gateway_names):
             self.write_gateway(g)
@@ -236,7 +239,7 @@ class Land:
             (self.dir / f"{g}.records").write_text(self.tool("ehis-gateway", "journal", "show", "--dir", f"{g}.journal", "--json", "--all"))
             gateways.append({"name": g, "identifier": f"AZ/{g}", "is_verified": verified.returncode == 0})
         clients = [{"name": c.name, "system": c.system, "role": c.role} for c in self.clients.values()]
-        (self.dir / "land.json").write_text(json.dumps({"clients": clients, "gateways": gateways}))
+        (self.dir / "land.json").write_text(json.dumps({"clients": clients, "gateways": gateways, "is_carried": self.kafka is not None}))
         return checker.judge_folder(self.dir)
 
     def stop_all(self):

@@ -2,11 +2,15 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """The short form of jepsen.py, and proof that its checker sees what it must: logs of a clean run, doctored in one place each."""
 import json
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import checker
 import jepsen
 import pytest
+import kafka_cluster
 from conftest import SEED
 
 
@@ -165,3 +169,13 @@ def test_the_checker_sees_what_askers_and_journals_say_wrongly(clean, tmp_path, 
     folder = shutil.copytree(clean, tmp_path / "land", ignore=shutil.ignore_patterns("*.journal", "*.state", "*.run"))
     harm(folder)
     assert any(harm.promise in b for b in checker.judge_folder(folder).broken)
+
+
+def test_gateways_over_kafka_keep_every_promise_through_kills_stops_and_partitions(tmp_path):
+    """The real thing: three gateways, a broker, all their blows; in a process of its own for the sake of its network."""
+    kafka_cluster.need()
+    done = subprocess.run([sys.executable, "-B", pathlib.Path(jepsen.__file__), "--bus", "kafka", "--gateways", "3", "--rounds", "15", "--seed", str(SEED), "--folder", tmp_path / "j"],
+                          capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-4000:]
+    counts = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert counts["handed"] > 500 and counts["ok"] > 50 and counts["responses"] > 500, counts

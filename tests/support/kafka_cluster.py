@@ -59,15 +59,20 @@ class Kafka:
         return world.run("ehis-gateway", "topics", "create", "--config", config, *self.admin(), *words, check=check)
 
 
-def make(folder, **more):
-    """A cluster of one's own, or a skip; the caller ends it with .cluster.down()."""
+def need(version="4.1"):
+    """Skips where no broker can run."""
     for program in ("java", "mvn", "kcat"):
         if not shutil.which(program):
             pytest.skip(f"{program} is missing: deploy/install-packages --kafka")
     try:
-        cluster.jars(more.get("version", "4.1"))
+        cluster.jars(version)
     except (cluster.Failed, OSError) as e:
         pytest.skip(f"Kafka's jars are not to be had: {e}")
+
+
+def make(folder, **more):
+    """A cluster of one's own, or a skip; the caller ends it with .cluster.down()."""
+    need(more.get("version", "4.1"))
     return Kafka(folder, **more)
 
 
