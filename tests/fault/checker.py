@@ -190,8 +190,10 @@ class Journal:
             v.must(r["sequence"] == n, f"R7: record {n} of {name} has the sequence {r['sequence']}")
             if r.get("digest") and r["kind"] in ("accepted", *FINAL):
                 kinds = self.by_digest[r["digest"]]
-                if r["kind"] in kinds:  # over a bus that carries an end is recorded where it was accepted and, each time it came again, where it was delivered
-                    v.must(is_carried and r["kind"] in FINAL - {"refused"}, f"R4: {name} has two records {r['kind']} of {r['digest']}")
+                if r["kind"] in kinds:  # over a bus that carries an end is recorded where it was accepted and, each time it came again, where it was
+                    # delivered; the answer to a call where its provider is and where its caller waits
+                    is_answer = r["kind"] == "accepted" and r.get("message") == "response" and not r.get("stream")
+                    v.must(is_carried and (is_answer or r["kind"] in FINAL - {"refused"}), f"R4: {name} has two records {r['kind']} of {r['digest']}")
                     v.counts["recorded again"] += 1
                 kinds[r["kind"]] = r
         v.counts["records"] += len(records)
