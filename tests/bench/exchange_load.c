@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The load of the exchange benchmark: senders and receivers as systems of their own over mutual TLS in a thread or two, which sign, seal, verify
  * and open every message for real. Prints one JSON object.
- *   exchange_load DIR PORT MODE SECONDS PAIRS WINDOW BATCH THREADS      MODE: stream | call;  BATCH: envelopes under one signature at most
+ *   exchange_load DIR PORT MODE SECONDS PAIRS WINDOW BATCH THREADS SETTLE_MS
+ * MODE: stream | call;  BATCH: envelopes under one signature at most;  SETTLE_MS: from all sessions ready to the first message: a bus attaches inboxes
  * DIR (made by the script `exchange`): ca.crt, crl.pem, registry.pb, operator.pub (hex), s<k>/ and r<k>/ with keys and tls.crt. */
 #include "base/log.h"
 #include "base/loop.h"
@@ -39,7 +40,7 @@
 
 static struct registry *registry;
 static const char *dir;
-static int pairs, threads, window, batch_max, seconds, port;
+static int pairs, threads, window, batch_max, seconds, port, settle_ms;
 static bool is_call;
 static int64_t measured_from_us, measured_until_us = INT64_MAX;
 static pthread_barrier_t all_ready;
@@ -569,6 +570,8 @@ static void *run(void *arg)
     }
     while (!are_ready(from, to))
         loop_run_once(loop, true);
+    for (int64_t end = now_us() + settle_ms * INT64_C(1000); now_us() < end;)
+        loop_run_once(loop, true);
     if (pthread_barrier_wait(&all_ready) == PTHREAD_BARRIER_SERIAL_THREAD) {
         measured_from_us = now_us() + WARMUP_US;
         measured_until_us = measured_from_us + (int64_t)seconds * 1000000;
@@ -595,8 +598,8 @@ int main(int argc, char **argv)
     pthread_t others[PAIRS_MAX];
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct rusage usage;
-    if (argc != 9) {
-        fprintf(stderr, "exchange_load DIR PORT stream|call SECONDS PAIRS WINDOW BATCH THREADS\n");
+    if (argc != 10) {
+        fprintf(stderr, "exchange_load DIR PORT stream|call SECONDS PAIRS WINDOW BATCH THREADS SETTLE_MS\n");
         return 2;
     }
     dir = argv[1];
@@ -607,6 +610,7 @@ int main(int argc, char **argv)
     window = (int)strtol(argv[6], NULL, 10);
     batch_max = (int)strtol(argv[7], NULL, 10);
     threads = (int)strtol(argv[8], NULL, 10);
+    settle_ms = (int)strtol(argv[9], NULL, 10);
     if (pairs < 1 || pairs > PAIRS_MAX || window < 1 || window > WINDOW_MAX || batch_max < 1 || batch_max > BATCH_MAX_LEAVES || threads < 1 || threads > pairs)
         return 2;
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
