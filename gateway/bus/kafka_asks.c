@@ -11,6 +11,7 @@
 
 #define ASK_TIMEOUT_MS 8000
 #define ASK_STEP_MS 1000 /* between looks whether to stop */
+#define MOVING_MS 200    /* the group's coordinator is about to be another */
 #define ASKS_A_REQUEST 256
 #define PING_TOPIC "ping" /* need not be there */
 
@@ -66,8 +67,11 @@ static rd_kafka_resp_err_t request(struct kafka_asks *q, rd_kafka_topic_partitio
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     for (int left = is_ping ? 2 : ASK_TIMEOUT_MS / ASK_STEP_MS; left > 0 && !is_stopping(q); left--) {
         code = rd_kafka_committed(q->rk, list, ASK_STEP_MS);
-        if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__WAIT_COORD && code != RD_KAFKA_RESP_ERR__TRANSPORT)
+        bool is_moving = code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+        if (!is_moving && code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__WAIT_COORD && code != RD_KAFKA_RESP_ERR__TRANSPORT)
             break;
+        if (is_moving)
+            rd_kafka_poll(q->rk, MOVING_MS);
     }
     return code;
 }

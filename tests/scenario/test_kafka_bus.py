@@ -51,6 +51,22 @@ def test_calls_go_on_after_the_gateway_was_killed(joined):
     assert answered(joined, pin)["body"]["person"]["pin"] == pin
 
 
+def test_what_somebody_else_writes_goes_to_dlq_with_its_code_and_stops_nothing(kafka, joined):
+    joined.start_gateway()
+    joined.start_register()
+    pin = joined.pins(1)[0]
+    answered(joined, pin)
+    inbox, call = (f"{joined.prefix}..{kind}.AZ..GOV..MIA..population" for kind in ("inbox", "call"))
+    for topic in (inbox, call, f"{joined.prefix}..reply.AZ..gw1", f"{joined.prefix}..control.lease"):
+        kafka.cluster.kcat("-P", "-t", topic, "-p", "0", "-k", "junk", stdin="no parcel\nnor this\n")
+    wait_until(lambda: joined.status()["bus"]["dead_letters"] >= 8, 20, "dead letters")
+    codes = {line["error"] for line in joined.log_lines("gateway", "bus.refused")}
+    assert len(codes) == 1 and next(iter(codes)).startswith("SCAN_"), codes
+    answered(joined, pin)
+    bus = joined.status()["bus"]
+    assert bus["held"] == 0 and bus["refused"] == 8, bus
+
+
 def test_a_killed_broker_stops_calls_with_a_reason_and_they_go_on_when_it_is_back(kafka, joined):
     joined.start_gateway()
     joined.start_register()

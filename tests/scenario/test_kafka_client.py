@@ -24,7 +24,7 @@ class Probe:
 
     def wait(self, what, value, seconds=60):
         answer = self.say("wait", what, value, seconds)
-        assert answer and answer[0] == "yes", answer
+        assert answer and answer[0] == "yes", " ".join(answer)
         return dict(zip(answer[1::2], answer[2::2]))
 
     def end(self):
@@ -96,9 +96,9 @@ def test_what_is_not_allowed_or_not_there_is_said_and_stops_nothing_else(kafka, 
     assert probe.say("position", topic + "x")[1] == "BUS_NOT_ALLOWED"
     probe.say("watch", "bulk", topic + "x", -2)
     probe.say("watch", "bulk", topic, -2)
-    probe.say("send", "bulk", topic, 100)
+    probe.say("send", "bulk", topic, 100, 100)
     probe.wait("received", 100)
-    probe.say("send", "fast", topic + "x", 1)
+    probe.say("send", "fast", topic + "x", 1, 100)
     probe.wait("failed", "BUS_NOT_ALLOWED")
 
 

@@ -209,8 +209,8 @@ static void perform(struct probe *p, char *line)
     else if (!strcmp(word[0], "wait")) {
         int64_t began = clock_mono_ms(&clock_system);
         bool is_ok = run_until(p, word[1], word[2], strtoll(word[3], NULL, 10) * 1000);
-        printf("%s confirmed %" PRIu64 " failed %" PRIu64 " received %" PRIu64 " unique %" PRIu64 " gaps %" PRIu64 " state %s error %s ms %" PRId64 "\n", is_ok ? "yes" : "no", p->confirmed,
-               p->failed, p->received, p->next_expected, p->gaps, p->state ? ehis_err_name(p->state) : "OK", p->watch_err ? ehis_err_name(p->watch_err) : "-", clock_mono_ms(&clock_system) - began);
+        printf("%s confirmed %" PRIu64 " failed %" PRIu64 " received %" PRIu64 " unique %" PRIu64 " gaps %" PRIu64 " state %s error %s sent_error %s ms %" PRId64 "\n", is_ok ? "yes" : "no", p->confirmed,
+               p->failed, p->received, p->next_expected, p->gaps, p->state ? ehis_err_name(p->state) : "OK", p->watch_err ? ehis_err_name(p->watch_err) : "-", p->sent_err ? ehis_err_name(p->sent_err) : "-", clock_mono_ms(&clock_system) - began);
     } else
         printf("what?\n");
     fflush(stdout);
