@@ -14,6 +14,7 @@
 #define REPORT_MAX_BYTES (64 * 1024)
 #define SECOND_US 1000000
 #define CARRY_BUDGET 256
+#define CLUSTER_CHECK_MS 15000
 #define BUS_WAIT_US (15 * SECOND_US)
 #define CLOSE_US (2 * SECOND_US)
 #define HEAP_KEPT_BYTES (8 * 1024 * 1024) /* what every burst frees and the next takes again is not given back to the system */
@@ -133,11 +134,17 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     return EHIS_OK;
 }
 
-static ehis_err open_bus(struct gateway *g, struct ehis_why *why)
+/* A cluster that could lose what it acknowledged is refused. One that is away now is not looked at: what is accepted waits in the journal. */
+static ehis_err open_bus(struct gateway *g, const struct registry *registry, struct ehis_why *why)
 {
     struct relay_config config = {.options = &g->options.kafka, .gateway = g->options.name, .read = gateway_read_entry, .ctx = g};
     if (strcmp(g->options.bus_kind, "local") == 0)
         return bus_local_new(&g->bus);
+    ehis_err err = bus_cluster_check(&g->options.kafka, registry, CLUSTER_CHECK_MS, NULL, NULL, why);
+    if (err == EHIS_E_BUS_UNREACHABLE || err == EHIS_E_BUS_TLS)
+        log_line(LOG_WARN, "bus.unchecked", F_ERR(err), F_STR("why", why->text));
+    else if (err != EHIS_OK)
+        return err;
     EHIS_TRY(relay_new(g->loop, g->clock, &config, &g->relay, why));
     g->bus = relay_bus(g->relay);
     return EHIS_OK;
@@ -162,7 +169,7 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     EHIS_TRY(disk_open_folder(g->options.journal_dir, true, &folder, why));
     disk_free(folder);
     EHIS_TRY(gateway_identity_load(g, &g->options, NULL, &identity, &g->own_certificate_expiry_ms, why));
-    ehis_err err = open_bus(g, why);
+    ehis_err err = open_bus(g, identity.registry, why);
     if (err == EHIS_OK)
         gateway_ports(g, &ports);
     if (err == EHIS_OK)
