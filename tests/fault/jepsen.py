@@ -22,7 +22,9 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy/kafka"))
 import checker  # noqa: E402
+import cluster  # noqa: E402
 from world import BIN, free_port, wait_until  # noqa: E402
 
 ASKERS = {"a": "AZ/GOV/ASK/a", "b": "AZ/GOV/ASK/b", "c": "AZ/GOV/ASK/c"}
@@ -317,23 +319,31 @@ class Nemesis:
     def broker(self):
         return self.chance.randint(1, self.land.kafka.cluster.plan["nodes"])
 
+    def start_brokers(self, nodes=None):
+        """Who was killed may hold its ports for a moment longer: its first thread has gone, the others have not."""
+        c = self.land.kafka.cluster
+        for node in nodes or range(1, c.plan["nodes"] + 1):
+            for port in (c.plan["ports"][node - 1], c.plan["controller_ports"][node - 1]):
+                wait_until(lambda at=port, n=node: c.pid(n) or cluster.is_free(c.plan["host"], at), 30, f"port {port} of broker {node}")
+        c.up(nodes)
+
     def kill_broker(self, _):
         c, node, down = self.land.kafka.cluster, self.broker(), self.chance.choice([0, 1, 5, 12])
         c.down([node], signal.SIGKILL)
         time.sleep(down)
-        c.up([node])
+        self.start_brokers([node])
         return f"{node}, down for {down} s"
 
     def stop_broker(self, _):
         c, node = self.land.kafka.cluster, self.broker()
         c.down([node])
-        c.up([node])
+        self.start_brokers([node])
         return node
 
     def kill_all_brokers(self, _):
         c = self.land.kafka.cluster
         c.down(how=signal.SIGKILL)
-        c.up()
+        self.start_brokers()
         return c.plan["nodes"]
 
     def pause_broker(self, _):
