@@ -12,8 +12,8 @@
 
 #define RELAY_WAITING_MAX 50000             /* parcels of the core not yet given to the client; beyond BUS_FULL */
 #define RELAY_BATCH_MAX BATCH_MAX_LEAVES    /* leaves under one signature: what a reader takes */
-#define RELAY_HELD_MAX 256                  /* of one partition: what was read and is not finished; */
-#define RELAY_HELD_BYTES (1024 * 1024)      /* then it pauses, until half of it is done */
+#define RELAY_HELD_MAX 1024                 /* of one partition: what was read and is not finished; */
+#define RELAY_HELD_BYTES (4 * 1024 * 1024)  /* then it pauses, until half of it is done */
 #define RELAY_BUDGET_BYTES (256 * 1024 * 1024) /* of all partitions */
 #define RELAY_DEAD_A_SECOND 20              /* of one topic copied to dlq; beyond counted alone */
 #define RELAY_STALLS_MAX 64                 /* topics that take nothing for the moment */
