@@ -7,14 +7,9 @@
  * DIR (made by the script `exchange`): ca.crt, crl.pem, registry.pb, operator.pub (hex), s<k>/ and r<k>/ with keys and tls.crt. */
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/disk.h"
-#include "pki/keyfile.h"
-#include "pki/tls.h"
 #include "policy/decide/decide.h"
-#include "proto/crypto/seal.h"
-#include "proto/link/link.h"
-#include "proto/wire/session_frames.h"
-#include "proto/wire/statement.h"
+#include "proto/wire/identifier.h"
+#include "tests/support/party.h"
 #include <arpa/inet.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -58,26 +53,18 @@ struct item { /* a message in flight */
     bool is_used, is_accepted, is_finished;
 };
 struct end {
-    char id[64], peer_service[96], dir[512];
+    struct party p;
+    char peer_service[96];
     bool is_sender;
     int k;
     struct link *link;
-    struct sign_key *sign;
-    struct seal_key *seal;
-    struct seal_context *context;
-    struct seal_cache *opened;
-    struct root_cache *roots;
-    struct pki_trust *trust;
-    SSL_CTX *tls;
     uint8_t stream[16];
     uint64_t next, settled;
     struct item items[WINDOW_MAX];
     int in_flight, room;
     bool is_ready, is_send_due, is_ack_due, is_draining;
     struct buf acks;           /* struct ack after struct ack */
-    struct hash ack_leaves[WINDOW_MAX * 2];
     size_t ack_count;
-    struct tree tree;
     struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
     struct item *making[WINDOW_MAX];
 };
@@ -99,30 +86,14 @@ static void send_frame(struct end *e, uint8_t type, const struct buf *b)
 static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, const struct item *request, struct span recipient, struct span request_digest)
 {
     uint8_t body[BODY_BYTES] = {0};
-    struct seal_message_key key;
-    struct seal_binding binding = {.kind = (uint8_t)kind, .sender = span_str(e->id), .recipient = recipient};
-    struct span to_system = identifier_prefix(recipient, IDENTIFIER_SYSTEM);
-    const struct registry_key *to;
     int64_t now = clock_wall_ms(&clock_system);
+    struct envelope_header h = {.kind = kind, .recipient = recipient, .operation = span_str("Put"), .content_type = span_str("application/x-protobuf"),
+                                .expires_ms = request ? request->expires_ms : (uint64_t)now + 60000};
     if (request)
         memcpy(t->exchange_id, request->exchange_id, 16);
     else
         uuid7_make(t->exchange_id, now, &random_system);
-    memcpy(binding.exchange_id, t->exchange_id, 16);
-    if (!e->context || seal_context_derive(e->context, now, &binding, &key) != EHIS_OK) {
-        MUST(registry_sealing_key(registry, to_system, now, &to));
-        seal_context_free(e->context);
-        MUST(seal_context_new(to->public_key.p, now, &random_system, &e->context));
-        MUST(seal_context_derive(e->context, now, &binding, &key));
-    }
-    MUST(registry_sealing_key(registry, to_system, now, &to));
-    struct envelope_header h = {.kind = kind, .sender = span_str(e->id), .recipient = recipient, .operation = span_str("Put"), .created_ms = (uint64_t)now,
-                                .expires_ms = request ? request->expires_ms : (uint64_t)now + 60000, .registry_version = registry_version(registry),
-                                .registry_hash = span_of(registry_hash(registry)->b, 32), .content_type = span_str("application/x-protobuf")};
     memcpy(h.exchange_id, t->exchange_id, 16);
-    h.seal.recipient_key_id = span_of(to->id.b, 32);
-    h.seal.ephemeral = span_of(seal_context_ephemeral(e->context), 32);
-    h.seal.commitment = span_of(key.commitment.b, 32);
     if (kind == KIND_REQUEST) {
         h.purpose = span_str("bench.load");
         h.legal_basis = span_str("Bench 1");
@@ -134,14 +105,8 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
         h.stream = span_of(e->stream, 16);
         h.number = t->number;
     }
-    buf_clear(&e->header[i]);
-    buf_clear(&e->sealed[i]);
     memcpy(body, &t->sent_us, sizeof t->sent_us);
-    MUST(envelope_header_write(&h, &e->header[i]));
-    MUST(seal_close(&key, buf_span(&e->header[i]), span_of(body, sizeof body), &random_system, &e->sealed[i]));
-    struct hash sealed;
-    hash_span(buf_span(&e->sealed[i]), &sealed);
-    hash_envelope(buf_span(&e->header[i]), e->sealed[i].len, &sealed, &t->digest);
+    MUST(party_seal(&e->p, registry, &h, span_of(body, sizeof body), &e->header[i], &e->sealed[i], &t->digest));
 }
 
 /* Signs n envelopes as one tree and sends them. */
@@ -152,13 +117,13 @@ static void submit(struct end *e, size_t n)
     struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
     for (size_t i = 0; i < n; i++)
         leaf_envelope(&e->making[i]->digest, &leaves[i]);
-    MUST(sign_batch(e->sign, &e->tree, leaves, n, x.signature.signature));
-    memcpy(x.signature.key_id, sign_key_id(e->sign)->b, 32);
+    MUST(sign_batch(e->p.sign, &e->p.tree, leaves, n, x.signature.signature));
+    memcpy(x.signature.key_id, sign_key_id(e->p.sign)->b, 32);
     for (size_t i = 0; i < n; i++) {
         x.header = buf_span(&e->header[i]);
         x.sealed = buf_span(&e->sealed[i]);
         x.signature.index = (uint32_t)i;
-        x.signature.path = span_of(path, tree_path(&e->tree, i, path) * 32);
+        x.signature.path = span_of(path, tree_path(&e->p.tree, i, path) * 32);
         buf_clear(&e->frame);
         MUST(envelope_write(&x, &e->frame));
         send_frame(e, FRAME_SUBMIT, &e->frame);
@@ -234,29 +199,6 @@ static void on_settle(struct end *e)
     send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
 }
 
-static const struct registry_key *gateway_key(const uint8_t id[32])
-{
-    const struct registry_key *key;
-    MUST(registry_signing_key(registry, span_str(gateway_id), id, 0, clock_wall_ms(&clock_system), &key));
-    return key;
-}
-
-static void verify_ack(struct end *e, const struct receipt *r)
-{
-    struct acknowledgement a;
-    struct envelope_signature s;
-    struct hash digest, leaf;
-    const struct registry_key *key;
-    MUST(acknowledgement_read(r->ack, &a, &why));
-    MUST(envelope_signature_read(a.signature, &s, &why));
-    memcpy(digest.b, a.digest, 32);
-    leaf_ack(&digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
-    MUST(registry_signing_key(registry, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), s.key_id, 0, clock_wall_ms(&clock_system), &key));
-    struct leaf_signature ls = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
-    memcpy(ls.key_id.b, s.key_id, 32);
-    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
-}
-
 static void on_receipts(struct end *e, struct span payload)
 {
     struct batch_signature b;
@@ -265,18 +207,15 @@ static void on_receipts(struct end *e, struct span payload)
     MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
     static _Thread_local struct hash leaves[STATEMENT_BATCH_MAX];
     static _Thread_local struct receipt receipts[STATEMENT_BATCH_MAX];
-    const struct registry_key *key = gateway_key(b.key_id);
     size_t count = 0;
     for (; batch_next(payload, &at, &one); count++) {
         struct receipt *r = &receipts[count];
         struct hash digest;
         MUST(receipt_read(one, r, &why));
         memcpy(digest.b, r->digest, 32);
-        leaf_receipt(&digest, span_str(e->id), r->recipient, (uint8_t)r->state, r->code, r->time_ms, span_str(gateway_id), &leaves[count]);
+        leaf_receipt(&digest, span_str(e->p.id), r->recipient, (uint8_t)r->state, r->code, r->time_ms, span_str(gateway_id), &leaves[count]);
     }
-    struct leaf_signature ls = {.algorithm = b.algorithm, .size = b.size, .index = b.first, .path = b.proof, .signature = b.signature};
-    memcpy(ls.key_id.b, b.key_id, 32);
-    MUST(sign_verify_run(leaves, count, &ls, key->public_key.p, receipt_roots));
+    MUST(party_verify_run(registry, gateway_id, &b, leaves, count, receipt_roots));
     for (size_t i = 0; i < count; i++) {
         struct receipt r = receipts[i];
         struct item *t = find_item(e, r.digest);
@@ -289,12 +228,13 @@ static void on_receipts(struct end *e, struct span payload)
                 ack_us[ack_count++] = (uint32_t)(now - t->sent_us);
             accepted_total += is_measured(now);
         } else if (r.state == STATE_DELIVERED) {
+            struct acknowledgement a;
             if (r.ack.len)
-                verify_ack(e, &r);
+                MUST(party_verify_ack(&e->p, registry, r.ack, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), &a, &why));
             t->is_finished = t->is_accepted = true;
             delivered_total += is_measured(now) && !is_call;
         } else {
-            fprintf(stderr, "%s: %s %u\n", e->id, state_name(r.state), r.code);
+            fprintf(stderr, "%s: %s %u\n", e->p.id, state_name(r.state), r.code);
             exit(1);
         }
         finish_item(e, t);
@@ -306,19 +246,8 @@ static void on_receipts(struct end *e, struct span payload)
 static void on_ack_due(void *arg)
 {
     struct end *e = arg;
-    struct batch_signature b = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
     e->is_ack_due = false;
-    MUST(sign_batch(e->sign, &e->tree, e->ack_leaves, e->ack_count, b.signature));
-    memcpy(b.key_id, sign_key_id(e->sign)->b, 32);
-    buf_clear(&e->frame);
-    MUST(batch_begin(&b, &e->frame));
-    for (size_t i = 0; i < e->ack_count; i++) {
-        struct ack a;
-        memcpy(&a, buf_span(&e->acks).p + i * sizeof a, sizeof a);
-        buf_clear(&e->plain);
-        MUST(ack_write(&a, &e->plain));
-        MUST(batch_put(buf_span(&e->plain), &e->frame));
-    }
+    MUST(party_write_acks(&e->p, (const struct ack *)(const void *)buf_span(&e->acks).p, e->ack_count, &e->plain, &e->frame));
     send_frame(e, FRAME_ACK, &e->frame);
     e->ack_count = 0;
     buf_clear(&e->acks);
@@ -328,7 +257,7 @@ static void acknowledge(struct end *e, const struct deliver *d, const struct has
 {
     struct ack a = {.delivery = d->delivery, .outcome = OUTCOME_DONE, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
     memcpy(a.digest, digest->b, 32);
-    leaf_ack(digest, OUTCOME_DONE, 0, a.time_ms, &e->ack_leaves[e->ack_count++]);
+    e->ack_count++;
     MUST(buf_put(&e->acks, &a, sizeof a));
     if (e->ack_count == WINDOW_MAX) {
         on_ack_due(e);
@@ -340,23 +269,11 @@ static void acknowledge(struct end *e, const struct deliver *d, const struct has
 
 static void on_deliver(struct end *e, struct span payload)
 {
-    struct deliver d;
-    struct envelope x;
-    struct envelope_header h;
-    struct hash sealed, digest, leaf;
-    const struct registry_key *key;
-    struct seal_message_key opened;
-    MUST(deliver_read(payload, &d, &why));
-    MUST(envelope_read(d.envelope, &x, &why));
-    MUST(envelope_header_read(x.header, &h, &why));
-    hash_span(x.sealed, &sealed);
-    hash_envelope(x.header, x.sealed.len, &sealed, &digest);
-    leaf_envelope(&digest, &leaf);
-    MUST(registry_signing_key(registry, h.sender, x.signature.key_id, (int64_t)h.created_ms, clock_wall_ms(&clock_system), &key));
-    struct leaf_signature ls = {.algorithm = x.signature.algorithm, .size = x.signature.size, .index = x.signature.index, .path = x.signature.path,
-                                .signature = x.signature.signature};
-    memcpy(ls.key_id.b, x.signature.key_id, 32);
-    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+    struct party_delivery got;
+    MUST(party_open_delivery(&e->p, registry, payload, &got, &e->plain, &why));
+    const struct envelope_header h = got.header;
+    const struct deliver d = got.deliver;
+    const struct hash digest = got.digest;
     if (h.kind == KIND_REQUEST) {
         struct decide_question q = {.what = DECIDE_CALL, .consumer = h.sender, .service = h.recipient, .operation = h.operation, .purpose = h.purpose,
                                     .legal_basis = h.legal_basis, .at_ms = (int64_t)d.accepted_ms};
@@ -364,11 +281,6 @@ static void on_deliver(struct end *e, struct span payload)
         decide(registry, &q, &answer);
         MUST(answer.is_permitted ? EHIS_OK : answer.code);
     }
-    struct seal_binding binding = {.kind = (uint8_t)h.kind, .sender = h.sender, .recipient = h.recipient};
-    memcpy(binding.exchange_id, h.exchange_id, 16);
-    MUST(seal_derive(e->opened, e->seal, h.seal.ephemeral.p, &binding, &opened));
-    buf_clear(&e->plain);
-    MUST(seal_open(&opened, h.seal.commitment.p, x.header, x.sealed, &e->plain));
     int64_t sent, now = now_us();
     memcpy(&sent, buf_span(&e->plain).p, sizeof sent);
     opened_total += is_measured(now);
@@ -439,13 +351,13 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     case FRAME_FLOW: {
         struct flow f;
         MUST(flow_read(payload, &f, &why));
-        fprintf(stderr, "%s: flow %u expected %llu\n", e->id, f.code, (unsigned long long)f.expected);
+        fprintf(stderr, "%s: flow %u expected %llu\n", e->p.id, f.code, (unsigned long long)f.expected);
         exit(1);
     }
     case FRAME_ERROR: {
         struct error x;
         MUST(error_read(payload, &x, &why));
-        fprintf(stderr, "%s: error %u %.*s\n", e->id, x.code, (int)x.text.len, x.text.p);
+        fprintf(stderr, "%s: error %u %.*s\n", e->p.id, x.code, (int)x.text.len, x.text.p);
         exit(1);
     }
     default:
@@ -455,17 +367,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
 
 static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
 {
-    struct end *e = arg;
-    struct pki_peer peer;
-    EHIS_TRY(pki_peer_check(ssl, clock_wall_ms(&clock_system), &peer, w));
-    struct hello h = {.version = PROTOCOL_VERSION, .name = span_str(e->id), .max_frame_bytes = 1 << 20, .window_messages = 1024, .window_bytes = 8 << 20,
-                      .clock_ms = (uint64_t)clock_wall_ms(&clock_system), .registry_version = registry_version(registry)};
-    random_fill(&random_system, h.state_id, 16);
-    memcpy(h.registry_hash, registry_hash(registry)->b, 32);
-    buf_clear(&e->frame);
-    EHIS_TRY(hello_write(&h, &e->frame));
-    struct span s = buf_span(&e->frame);
-    return link_send(l, FRAME_HELLO, &s, 1);
+    return party_hello(&((struct end *)arg)->p, registry, l, ssl, w);
 }
 
 static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, const char *detail)
@@ -473,7 +375,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
     struct end *e = arg;
     (void)l;
     if (!e->is_draining) {
-        fprintf(stderr, "%s: link ended: %s %s %s\n", e->id, link_end_name(end), ehis_err_name(err), detail);
+        fprintf(stderr, "%s: link ended: %s %s %s\n", e->p.id, link_end_name(end), ehis_err_name(err), detail);
         exit(1);
     }
 }
@@ -482,29 +384,14 @@ static const struct link_events events = {.on_peer = on_peer, .on_frame = on_fra
 
 static void open_end(struct end *e, bool is_sender, int k)
 {
-    char path[600], ca[600], crl[600], chain[600];
-    const char *crls[] = {crl};
+    char id[64], folder[16];
     e->is_sender = is_sender;
     e->k = k;
-    snprintf(e->id, sizeof e->id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(id, sizeof id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(folder, sizeof folder, "%c%d", is_sender ? 's' : 'r', k);
     snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
-    snprintf(e->dir, sizeof e->dir, "%s/%c%d", dir, is_sender ? 's' : 'r', k);
-    snprintf(ca, sizeof ca, "%s/ca.crt", dir);
-    snprintf(crl, sizeof crl, "%s/crl.pem", dir);
-    snprintf(path, sizeof path, "%s/sign.key", e->dir);
-    MUST(pki_keyfile_load_sign(path, USE_SIGN, &e->sign, &why));
-    snprintf(path, sizeof path, "%s/seal.key", e->dir);
-    MUST(pki_keyfile_load_seal(path, &e->seal, &why));
-    MUST(pki_trust_load(ca, crls, 1, clock_wall_ms(&clock_system), 0, NULL, &e->trust, &why));
-    snprintf(path, sizeof path, "%s/tls.key", e->dir);
-    snprintf(chain, sizeof chain, "%s/tls.crt", e->dir);
-    struct pki_tls_options o = {.own_kind = PKI_SYSTEM, .chain_file = chain, .key_file = path, .trust = e->trust, .clock = &clock_system};
-    MUST(pki_tls_new(&o, &e->tls, NULL, &why));
-    MUST(seal_cache_new(64, &e->opened));
-    MUST(root_cache_new(4096, &e->roots));
-    MUST(root_cache_new(1024, &receipt_roots));
+    MUST(party_open(&e->p, dir, folder, id, &why));
     random_fill(&random_system, e->stream, 16);
-    tree_init(&e->tree);
     buf_init(&e->acks, 1 << 20);
     buf_init(&e->frame, 4 << 20);
     buf_init(&e->plain, 1 << 20);
@@ -513,7 +400,7 @@ static void open_end(struct end *e, bool is_sender, int k)
         buf_init(&e->sealed[i], 65536);
     }
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->tls, &link_limits_default, &events, e, &e->link));
+    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->p.tls, &link_limits_default, &events, e, &e->link));
 }
 
 static int by_value(const void *a, const void *b)
@@ -522,23 +409,6 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 static uint32_t quantile(const uint32_t *v, size_t n, double q) { return n ? v[(size_t)((double)(n - 1) * q)] : 0; }
-
-static void load_registry(void)
-{
-    char path[600];
-    uint8_t key[1][32];
-    struct buf b;
-    buf_init(&b, 16 << 20);
-    snprintf(path, sizeof path, "%s/operator.pub", dir);
-    MUST(file_read(path, 4096, &b, &why));
-    MUST(hex_from_text(span_of(buf_span(&b).p, 64), key[0], 32));
-    buf_clear(&b);
-    snprintf(path, sizeof path, "%s/registry.pb", dir);
-    MUST(file_read(path, 16 << 20, &b, &why));
-    struct registry_trust trust = {.operator_keys = (const uint8_t(*)[32])key, .count = 1, .instance = span_str("AZ")};
-    MUST(registry_from_document(buf_span(&b), &trust, NULL, clock_wall_ms(&clock_system), &registry, &why));
-    buf_fini(&b);
-}
 
 static bool are_ready(int from, int to)
 {
@@ -619,7 +489,7 @@ int main(int argc, char **argv)
     sigaction(SIGPIPE, &ignore, NULL);
     latency_us = calloc(SAMPLES_MAX + PAIRS_MAX, sizeof *latency_us);
     ack_us = calloc(SAMPLES_MAX + PAIRS_MAX, sizeof *ack_us);
-    load_registry();
+    MUST(party_registry(dir, "operator.pub", &registry, &why));
     pthread_barrier_init(&all_ready, NULL, (unsigned)threads);
     for (int i = 1; i < threads; i++) {
         numbers[i] = i;

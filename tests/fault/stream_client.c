@@ -14,17 +14,10 @@
  *   K receiver digest sender stream number state      a skip, verified
  *   V provider digest exchange                 a call carried out    P caller digest exchange      its answer, opened
  *   U who  ready          E who reason code    a link ended          X who what   a promise broken   Z counts */
-#include "base/disk.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "pki/keyfile.h"
-#include "pki/tls.h"
-#include "policy/registry/registry.h"
-#include "proto/crypto/seal.h"
-#include "proto/link/link.h"
 #include "proto/wire/identifier.h"
-#include "proto/wire/session_frames.h"
-#include "proto/wire/statement.h"
+#include "tests/support/party.h"
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -77,17 +70,11 @@ struct item { /* a message of ours: of a stream in the ring at number % WINDOW_M
 };
 struct watermark { uint8_t stream[16]; bool is_used; uint64_t done; };
 struct end {
-    char id[64], peer_service[96];
+    struct party p;
+    char peer_service[96];
     bool is_sender, is_ready, is_send_due, is_ack_due;
     struct link *link;
-    SSL_CTX *tls;
-    struct pki_trust *trust;
-    struct sign_key *sign;
-    struct seal_key *seal;
-    struct seal_context *context;
-    struct seal_cache *opened;
-    struct root_cache *roots;
-    uint8_t stream[16], state_id[16];
+    uint8_t stream[16];
     uint64_t next, lowest, cursor, settled; /* made; without a final receipt; to be sent; told to the gateway */
     uint32_t epoch;
     int64_t dial_us, pause_us;
@@ -95,9 +82,7 @@ struct end {
     size_t kept_at;
     struct watermark seen[PAIRS_MAX];
     struct buf acks; /* struct ack after struct ack */
-    struct hash ack_leaves[WINDOW_MAX];
     size_t ack_count;
-    struct tree tree;
     struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
     struct item *making[WINDOW_MAX];
 };
@@ -142,28 +127,12 @@ static void send_frame(struct end *e, uint8_t type, const struct buf *b)
 /* ---- envelopes ---- */
 
 /* Header and sealed body into scratch slot i; the digest into the item. */
-static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, struct span recipient, int64_t lifetime_ms)
+static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, struct span recipient, int64_t expires_ms)
 {
     static uint8_t body[1 << 19];
-    struct seal_message_key key;
-    struct seal_binding binding = {.kind = (uint8_t)kind, .sender = span_str(e->id), .recipient = recipient};
-    struct span to_system = identifier_prefix(recipient, IDENTIFIER_SYSTEM);
-    const struct registry_key *to;
-    int64_t now = clock_wall_ms(&clock_system);
-    memcpy(binding.exchange_id, t->exchange_id, 16);
-    MUST(registry_sealing_key(registry, to_system, now, &to));
-    if (!e->context || seal_context_derive(e->context, now, &binding, &key) != EHIS_OK) {
-        seal_context_free(e->context);
-        MUST(seal_context_new(to->public_key.p, now, &random_system, &e->context));
-        MUST(seal_context_derive(e->context, now, &binding, &key));
-    }
-    struct envelope_header h = {.kind = kind, .sender = span_str(e->id), .recipient = recipient, .operation = span_str("Put"), .created_ms = (uint64_t)now,
-                                .expires_ms = (uint64_t)(now + lifetime_ms), .registry_version = registry_version(registry),
-                                .registry_hash = span_of(registry_hash(registry)->b, 32), .content_type = span_str("application/x-protobuf")};
+    struct envelope_header h = {.kind = kind, .recipient = recipient, .operation = span_str("Put"), .content_type = span_str("application/x-protobuf"),
+                                .expires_ms = (uint64_t)expires_ms};
     memcpy(h.exchange_id, t->exchange_id, 16);
-    h.seal.recipient_key_id = span_of(to->id.b, 32);
-    h.seal.ephemeral = span_of(seal_context_ephemeral(e->context), 32);
-    h.seal.commitment = span_of(key.commitment.b, 32);
     if (kind == KIND_REQUEST) {
         h.purpose = span_str(t->number && t->number % REFUSE_EVERY == 0 ? "fault.other" : "fault.load");
         h.legal_basis = span_str("Fault 1");
@@ -176,13 +145,7 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
         h.stream = span_of(e->stream, 16);
         h.number = t->number;
     }
-    buf_clear(&e->header[i]);
-    buf_clear(&e->sealed[i]);
-    MUST(envelope_header_write(&h, &e->header[i]));
-    MUST(seal_close(&key, buf_span(&e->header[i]), span_of(body, body_bytes), &random_system, &e->sealed[i]));
-    struct hash sealed;
-    hash_span(buf_span(&e->sealed[i]), &sealed);
-    hash_envelope(buf_span(&e->header[i]), e->sealed[i].len, &sealed, &t->digest);
+    MUST(party_seal(&e->p, registry, &h, span_of(body, body_bytes), &e->header[i], &e->sealed[i], &t->digest));
     e->making[i] = t;
 }
 
@@ -196,13 +159,13 @@ static void sign_made(struct end *e, size_t n)
         return;
     for (size_t i = 0; i < n; i++)
         leaf_envelope(&e->making[i]->digest, &leaves[i]);
-    MUST(sign_batch(e->sign, &e->tree, leaves, n, x.signature.signature));
-    memcpy(x.signature.key_id, sign_key_id(e->sign)->b, 32);
+    MUST(sign_batch(e->p.sign, &e->p.tree, leaves, n, x.signature.signature));
+    memcpy(x.signature.key_id, sign_key_id(e->p.sign)->b, 32);
     for (size_t i = 0; i < n; i++) {
         x.header = buf_span(&e->header[i]);
         x.sealed = buf_span(&e->sealed[i]);
         x.signature.index = (uint32_t)i;
-        x.signature.path = span_of(path, tree_path(&e->tree, i, path) * 32);
+        x.signature.path = span_of(path, tree_path(&e->p.tree, i, path) * 32);
         buf_clear(&e->making[i]->frame);
         MUST(envelope_write(&x, &e->making[i]->frame));
     }
@@ -227,7 +190,7 @@ static void make_new(struct end *e)
     while (is_time_left() && e->next < allowed && e->next + 1 - e->lowest < (uint64_t)window && n < (size_t)batch_max) {
         struct item *t = &e->ring[++e->next % WINDOW_MAX];
         begin(t, e->next);
-        make(e, n++, t, KIND_REQUEST, span_str(e->peer_service), STREAM_LIFETIME_MS);
+        make(e, n++, t, KIND_REQUEST, span_str(e->peer_service), clock_wall_ms(&clock_system) + STREAM_LIFETIME_MS);
     }
     sign_made(e, n);
 }
@@ -242,7 +205,7 @@ static void send_stream(struct end *e)
         struct item *t = &e->ring[e->cursor % WINDOW_MAX];
         t->epoch = e->epoch;
         if (!t->is_noted) {
-            note("S %s %s %s %s %" PRIu64, e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text, hex(e->stream, 16).text, t->number);
+            note("S %s %s %s %s %" PRIu64, e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text, hex(e->stream, 16).text, t->number);
             sent_count++;
         }
         t->is_noted = true;
@@ -256,9 +219,9 @@ static void send_calls(struct end *e)
         struct item *t = &e->call[i];
         if (!t->is_used && is_time_left() && now_us() >= t->again_us) {
             begin(t, 0);
-            make(e, 0, t, KIND_REQUEST, span_str(e->peer_service), CALL_LIFETIME_MS);
+            make(e, 0, t, KIND_REQUEST, span_str(e->peer_service), clock_wall_ms(&clock_system) + CALL_LIFETIME_MS);
             sign_made(e, 1);
-            note("Q %s %s %s", e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+            note("Q %s %s %s", e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
             t->again_us = 1;
         }
         if (!t->is_used || !t->again_us || now_us() < t->again_us)
@@ -317,49 +280,25 @@ static void settle(struct end *e)
     send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
 }
 
-static const struct registry_key *gateway_key(const uint8_t id[32])
-{
-    const struct registry_key *key;
-    MUST(registry_signing_key(registry, span_str(gateway_id), id, 0, clock_wall_ms(&clock_system), &key));
-    return key;
-}
-
-/* The leaves of a frame, one after another, and whether the gateway signed them. */
+/* The leaves of a frame, one after another. */
 static struct hash frame_leaves[STATEMENT_BATCH_MAX];
-
-static ehis_err verify_frame(struct end *e, size_t count, const struct batch_signature *b)
-{
-    struct leaf_signature ls = {.algorithm = b->algorithm, .size = b->size, .index = b->first, .path = b->proof, .signature = b->signature};
-    memcpy(ls.key_id.b, b->key_id, 32);
-    return sign_verify_run(frame_leaves, count, &ls, gateway_key(b->key_id)->public_key.p, e->roots);
-}
 
 /* The recipient's own word stands beside "delivered" and "rejected". */
 static void verify_ack(struct end *e, const struct receipt *r)
 {
     struct acknowledgement a;
-    struct envelope_signature s;
-    struct hash digest, leaf;
-    const struct registry_key *key;
-    MUST(acknowledgement_read(r->ack, &a, &why));
-    MUST(envelope_signature_read(a.signature, &s, &why));
-    memcpy(digest.b, a.digest, 32);
+    MUST(party_verify_ack(&e->p, registry, r->ack, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), &a, &why));
     if (memcmp(a.digest, r->digest, 32) != 0 || a.outcome != (r->state == STATE_DELIVERED ? OUTCOME_DONE : OUTCOME_REJECTED))
-        note("X %s acknowledgement-of-another", e->id);
-    leaf_ack(&digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
-    MUST(registry_signing_key(registry, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), s.key_id, 0, clock_wall_ms(&clock_system), &key));
-    struct leaf_signature ls = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
-    memcpy(ls.key_id.b, s.key_id, 32);
-    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
+        note("X %s acknowledgement-of-another", e->p.id);
 }
 
 static void on_receipt(struct end *e, const struct receipt *r)
 {
     struct item *t = find(e->ring, WINDOW_MAX, r->digest), *call = find(e->call, CALLS_MAX, r->digest);
     bool is_final = r->state == STATE_DELIVERED || r->state == STATE_FAILED || r->state == STATE_REFUSED || r->state == STATE_EXPIRED;
-    note("R %s %s %s %u %" PRIu64, e->id, hex(r->digest, 32).text, state_name(r->state), r->code, r->time_ms);
+    note("R %s %s %s %u %" PRIu64, e->p.id, hex(r->digest, 32).text, state_name(r->state), r->code, r->time_ms);
     if (r->state == STATE_DELIVERED && t && !r->ack.len)
-        note("X %s delivered-without-acknowledgement", e->id);
+        note("X %s delivered-without-acknowledgement", e->p.id);
     if (r->ack.len)
         verify_ack(e, r);
     if (r->state == STATE_ACCEPTED && t && !t->is_accepted)
@@ -391,9 +330,9 @@ static void on_receipts(struct end *e, struct span payload)
         struct hash digest;
         MUST(receipt_read(one, &r, &why));
         memcpy(digest.b, r.digest, 32);
-        leaf_receipt(&digest, span_str(e->id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &frame_leaves[count++]);
+        leaf_receipt(&digest, span_str(e->p.id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &frame_leaves[count++]);
     }
-    MUST(verify_frame(e, count, &b));
+    MUST(party_verify_run(registry, gateway_id, &b, frame_leaves, count, e->p.roots));
     for (at = 0; batch_next(payload, &at, &one);) {
         MUST(receipt_read(one, &r, &why));
         on_receipt(e, &r);
@@ -416,7 +355,7 @@ static void on_flow(struct end *e, struct span payload)
     struct flow f;
     MUST(flow_read(payload, &f, &why));
     struct item *t = find(e->ring, WINDOW_MAX, f.digest), *other = find(e->call, CALLS_MAX, f.digest);
-    note("F %s %s %u %" PRIu64, e->id, hex(f.digest, 32).text, f.code, f.expected);
+    note("F %s %s %u %" PRIu64, e->p.id, hex(f.digest, 32).text, f.code, f.expected);
     if (!other)
         other = find(e->kept, KEPT_MAX, f.digest);
     if (other)
@@ -432,12 +371,12 @@ static void on_stream_state(struct end *e, struct span payload)
     struct stream_state s;
     MUST(stream_state_read(payload, &s, &why));
     if (s.code || s.expected > e->next + 1 || s.expected < e->lowest) {
-        note("X %s stream-state code=%u expected=%" PRIu64 " lowest=%" PRIu64 " next=%" PRIu64, e->id, s.code, s.expected, e->lowest, e->next);
+        note("X %s stream-state code=%u expected=%" PRIu64 " lowest=%" PRIu64 " next=%" PRIu64, e->p.id, s.code, s.expected, e->lowest, e->next);
         return;
     }
     for (uint64_t n = s.expected; n <= e->next; n++)
         if (e->ring[n % WINDOW_MAX].is_accepted)
-            note("X %s accepted-and-forgotten number=%" PRIu64, e->id, n);
+            note("X %s accepted-and-forgotten number=%" PRIu64, e->p.id, n);
     e->cursor = s.expected;
     e->epoch++;
     want_send(e);
@@ -461,21 +400,10 @@ static void open_stream(struct end *e)
 static void on_ack_due(void *arg)
 {
     struct end *e = arg;
-    struct batch_signature b = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)e->ack_count};
     e->is_ack_due = false;
     if (e->ack_count == 0 || !e->link)
         return;
-    MUST(sign_batch(e->sign, &e->tree, e->ack_leaves, e->ack_count, b.signature));
-    memcpy(b.key_id, sign_key_id(e->sign)->b, 32);
-    buf_clear(&e->frame);
-    MUST(batch_begin(&b, &e->frame));
-    for (size_t i = 0; i < e->ack_count; i++) {
-        struct ack a;
-        memcpy(&a, buf_span(&e->acks).p + i * sizeof a, sizeof a);
-        buf_clear(&e->plain);
-        MUST(ack_write(&a, &e->plain));
-        MUST(batch_put(buf_span(&e->plain), &e->frame));
-    }
+    MUST(party_write_acks(&e->p, (const struct ack *)(const void *)buf_span(&e->acks).p, e->ack_count, &e->plain, &e->frame));
     send_frame(e, FRAME_ACK, &e->frame);
     e->ack_count = 0;
     buf_clear(&e->acks);
@@ -485,7 +413,7 @@ static void acknowledge(struct end *e, uint64_t delivery, const struct hash *dig
 {
     struct ack a = {.delivery = delivery, .outcome = outcome, .code = outcome == OUTCOME_DONE ? 0 : REJECTED, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
     memcpy(a.digest, digest->b, 32);
-    leaf_ack(digest, (uint8_t)outcome, a.code, a.time_ms, &e->ack_leaves[e->ack_count++]);
+    e->ack_count++;
     MUST(buf_put(&e->acks, &a, sizeof a));
     if (e->ack_count == WINDOW_MAX) {
         on_ack_due(e);
@@ -508,7 +436,7 @@ static struct watermark *watermark(struct end *e, const uint8_t *stream, uint64_
         memcpy(w->stream, stream, 16);
         return w;
     }
-    note("X %s too-many-streams", e->id);
+    note("X %s too-many-streams", e->p.id);
     exit(1);
 }
 
@@ -523,8 +451,8 @@ static void answer(struct end *e, const struct envelope_header *h, const struct 
     begin(t, 0);
     memcpy(t->exchange_id, h->exchange_id, 16);
     t->request = *digest;
-    note("V %s %s %s", e->id, hex(digest->b, 32).text, hex(h->exchange_id, 16).text);
-    make(e, 0, t, KIND_RESPONSE, h->sender, CALL_LIFETIME_MS);
+    note("V %s %s %s", e->p.id, hex(digest->b, 32).text, hex(h->exchange_id, 16).text);
+    make(e, 0, t, KIND_RESPONSE, h->sender, (int64_t)h->expires_ms);
     sign_made(e, 1);
     send_frame(e, FRAME_SUBMIT, &t->frame);
 }
@@ -535,7 +463,7 @@ static void on_response(struct end *e, const struct envelope_header *h)
         struct item *t = &e->call[i];
         if (!t->is_used || memcmp(t->digest.b, h->in_reply_to.p, 32) != 0)
             continue;
-        note("P %s %s %s", e->id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+        note("P %s %s %s", e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
         t->is_used = false;
         t->again_us = now_us() + CALL_PAUSE_US;
         answered_count++;
@@ -547,8 +475,8 @@ static void on_numbered(struct end *e, const struct deliver *d, const struct env
     struct watermark *w = watermark(e, h->stream.p, h->number);
     bool is_again = h->number <= w->done;
     if (h->number > w->done + 1)
-        note("X %s out-of-order number=%" PRIu64 " after=%" PRIu64, e->id, h->number, w->done);
-    note("%c %s %s %.*s %s %" PRIu64 " %u", is_again ? 'B' : 'H', e->id, hex(digest->b, 32).text, (int)h->sender.len, h->sender.p, hex(h->stream.p, 16).text,
+        note("X %s out-of-order number=%" PRIu64 " after=%" PRIu64, e->p.id, h->number, w->done);
+    note("%c %s %s %.*s %s %" PRIu64 " %u", is_again ? 'B' : 'H', e->p.id, hex(digest->b, 32).text, (int)h->sender.len, h->sender.p, hex(h->stream.p, 16).text,
          h->number, d->attempt);
     if (!is_again) {
         w->done = h->number;
@@ -559,34 +487,14 @@ static void on_numbered(struct end *e, const struct deliver *d, const struct env
 
 static void on_deliver(struct end *e, struct span payload)
 {
-    struct deliver d;
-    struct envelope x;
-    struct envelope_header h;
-    struct hash sealed, digest, leaf;
-    const struct registry_key *key;
-    struct seal_message_key opened;
-    MUST(deliver_read(payload, &d, &why));
-    MUST(envelope_read(d.envelope, &x, &why));
-    MUST(envelope_header_read(x.header, &h, &why));
-    hash_span(x.sealed, &sealed);
-    hash_envelope(x.header, x.sealed.len, &sealed, &digest);
-    leaf_envelope(&digest, &leaf);
-    MUST(registry_signing_key(registry, h.sender, x.signature.key_id, (int64_t)h.created_ms, clock_wall_ms(&clock_system), &key));
-    struct leaf_signature ls = {.algorithm = x.signature.algorithm, .size = x.signature.size, .index = x.signature.index, .path = x.signature.path,
-                                .signature = x.signature.signature};
-    memcpy(ls.key_id.b, x.signature.key_id, 32);
-    MUST(sign_verify_leaf(&leaf, &ls, key->public_key.p, e->roots));
-    struct seal_binding binding = {.kind = (uint8_t)h.kind, .sender = h.sender, .recipient = h.recipient};
-    memcpy(binding.exchange_id, h.exchange_id, 16);
-    MUST(seal_derive(e->opened, e->seal, h.seal.ephemeral.p, &binding, &opened));
-    buf_clear(&e->plain);
-    MUST(seal_open(&opened, h.seal.commitment.p, x.header, x.sealed, &e->plain));
-    if (h.kind == KIND_RESPONSE)
-        on_response(e, &h);
-    else if (envelope_is_waiting(&h))
-        answer(e, &h, &digest);
+    struct party_delivery got;
+    MUST(party_open_delivery(&e->p, registry, payload, &got, &e->plain, &why));
+    if (got.header.kind == KIND_RESPONSE)
+        on_response(e, &got.header);
+    else if (envelope_is_waiting(&got.header))
+        answer(e, &got.header, &got.digest);
     else
-        on_numbered(e, &d, &h, &digest);
+        on_numbered(e, &got.deliver, &got.header, &got.digest);
 }
 
 static void on_skips(struct end *e, struct span payload)
@@ -601,21 +509,21 @@ static void on_skips(struct end *e, struct span payload)
         struct hash digest;
         MUST(skip_read(one, &k, &why));
         memcpy(digest.b, k.digest, 32);
-        leaf_skip(k.sender, span_str(e->id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaves[count]);
+        leaf_skip(k.sender, span_str(e->p.id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaves[count]);
         frame_leaves[count] = leaves[count];
         count++;
     }
-    MUST(verify_frame(e, count, &b));
+    MUST(party_verify_run(registry, gateway_id, &b, frame_leaves, count, e->p.roots));
     count = 0;
     for (at = 0; batch_next(payload, &at, &one);) {
         struct hash leaf = leaves[count++];
         MUST(skip_read(one, &k, &why));
         struct watermark *w = watermark(e, k.stream, k.number);
         if (k.number > w->done + 1)
-            note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->id, k.number, w->done);
+            note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->p.id, k.number, w->done);
         if (k.number > w->done)
             w->done = k.number;
-        note("K %s %s %.*s %s %" PRIu64 " %s", e->id, hex(k.digest, 32).text, (int)k.sender.len, k.sender.p, hex(k.stream, 16).text, k.number, state_name(k.state));
+        note("K %s %s %.*s %s %" PRIu64 " %s", e->p.id, hex(k.digest, 32).text, (int)k.sender.len, k.sender.p, hex(k.stream, 16).text, k.number, state_name(k.state));
         acknowledge(e, k.delivery, &leaf, OUTCOME_DONE);
     }
 }
@@ -635,14 +543,14 @@ static void on_ready_state(struct end *e, struct span payload)
     struct ready_state s;
     MUST(ready_state_read(payload, &s, &why));
     if (s.code) {
-        note("F %s ready %u 0", e->id, s.code);
+        note("F %s ready %u 0", e->p.id, s.code);
         say_ready(e);
         return;
     }
     if (e->is_ready)
         return; /* streams moved */
     e->is_ready = true;
-    note("U %s", e->id);
+    note("U %s", e->p.id);
     if (is_churn) {
         link_abort(e->link);
         return;
@@ -689,7 +597,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     case FRAME_ERROR: {
         struct error x;
         MUST(error_read(payload, &x, &why));
-        note("E %s error %u", e->id, x.code);
+        note("E %s error %u", e->p.id, x.code);
         break;
     }
     default: /* GOODBYE, REGISTRY, CRL: the end of the link says the rest */
@@ -699,17 +607,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
 
 static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
 {
-    struct end *e = arg;
-    struct pki_peer peer;
-    EHIS_TRY(pki_peer_check(ssl, clock_wall_ms(&clock_system), &peer, w));
-    struct hello h = {.version = PROTOCOL_VERSION, .name = span_str(e->id), .max_frame_bytes = 1 << 20, .window_messages = 1024, .window_bytes = 8 << 20,
-                      .clock_ms = (uint64_t)clock_wall_ms(&clock_system), .registry_version = registry_version(registry)};
-    memcpy(h.state_id, e->state_id, 16);
-    memcpy(h.registry_hash, registry_hash(registry)->b, 32);
-    buf_clear(&e->frame);
-    EHIS_TRY(hello_write(&h, &e->frame));
-    struct span s = buf_span(&e->frame);
-    return link_send(l, FRAME_HELLO, &s, 1);
+    return party_hello(&((struct end *)arg)->p, registry, l, ssl, w);
 }
 
 static void on_end(void *arg, struct link *l, enum link_end reason, ehis_err err, const char *detail)
@@ -717,7 +615,7 @@ static void on_end(void *arg, struct link *l, enum link_end reason, ehis_err err
     struct end *e = arg;
     (void)l, (void)detail;
     if (reason != LINK_END_CONNECT)
-        note("E %s %s %u", e->id, link_end_name(reason), (unsigned)err);
+        note("E %s %s %u", e->p.id, link_end_name(reason), (unsigned)err);
     e->link = NULL;
     e->is_ready = false;
     e->ack_count = 0;
@@ -731,34 +629,19 @@ static void dial(struct end *e)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     e->dial_us = INT64_MAX;
-    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->tls, &link_limits_default, &events, e, &e->link));
+    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->p.tls, &link_limits_default, &events, e, &e->link));
 }
 
 static void init_end(struct end *e, const char *dir, bool is_sender, int k)
 {
-    char path[600], ca[600], crl[600], chain[600], own[512];
-    const char *crls[] = {crl};
+    char id[64], folder[16];
     e->is_sender = is_sender;
-    snprintf(e->id, sizeof e->id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(id, sizeof id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
+    snprintf(folder, sizeof folder, "%c%d", is_sender ? 's' : 'r', k);
     snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
-    snprintf(own, sizeof own, "%s/%c%d", dir, is_sender ? 's' : 'r', k);
-    snprintf(ca, sizeof ca, "%s/ca.crt", dir);
-    snprintf(crl, sizeof crl, "%s/crl.pem", dir);
-    snprintf(path, sizeof path, "%s/sign.key", own);
-    MUST(pki_keyfile_load_sign(path, USE_SIGN, &e->sign, &why));
-    snprintf(path, sizeof path, "%s/seal.key", own);
-    MUST(pki_keyfile_load_seal(path, &e->seal, &why));
-    MUST(pki_trust_load(ca, crls, 1, clock_wall_ms(&clock_system), 0, NULL, &e->trust, &why));
-    snprintf(path, sizeof path, "%s/tls.key", own);
-    snprintf(chain, sizeof chain, "%s/tls.crt", own);
-    struct pki_tls_options o = {.own_kind = PKI_SYSTEM, .chain_file = chain, .key_file = path, .trust = e->trust, .clock = &clock_system};
-    MUST(pki_tls_new(&o, &e->tls, NULL, &why));
-    MUST(seal_cache_new(64, &e->opened));
-    MUST(root_cache_new(4096, &e->roots));
+    MUST(party_open(&e->p, dir, folder, id, &why));
     random_fill(&random_system, e->stream, 16);
-    random_fill(&random_system, e->state_id, 16);
     e->lowest = e->settled = 1;
-    tree_init(&e->tree);
     buf_init(&e->acks, 1 << 20);
     buf_init(&e->frame, 4 << 20);
     buf_init(&e->plain, 1 << 20);
@@ -771,23 +654,6 @@ static void init_end(struct end *e, const char *dir, bool is_sender, int k)
         buf_init(&e->call[i].frame, 1 << 20);
     for (int i = 0; i < KEPT_MAX; i++)
         buf_init(&e->kept[i].frame, 1 << 20);
-}
-
-static void load_registry(const char *dir)
-{
-    char path[600];
-    uint8_t key[1][32];
-    struct buf b;
-    buf_init(&b, 16 << 20);
-    snprintf(path, sizeof path, "%s/operator.hex", dir);
-    MUST(file_read(path, 4096, &b, &why));
-    MUST(hex_from_text(span_of(buf_span(&b).p, 64), key[0], 32));
-    buf_clear(&b);
-    snprintf(path, sizeof path, "%s/registry.pb", dir);
-    MUST(file_read(path, 16 << 20, &b, &why));
-    struct registry_trust trust = {.operator_keys = (const uint8_t(*)[32])key, .count = 1, .instance = span_str("AZ")};
-    MUST(registry_from_document(buf_span(&b), &trust, NULL, clock_wall_ms(&clock_system), &registry, &why));
-    buf_fini(&b);
 }
 
 static bool is_done(void)
@@ -845,7 +711,7 @@ int main(int argc, char **argv)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
     MUST(loop_on_signal(loop, SIGTERM, on_signal, NULL));
-    load_registry(argv[1]);
+    MUST(party_registry(argv[1], "operator.hex", &registry, &why));
     for (int i = 0; i < 2 * pairs; i++)
         init_end(&ends[i], argv[1], i < pairs, i % pairs);
     started_us = now_us();
