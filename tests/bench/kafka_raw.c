@@ -42,11 +42,11 @@ static rd_kafka_t *handle(char **argv, rd_kafka_type_t type, const char *linger)
         {"group.id", "raw..gw"}, {"enable.auto.commit", "false"}, {"check.crcs", "true"}, {"fetch.message.max.bytes", "524288"}, {"fetch.max.bytes", "8388608"},
         {"queued.max.messages.kbytes", "16384"}, {"queued.min.messages", "1000"}, {"fetch.wait.max.ms", "10"},
     };
-    const size_t for_producers = 11, common = 7;
+    const size_t for_producers = 11, for_both = 7;
     char text[512];
     rd_kafka_conf_t *c = rd_kafka_conf_new();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        bool is_its = i < common || (i < for_producers) == (type == RD_KAFKA_PRODUCER);
+        bool is_its = i < for_both || (i < for_producers) == (type == RD_KAFKA_PRODUCER);
         if (is_its && rd_kafka_conf_set(c, rows[i][0], rows[i][1], text, sizeof text) != RD_KAFKA_CONF_OK)
             fail(rows[i][0], text);
     }
