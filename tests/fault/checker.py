@@ -192,7 +192,7 @@ class Journal:
                 kinds = self.by_digest[r["digest"]]
                 if r["kind"] in kinds:  # over a bus that carries an end is recorded where it was accepted and, each time it came again, where it was
                     # delivered; the answer to a call where its provider is and where its caller waits
-                    is_answer = r["kind"] == "accepted" and r.get("message") == "response" and not r.get("stream")
+                    is_answer = r["kind"] in ("accepted", "refused") and r.get("message") == "response" and not r.get("stream")
                     v.must(is_carried and (is_answer or r["kind"] in FINAL - {"refused"}), f"R4: {name} has two records {r['kind']} of {r['digest']}")
                     v.counts["recorded again"] += 1
                 kinds[r["kind"]] = r
