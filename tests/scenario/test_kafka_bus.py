@@ -107,6 +107,7 @@ def apart(pair):
     provider, consumer = pair.peer("population"), pair.peer("tax")
     provider.well("serve GetPerson")
     wait_until(lambda: status(pair, 2)["bus"]["inboxes_owned"] >= 1, 20, "the inbox at the second gateway")
+    pair.ready(consumer, 1)  # the first, and only one, of its own list
     return provider, consumer
 
 
