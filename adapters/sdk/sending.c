@@ -27,10 +27,10 @@ void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, siz
     *is_unanswered = false;
 }
 
-static bool open_on(struct session *on, struct out_stream *s, uint64_t lowest)
+static bool open_on(struct session *on, struct out_stream *s, uint64_t lowest, uint64_t next)
 {
     struct ehis *e = on->e;
-    struct stream_open o = {.recipient = span_str(s->recipient), .event = span_str(s->event), .lowest = lowest};
+    struct stream_open o = {.recipient = span_str(s->recipient), .event = span_str(s->event), .lowest = lowest, .next = next > lowest ? next : 0};
     memcpy(o.stream, s->id, 16);
     buf_clear(&e->item);
     if (s->asked[on->slot] == UINT8_MAX || stream_open_write(&o, &e->item) != EHIS_OK || session_send(on, FRAME_STREAM_OPEN, buf_span(&e->item)) != EHIS_OK)
@@ -55,10 +55,10 @@ static void open_stream(struct ehis *e, struct out_stream *s)
     uint64_t lowest = outbox_lowest(s), unsettled = outbox_unsettled(s);
     if (!s->is_open && !s->is_opening && !s->is_broken && s->first && now_ms(e) >= s->paused_until_ms) {
         home = session_ready(e, s->avoided);
-        if (home && open_on(home, s, lowest)) {
+        if (home && open_on(home, s, unsettled, lowest)) {
             s->session = home->id;
             s->is_opening = true;
-            s->settled = lowest;
+            s->settled = unsettled;
         }
     }
     if (home && s->is_open && unsettled > s->settled && settle_on(home, s, unsettled))
@@ -66,7 +66,7 @@ static void open_stream(struct ehis *e, struct out_stream *s)
     for (struct session *to = e->sessions; e->session_count > 1 && to < e->sessions + e->session_count; to++) {
         uint32_t bit = 1u << to->slot;
         bool is_to_hear = to->is_ready && outbox_is_to_hear(s, to->id, to->slot);
-        if (is_to_hear && !(s->heard & bit) && open_on(to, s, unsettled))
+        if (is_to_hear && !(s->heard & bit) && open_on(to, s, unsettled, 0))
             s->heard |= bit;
         else if (!is_to_hear && s->heard & bit && (to == home || !to->is_ready || settle_on(to, s, unsettled)))
             s->heard &= ~bit;

@@ -214,9 +214,10 @@ ehis_err exchange_on_stream_open(struct exchange *x, session_id id, struct span 
     bool is_same = span_eq(o.recipient, stream_recipient(st)) && span_eq(o.event, stream_event(st));
     if (!is_same)
         return stream_state(x, s, o.stream, 0, EHIS_E_EXCHANGE_STREAM_RECIPIENT);
-    bool is_moved = o.lowest > st->expected;
+    uint64_t from = o.next > o.lowest ? o.next : o.lowest;
+    bool is_moved = from > st->expected;
     if (is_moved)
-        st->expected = o.lowest;
+        st->expected = from;
     if (!is_new && !is_moved && o.lowest > st->settled)
         EHIS_TRY(settled_record(x, st, o.lowest));
     exchange_stream_settle(x, st, o.lowest);

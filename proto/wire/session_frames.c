@@ -35,7 +35,7 @@ PAIR(ready)
 static const struct codec_member ready_state_members[] = {U32(1, ready_state, code), BOOL(2, ready_state, has_streams), U32(3, ready_state, retry_ms)};
 PAIR(ready_state)
 static const struct codec_member stream_open_members[] = {FIXED(1, stream_open, stream), SPAN(2, stream_open, recipient), SPAN(3, stream_open, event),
-                                                          U64(4, stream_open, lowest)};
+                                                          U64(4, stream_open, lowest), U64(5, stream_open, next)};
 PAIR(stream_open)
 static const struct codec_member stream_state_members[] = {FIXED(1, stream_state, stream), U64(2, stream_state, expected), U32(3, stream_state, code)};
 PAIR(stream_state)

@@ -29,7 +29,7 @@ struct registry_get { uint64_t have_version; };
 struct crl { struct span der; };
 struct ready { uint32_t call_window, stream_window_messages, stream_window_bytes; };
 struct ready_state { uint32_t code; bool has_streams; uint32_t retry_ms; };
-struct stream_open { uint8_t stream[16]; struct span recipient, event; uint64_t lowest; };
+struct stream_open { uint8_t stream[16]; struct span recipient, event; uint64_t lowest, next; };
 struct stream_state { uint8_t stream[16]; uint64_t expected; uint32_t code; };
 struct stream_settled { uint8_t stream[16]; uint64_t lowest; };
 struct flow { uint8_t digest[32]; uint32_t code, retry_ms; struct span stream; uint64_t expected; };

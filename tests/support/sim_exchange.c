@@ -412,7 +412,12 @@ ehis_err sim_submit(struct sim_house *h, session_id s, const struct sim_message 
 
 ehis_err sim_stream_open(struct sim_house *h, session_id s, const uint8_t stream[16], const char *recipient, const char *event, uint64_t lowest)
 {
-    struct stream_open o = {.recipient = span_str(recipient), .event = span_str(event ? event : ""), .lowest = lowest};
+    return sim_stream_open_at(h, s, stream, recipient, event, lowest, 0);
+}
+
+ehis_err sim_stream_open_at(struct sim_house *h, session_id s, const uint8_t stream[16], const char *recipient, const char *event, uint64_t lowest, uint64_t next)
+{
+    struct stream_open o = {.recipient = span_str(recipient), .event = span_str(event ? event : ""), .lowest = lowest, .next = next};
     struct buf b;
     memcpy(o.stream, stream, 16);
     buf_init(&b, 4096);

@@ -95,6 +95,7 @@ void sim_envelope(struct sim_house *h, const struct sim_message *m, struct buf *
 ehis_err sim_submit(struct sim_house *h, session_id s, const struct sim_message *m, struct hash *digest); /* made, then submitted */
 ehis_err sim_submit_bytes(struct sim_house *h, session_id s, struct span bytes);
 ehis_err sim_stream_open(struct sim_house *h, session_id s, const uint8_t stream[16], const char *recipient, const char *event, uint64_t lowest);
+ehis_err sim_stream_open_at(struct sim_house *h, session_id s, const uint8_t stream[16], const char *recipient, const char *event, uint64_t lowest, uint64_t next);
 ehis_err sim_settled(struct sim_house *h, session_id s, const uint8_t stream[16], uint64_t lowest);
 ehis_err sim_subscribe(struct sim_house *h, session_id s, const char *service, const char *event, bool is_end);
 ehis_err sim_keys_get(struct sim_house *h, session_id s, const char *service, const char *event, const uint8_t epoch[16]);

@@ -77,7 +77,7 @@ static void send_one(void)
     sim_client_turn(&c);
 }
 
-/* Answers a STREAM_OPEN to the gateway that the test is; its lowest, 0: there was none. */
+/* Answers a STREAM_OPEN to the gateway that the test is; from where it goes on there, 0: there was none. */
 static uint64_t open_stream(uint64_t expected)
 {
     struct sim_frame f;
@@ -86,15 +86,15 @@ static uint64_t open_stream(uint64_t expected)
     if (!sim_client_take(&c, FRAME_STREAM_OPEN, &f))
         return 0;
     assert_int_equal(stream_open_read(span_of(f.p, f.len), &o, NULL), EHIS_OK);
-    struct stream_state s = {.expected = expected > o.lowest ? expected : o.lowest};
+    uint64_t from = o.next > o.lowest ? o.next : o.lowest;
+    struct stream_state s = {.expected = expected > from ? expected : from};
     memcpy(s.stream, o.stream, 16);
     buf_init(&b, 64);
     assert_int_equal(stream_state_write(&s, &b), EHIS_OK);
     free(f.p);
-    uint64_t lowest = o.lowest;
     assert_int_equal(sim_client_frame(&c, FRAME_STREAM_STATE, buf_span(&b)), EHIS_OK);
     buf_fini(&b);
-    return lowest;
+    return from;
 }
 
 /* The next SUBMIT to the gateway that the test is: its number, digest, and, where wanted, its bytes. */

@@ -383,6 +383,30 @@ static void streams_that_nobody_uses_make_room_for_new_ones(void **state)
     assert_int_equal(s.streams, 256);
 }
 
+static void what_goes_on_further_up_forgets_no_end_that_was_not_kept(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h), b = sim_ready(h, B, 8, 8, 1 << 20);
+    struct hash d = put(h, a, stream, 1);
+    sim_durable(h);
+    struct sim_ack ack = delivered(h, b, stream, 1, 1, OUTCOME_DONE);
+    assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+    for (int again = 0; again < 2; again++) { /* its sender dies before it has kept the receipt */
+        sim_durable(h);
+        sim_end(h, a);
+        sim_forget(h);
+        a = sim_ready(h, A, 8, 8, 1 << 20);
+        assert_int_equal(sim_stream_open_at(h, a, stream, B, NULL, 1, 9), EHIS_OK);
+        assert_stream_state(h, a, 9, 0);
+        assert_receipt(h, a, &d, STATE_DELIVERED, 0);
+    }
+    put(h, a, stream, 9);
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 9), EHIS_OK);
+    sim_forget(h);
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 1), EHIS_OK);
+    assert_null(sim_take(h, SIM_RECEIPT, a)); /* now it was settled */
+}
+
 static void the_bus_may_be_down(void **state)
 {
     struct sim_house *h = *state;
@@ -647,6 +671,7 @@ int main(void)
         HOUSE_TEST(rights_that_went_between_acceptance_and_delivery_stop_the_delivery),
         HOUSE_TEST(final_receipts_are_owed_until_they_are_settled),
         HOUSE_TEST(streams_that_nobody_uses_make_room_for_new_ones),
+        HOUSE_TEST(what_goes_on_further_up_forgets_no_end_that_was_not_kept),
         HOUSE_TEST(the_bus_may_be_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
