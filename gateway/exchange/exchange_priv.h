@@ -229,6 +229,7 @@ struct exchange {
     bool is_carried;       /* by a bus with brokers, which may bring it to another gateway */
     bool is_draining, is_replaying, has_replayed;
     struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance */
+    bool is_replicated;    /* what is confirmed is on more than one machine: no pilot */
     uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
     uint64_t audited_sequence; /* not beyond */
     int64_t bad_since_ms;  /* records of what the bus brought and nobody may have, counted by the second */

@@ -392,6 +392,7 @@ void exchange_unsent_add(struct exchange *x, struct message *m)
 
 static void confirmed(struct exchange *x, struct message *m, bool is_replicated)
 {
+    x->is_replicated = is_replicated;
     m->flags |= IS_SENT | IS_CARRIED | (is_replicated ? IS_REPLICATED : 0);
     m->carried_ms = x->now_ms;
     node_remove(&m->in_bus);
@@ -460,7 +461,7 @@ void exchange_note_replicated(struct exchange *x)
     bool is_all = list_is_empty(&x->unsent);
     uint64_t up_to = is_all ? x->next_sequence - 1 : container_of(x->unsent.next, struct message, in_bus)->sequence - 1;
     up_to = up_to < x->audited_sequence ? up_to : x->audited_sequence;
-    struct record r = {.kind = RECORD_REPLICATED, .count = up_to, .code = 0};
+    struct record r = {.kind = RECORD_REPLICATED, .count = up_to, .state = x->is_replicated ? STATE_REPLICATED : STATE_ACCEPTED};
     if (up_to <= x->carried_sequence + is_all) /* its own record moves it by one */
         return;
     if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK)

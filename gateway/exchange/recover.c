@@ -256,7 +256,7 @@ ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, stru
         replay_end(x, e, &r);
         return EHIS_OK;
     case RECORD_REPLICATED:
-        exchange_replay_replicated(x, r.count, r.code != 0);
+        exchange_replay_replicated(x, r.count, r.state == STATE_REPLICATED);
         return EHIS_OK;
     case RECORD_ATTEMPTED:
         replay_delivery(x, &r);

@@ -325,7 +325,10 @@ static void what_was_accepted_and_not_confirmed_goes_again_after_a_restart(void 
     sim_restart(t.one, false);
     sim_carrier_run(t.c);
     assert_null(sim_take(t.two, SIM_DELIVERY, t.b)); /* not again */
-    (void)e;
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    sim_forget(t.one);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 2), EHIS_OK);
+    assert_receipt(t.one, t.a, &e, STATE_REPLICATED, 0); /* and what was said of it is said again */
 }
 
 static void a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once(void **state)
