@@ -42,6 +42,23 @@ static ehis_err check_time(const struct exchange *x, const struct submission *u)
 
 /* ---- is it allowed? ---- */
 
+/* Some rule lets its recipient call some service of the provider's. */
+static bool may_answer(struct exchange *x, const struct system *provider, const struct envelope_header *response)
+{
+    for (size_t i = 0; x->registry && i < registry_service_count(x->registry); i++) {
+        const struct registry_service *service = registry_service_at(x->registry, i);
+        struct decide_question q = {.what = DECIDE_CALL, .consumer = response->recipient, .service = service->id, .operation = response->operation,
+                                     .at_ms = x->now_ms};
+        struct decide_answer a;
+        if (!span_eq(service->system, name_span(provider->name)))
+            continue;
+        decide(x->registry, &q, &a);
+        if (a.is_consumer_named)
+            return true;
+    }
+    return false;
+}
+
 /* A response answers a request that its sender got from its recipient, once, in the way it was asked. */
 static ehis_err check_response(struct exchange *x, struct submission *u)
 {
@@ -50,7 +67,7 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
     struct message *q = x->is_carried ? exchange_guest_find(x, &asked, u->session->system) : exchange_message_by_digest(x, &asked);
     bool is_waiting = envelope_is_waiting(&u->header);
     if (!q && x->is_carried && !is_waiting) /* it may have been handed over by another gateway: its caller's libehis knows what it asked */
-        return exchange_may_answer(x, u->session->system, &u->header) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
+        return may_answer(x, u->session->system, &u->header) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (!q || q->kind != KIND_REQUEST || q->to != u->session->system || !span_eq(name_span(q->sender->name), u->header.recipient))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (message_is(q, IS_REPLIED) || message_is(q, IS_WAITING) != is_waiting || memcmp(q->id, u->header.exchange_id, 16) != 0)

@@ -262,9 +262,6 @@ struct segment *exchange_segment(struct exchange *x, uint64_t number); /* made w
 struct name *exchange_name(struct exchange *x, struct span text); /* made where absent */
 struct name *exchange_name_find(struct exchange *x, struct span text);
 struct system *exchange_system(struct exchange *x, struct span id);
-ehis_err exchange_pend_reserve(struct exchange *x, size_t n) EHIS_MUST_USE; /* exchange_append does it for two */
-void exchange_pend(struct exchange *x, struct message *m, uint8_t state);
-ehis_err exchange_pend_frame(struct exchange *x, const struct session *s, uint8_t type, struct span frame) EHIS_MUST_USE; /* copied */
 
 /* message.c */
 /* guest: consumed on success. */
@@ -287,10 +284,14 @@ ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d
 /* The same without the record: also for replay. */
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
 void exchange_message_schedule(struct exchange *x, struct message *m);
-void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway); /* gateway: of another caller than m->gateway; NULL */
 static inline bool message_is(const struct message *m, unsigned flag) { return (m->flags & flag) != 0; }
 static inline bool message_is_numbered(const struct message *m) { return m->kind != KIND_KEY && m->stream; }
 static inline struct message *message_of_stream(struct node *n) { return container_of(n, struct message, in_stream); }
+
+/* durable.c */
+ehis_err exchange_pend_reserve(struct exchange *x, size_t n) EHIS_MUST_USE; /* exchange_append does it for two */
+void exchange_pend(struct exchange *x, struct message *m, uint8_t state);
+ehis_err exchange_pend_frame(struct exchange *x, const struct session *s, uint8_t type, struct span frame) EHIS_MUST_USE; /* copied */
 
 /* stream.c */
 struct stream *exchange_stream_find(struct exchange *x, const struct system *sender, const uint8_t id[STREAM_BYTES], bool is_guest);
@@ -370,14 +371,19 @@ bool exchange_takes_calls(const struct system *to); /* a ready session here */
 ehis_err exchange_verify(struct exchange *x, struct submission *u) EHIS_MUST_USE; /* the sender's key counts, the signature is right */
 ehis_err exchange_check_registry(const struct exchange *x, const struct submission *u) EHIS_MUST_USE;
 
-/* guests.c */
-bool exchange_may_answer(struct exchange *x, const struct system *provider, const struct envelope_header *response); /* some rule lets its recipient call some service of the provider's */
+/* guest.c */
 void exchange_guest_drop(struct exchange *x, struct message *m); /* memory and handles; the message goes by exchange_message_drop */
 struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to);
+void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle, struct name *gateway); /* from this gateway or from another that accepted it as well */
+void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report); /* its handles; a report for other gateways, or NULL */
 void exchange_guest_ended(struct exchange *x, struct message *m); /* its record is durable: the bus and the accepting gateway hear of it */
 void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response); /* the response is durable */
 void exchange_guests_forget(struct exchange *x, struct system *to, const struct topic *t); /* t NULL: all; their handles are void */
 void exchange_want_inbox(struct exchange *x, struct system *s);
+
+/* underway.c */
+void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway); /* gateway: of another caller than m->gateway; NULL */
+void exchange_skips_to_bus(struct exchange *x, struct message *m); /* before m in its stream, m included */
 void exchange_unsent_add(struct exchange *x, struct message *m);
 void exchange_send_unsent(struct exchange *x); /* after a restart */
 void exchange_replay_replicated(struct exchange *x, uint64_t up_to, bool is_replicated);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* A guest's life: known by digest and inbox, until the gateway that accepted it has heard how it ended, or its inbox is lost. */
+#include "gateway/exchange/exchange_priv.h"
+
+#include <stdlib.h>
+
+struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to)
+{
+    for (struct table_node *n = *table_head(&x->by_guest, table_hash(&x->by_guest, digest->b, HASH_BYTES)); n; n = n->next) {
+        struct message *m = container_of(n, struct message, by_digest);
+        if (m->guest->to == to && memcmp(m->digest.b, digest->b, HASH_BYTES) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+void exchange_guest_drop(struct exchange *x, struct message *m)
+{
+    struct stream *st = message_is_numbered(m) ? m->stream : NULL;
+    if (m->kind == KIND_KEY)
+        m->topic->guest_keys--;
+    free(m->guest);
+    if (st && list_is_empty(&st->messages))
+        exchange_stream_drop(x, st);
+}
+
+void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle, struct name *gateway)
+{
+    struct guest *g = m->guest;
+    bool is_told = g->arrival_count == GUEST_ARRIVALS_MAX;
+    for (uint32_t i = 0; i < g->arrival_count; i++)
+        is_told |= g->arrivals[i].gateway == gateway;
+    if (is_told) {
+        x->ports.bus_done(x->ports.ctx, handle, NULL);
+        return;
+    }
+    g->arrivals[g->arrival_count].handle = handle;
+    g->arrivals[g->arrival_count++].gateway = gateway;
+}
+
+void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report)
+{
+    struct guest *g = m->guest;
+    for (uint32_t i = 0; i < g->arrival_count; i++) {
+        bool is_own = span_eq(name_span(g->arrivals[i].gateway), exchange_gateway(x));
+        x->ports.bus_done(x->ports.ctx, g->arrivals[i].handle, is_own ? NULL : report);
+    }
+    g->arrival_count = 0;
+}
+
+void exchange_guest_ended(struct exchange *x, struct message *m)
+{
+    struct record r;
+    struct exchange_report report = {.digest = m->digest, .gateway = exchange_gateway(x), .recipient = name_span(m->guest->to->name),
+                                     .state = m->state, .code = m->code};
+    if (message_is(m, HAS_ACK) && exchange_load(x, m->final, &r, NULL) == EHIS_OK)
+        report.ack = r.ack;
+    exchange_guest_done(x, m, m->kind == KIND_EVENT ? NULL : &report); /* its publisher is told no more than that the broker has it */
+}
+
+void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response)
+{
+    if (!request) { /* the inbox was lost meanwhile: one gateway is known, another asks again */
+        exchange_to_bus(x, response, NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < request->guest->arrival_count; i++)
+        exchange_to_bus(x, response, request->guest->arrivals[i].gateway);
+    exchange_guest_done(x, request, NULL);
+    exchange_message_drop(x, request);
+}
+
+void exchange_guests_forget(struct exchange *x, struct system *to, const struct topic *t)
+{
+    for (struct node *n = to->guests.next, *next; n != &to->guests; n = next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        next = n->next;
+        if (t && (m->kind != KIND_EVENT || m->topic != t))
+            continue;
+        m->guest->arrival_count = 0;
+        while (m->deliveries)
+            exchange_delivery_drop(x, m->deliveries);
+        exchange_message_settle(x, m); /* or when its group is durable */
+    }
+}
+
+void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, int64_t now_ms)
+{
+    struct system *s = exchange_system(x, system);
+    x->now_ms = now_ms;
+    if (!s)
+        return;
+    s->is_owned = is_owned;
+    if (!is_owned)
+        exchange_guests_forget(x, s, NULL);
+    exchange_pump(x);
+}
+
+void exchange_want_inbox(struct exchange *x, struct system *s)
+{
+    if (x->is_carried)
+        x->ports.want_inbox(x->ports.ctx, name_span(s->name), s->stream_session != NULL, exchange_takes_calls(s));
+}
+
+size_t exchange_held(const struct exchange *x, struct span system, struct span gateway, struct hash *out, size_t max)
+{
+    size_t count = 0;
+    const struct name *name = exchange_name_find((struct exchange *)(uintptr_t)x, system);
+    for (const struct node *n = name && name->system ? name->system->guests.next : NULL; n && n != &name->system->guests && count < max; n = n->next) {
+        const struct message *m = container_of(n, struct message, in_bus);
+        for (uint32_t i = 0; i < m->guest->arrival_count; i++)
+            if (span_eq(name_span(m->guest->arrivals[i].gateway), gateway)) {
+                out[count++] = m->digest;
+                break;
+            }
+    }
+    return count;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* What was accepted here and is on its way over a bus that carries (SPEC 17): confirmed, reported, lost. */
+#include "gateway/exchange/exchange_priv.h"
+
+#include <stdlib.h>
+
+#define PROBE_AFTER_MS 10000 /* on its way for so long: its recipient's gateway is asked */
+
+static bool arrive(struct exchange *x, struct message *m)
+{
+    if (m->state != STATE_ACCEPTED || m->durable != STATE_ACCEPTED || !message_is(m, IS_OPEN) || message_is(m, IS_ARRIVED))
+        return false; /* finished, here already, or not sent yet */
+    m->flags |= IS_ARRIVED;
+    for (struct delivery *d = m->deliveries; d; d = d->next)
+        exchange_delivery_queue(x, d);
+    return true;
+}
+
+void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway)
+{
+    bool is_here = false, is_skip = m->state == STATE_REFUSED;
+    struct exchange_item item = {.digest = m->digest, .group = m->group, .stream = message_is_numbered(m) ? m->stream->id : NULL,
+                                 .accepted_ms = m->since_ms, .registry_version = m->registry_version};
+    struct exchange_skip skip = {.sender = name_span(m->sender->name), .stream = item.stream, .number = m->number, .digest = m->digest, .state = m->state};
+    if (is_skip) {
+        item.skip = &skip;
+        item.recipient = skip.recipient = m->stream->to ? name_span(m->stream->to->name) : stream_recipient(m->stream);
+        item.event = stream_event(m->stream);
+    } else {
+        item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
+        item.recipient = name_span(m->to ? m->to->name : m->recipient);
+        item.is_key = m->kind == KIND_KEY;
+        if (m->kind == KIND_EVENT || item.is_key)
+            item.event = topic_event(m->topic);
+        if (gateway || m->gateway)
+            item.gateway = name_span(gateway ? gateway : m->gateway);
+    }
+    if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK) {
+        exchange_message_schedule(x, m); /* offered again when it is due */
+        return;
+    }
+    m->flags |= IS_SENT;
+    if (is_here)
+        arrive(x, m);
+}
+
+/* Refused numbers go over the bus too, once something of their stream was accepted: those before this one first. */
+void exchange_skips_to_bus(struct exchange *x, struct message *m)
+{
+    struct stream *st = m->stream;
+    struct node *n = &m->in_stream;
+    st->has_relation |= m->state == STATE_ACCEPTED;
+    if (!st->has_relation)
+        return;
+    while (n->prev != &st->messages && message_of_stream(n->prev)->state == STATE_REFUSED && !message_is(message_of_stream(n->prev), IS_SENT))
+        n = n->prev;
+    for (; n != &m->in_stream; n = n->next)
+        exchange_to_bus(x, message_of_stream(n), NULL);
+    if (m->state == STATE_REFUSED && !message_is(m, IS_SENT))
+        exchange_to_bus(x, m, NULL);
+}
+
+void exchange_unsent_add(struct exchange *x, struct message *m)
+{
+    bool is_answer = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
+    if (!x->is_carried || (is_answer ? !m->gateway : !message_is(m, IS_OPEN)))
+        return;
+    if (!message_is(m, IS_CARRIED))
+        node_move(&x->unsent, &m->in_bus);
+    else if (m->to && !is_answer)
+        node_move(&m->to->outgoing, &m->in_bus);
+}
+
+static void confirmed(struct exchange *x, struct message *m, bool is_replicated)
+{
+    x->is_replicated = is_replicated;
+    m->flags |= IS_SENT | IS_CARRIED | (is_replicated ? IS_REPLICATED : 0);
+    m->carried_ms = x->now_ms;
+    node_remove(&m->in_bus);
+    exchange_unsent_add(x, m);
+}
+
+/* Events are the broker's from then on. */
+void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, digest);
+    x->now_ms = now_ms;
+    if (!m || m->state != STATE_ACCEPTED || message_is(m, IS_CARRIED))
+        return;
+    confirmed(x, m, is_replicated);
+    if (m->kind == KIND_EVENT)
+        exchange_message_close(x, m);
+    if (is_replicated && message_is_numbered(m))
+        exchange_owe(x, m);
+    exchange_message_schedule(x, m);
+    exchange_message_settle(x, m);
+}
+
+static void again(struct exchange *x, struct message *m)
+{
+    m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED);
+    node_remove(&m->in_bus);
+    exchange_unsent_add(x, m);
+    exchange_to_bus(x, m, NULL);
+}
+
+void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, digest);
+    x->now_ms = now_ms;
+    if (m && (m->state == STATE_ACCEPTED || m->state == STATE_REFUSED) && m->durable == m->state && !message_is(m, IS_CARRIED))
+        again(x, m);
+}
+
+void exchange_send_unsent(struct exchange *x)
+{
+    for (struct node *n = x->unsent.next, *next; n != &x->unsent; n = next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        next = n->next;
+        if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
+            m->flags |= IS_SENT; /* its caller asks again, or has gone */
+        else
+            exchange_to_bus(x, m, NULL);
+    }
+}
+
+void exchange_replay_replicated(struct exchange *x, uint64_t up_to, bool is_replicated)
+{
+    while (!list_is_empty(&x->unsent)) {
+        struct message *m = container_of(x->unsent.next, struct message, in_bus);
+        if (m->sequence > up_to)
+            break;
+        confirmed(x, m, is_replicated);
+        if (m->kind == KIND_EVENT)
+            exchange_message_close(x, m);
+    }
+    x->carried_sequence = up_to;
+}
+
+void exchange_note_replicated(struct exchange *x)
+{
+    bool is_all = list_is_empty(&x->unsent);
+    uint64_t up_to = is_all ? x->next_sequence - 1 : container_of(x->unsent.next, struct message, in_bus)->sequence - 1;
+    up_to = up_to < x->audited_sequence ? up_to : x->audited_sequence;
+    struct record r = {.kind = RECORD_REPLICATED, .count = up_to, .state = x->is_replicated ? STATE_REPLICATED : STATE_ACCEPTED};
+    if (up_to <= x->carried_sequence + is_all) /* its own record moves it by one */
+        return;
+    if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK)
+        x->carried_sequence = up_to;
+}
+
+void exchange_on_audited(struct exchange *x, uint64_t sequence) { x->audited_sequence = sequence; }
+
+ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, &r->digest);
+    struct ack a;
+    x->now_ms = now_ms;
+    if (!m || m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || m->kind == KIND_EVENT)
+        return EHIS_OK; /* ended already, by this gateway or another */
+    if (!m->to || !span_eq(name_span(m->to->name), r->recipient))
+        return EHIS_E_BUS_WRONG_INBOX;
+    if (r->state == STATE_DELIVERED && message_is(m, IS_WAITING))
+        return EHIS_E_BUS_PARCEL; /* its response says so */
+    if (r->ack.len || r->state == STATE_DELIVERED)
+        EHIS_TRY(exchange_verify_acknowledgement(x, m->to, &m->digest, r->ack, &a));
+    if (r->ack.len && (a.outcome == OUTCOME_DONE) != (r->state == STATE_DELIVERED))
+        return EHIS_E_BUS_PARCEL;
+    uint32_t kind = r->state == STATE_DELIVERED ? RECORD_DELIVERED : r->state == STATE_EXPIRED ? RECORD_EXPIRED : RECORD_FAILED;
+    return exchange_finish_by(x, m, kind, r);
+}
+
+void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now_ms)
+{
+    struct name *name = exchange_name_find(x, system);
+    struct system *s = name ? name->system : NULL;
+    x->now_ms = now_ms;
+    if (!s)
+        return;
+    struct node *lists[] = {&s->outgoing, &x->unsent};
+    for (size_t i = 0; i < 2; i++)
+        for (struct node *n = lists[i]->next, *next; n != lists[i]; n = next) {
+            struct message *m = container_of(n, struct message, in_bus);
+            next = n->next;
+            if (m->to != s || m->kind != KIND_REQUEST || !message_is(m, IS_WAITING) || m->durable != STATE_ACCEPTED || m->state != STATE_ACCEPTED)
+                continue;
+            ehis_err err = exchange_finish(x, m, NULL, RECORD_FAILED, EHIS_E_EXCHANGE_PROVIDER_GONE, span_of(NULL, 0), NULL);
+            (void)err; /* it expires */
+        }
+}
+
+void exchange_probe(struct exchange *x)
+{
+    for (struct node *n = x->systems.next; n != &x->systems; n = n->next) {
+        struct system *s = container_of(n, struct system, in_all);
+        if (list_is_empty(&s->outgoing) || (s->probed_ms && x->now_ms >= s->probed_ms && x->now_ms - s->probed_ms < PROBE_AFTER_MS))
+            continue;
+        const struct message *oldest = container_of(s->outgoing.next, struct message, in_bus);
+        if (x->now_ms - oldest->carried_ms < PROBE_AFTER_MS)
+            continue;
+        s->probed_ms = x->now_ms;
+        x->ports.probe(x->ports.ctx, name_span(s->name));
+    }
+}
+
+static int compare(const void *a, const void *b) { return memcmp(a, b, HASH_BYTES); }
+
+void exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms)
+{
+    struct name *name = exchange_name_find(x, system);
+    struct system *s = name ? name->system : NULL;
+    struct hash *sorted = s && count ? malloc(count * sizeof *sorted) : NULL;
+    x->now_ms = now_ms;
+    if (!s || (count && !sorted))
+        return;
+    if (count) {
+        memcpy(sorted, held, count * sizeof *sorted);
+        qsort(sorted, count, sizeof *sorted, compare);
+    }
+    struct node *last = s->outgoing.prev;
+    for (struct node *n = s->outgoing.next, *next; n != &s->outgoing; n = next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        bool is_last = n == last; /* what is sent again goes behind it */
+        next = n->next;
+        if (m->carried_ms < asked_ms && message_is_numbered(m) && !(count && bsearch(&m->digest, sorted, count, sizeof *sorted, compare))) {
+            struct record r = {.kind = RECORD_LOST, .system = name_span(s->name), .sender = name_span(m->sender->name)};
+            memcpy(r.digest, m->digest.b, HASH_BYTES);
+            if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK)
+                again(x, m);
+        }
+        if (is_last)
+            break;
+    }
+    free(sorted);
+}
