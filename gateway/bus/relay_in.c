@@ -32,7 +32,7 @@ static void ask(struct reading *g)
     struct relay *r = g->relay;
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
     if (g->kind == READ_LEASE)
-        begin(g, KAFKA_FROM_BEGIN); /* always */
+        begin(g, g->lease_next ? g->lease_next : KAFKA_FROM_BEGIN);
     else if (g->has_window)
         begin(g, g->window.next);
     else
@@ -155,8 +155,13 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     kafka_unwatch(r->kafka, watch);
     g->state = READING_RESTS;
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
-    if (err != EHIS_E_BUS_POSITION || g->kind == READ_LEASE)
+    if (err != EHIS_E_BUS_POSITION)
         return;
+    if (g->kind == READ_LEASE) {
+        g->lease_next = 0;
+        relay_lease_anew(r);
+        return;
+    }
     /* The log was cut, or made anew: what is held stays with the core, its offsets mean nothing any more. */
     for (struct node *n = g->held.next; n != &g->held; n = n->next)
         held_of(n)->offset = -1;
@@ -199,7 +204,6 @@ static void dead(struct held *h, ehis_err code, const struct hash *digest)
     struct out *o = NULL;
     struct parcel_head head = {.kind = PARCEL_DEAD, .code = (uint32_t)code};
     struct out_place at = {.topic = TOPIC_DLQ, .lane = KAFKA_BULK, .partition = -1, .key = span_str(g->topic)};
-    r->refused++;
     if (now - g->second_ms >= 1000) {
         g->second_ms = now;
         g->dead_in_second = 0;
@@ -231,13 +235,16 @@ void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *re
     if (report && !span_eq(at.owner, relay_name(r))) {
         struct parcel_head head = {.kind = PARCEL_REPORT, .system = report->recipient, .state = report->state, .code = report->code, .ack = report->ack};
         memcpy(head.digest, report->digest.b, HASH_BYTES);
-        if (relay_put(r, OUT_REPORT, &at, &head, NULL, &o) == EHIS_OK) {
+        if (relay_put(r, OUT_REPORT, &at, &head, NULL, &o) == EHIS_OK && report->code != EHIS_E_EXCHANGE_DEAD_LETTER) {
             o->held = h;
             h->out = o;
             return;
         }
     }
-    relay_held_finish(h);
+    if (report && report->code == EHIS_E_EXCHANGE_DEAD_LETTER)
+        dead(h, EHIS_E_EXCHANGE_DEAD_LETTER, &report->digest);
+    else
+        relay_held_finish(h);
 }
 
 /* ---- what came ---- */
@@ -352,6 +359,7 @@ static bool offer(struct held *h)
         node_insert_after(&g->later, &h->in_list);
         return false;
     }
+    g->relay->refused++;
     dead(h, err, &digest);
     return true;
 }
@@ -371,6 +379,7 @@ void relay_on_record(void *ctx, struct kafka_record *record)
     if (!g->has_window && g->kind != READ_LEASE)
         window_init(&g->window, record->offset);
     g->has_window = g->kind != READ_LEASE;
+    g->lease_next = record->offset + 1;
     ehis_err err = g->has_window ? window_begin(&g->window, record->offset, &is_known) : EHIS_OK;
     if (err != EHIS_OK || is_known || record->is_tombstone) {
         if (err == EHIS_OK && !is_known) {

@@ -133,9 +133,21 @@ void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int
         r->is_ready = true; /* all that stood before our own beat is read */
         log_line(LOG_NOTICE, "bus.ready", F_U64("gateways", lease_gateways(r->leases)));
         r->check_ms = 0;
+        for (struct node *n = r->inboxes.next; n != &r->inboxes; n = n->next)
+            on_change(r, name_of(inbox_of(n))); /* what was owned by a log that is gone */
     }
     if (r->is_ready)
         lease_changes(r->leases, on_change, r);
+}
+
+void relay_lease_anew(struct relay *r)
+{
+    struct lease_table *fresh;
+    if (lease_table_new(relay_name(r), r->boot, &fresh) != EHIS_OK)
+        return; /* noticed again: its offsets do not rise */
+    lease_table_free(r->leases);
+    r->leases = fresh;
+    r->is_ready = false; /* as at the start: who owned owns on until our own beat stands there; then all is claimed again */
 }
 
 void relay_lease_tick(struct relay *r)

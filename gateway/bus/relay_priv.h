@@ -65,6 +65,7 @@ struct reading {
     struct inbox *inbox;       /* CALL, INBOX */
     uint32_t watch;            /* its place in relay.readings, from 1, and a count: an answer to a former one is not for it */
     int64_t retry_ms;          /* RESTS: asks again then */
+    int64_t lease_next;        /* LEASE: behind what was read; 0: nothing yet */
     bool has_window, is_paused, is_commit_due;
     struct window window;
     struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
@@ -186,4 +187,5 @@ void relay_want(struct bus *b, struct span system, bool streams, bool calls);
 void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms);
 void relay_claim_sent(struct relay *r, struct inbox *inbox, ehis_err err);
 void relay_lease_tick(struct relay *r);
+void relay_lease_anew(struct relay *r); /* the log was cut, or made anew: what it said counts no longer */
 void relay_inboxes_fini(struct relay *r);

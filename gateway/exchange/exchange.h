@@ -111,7 +111,7 @@ struct exchange_ports {
     /* The bus takes it. *is_here: it is in its inbox already, exchange_on_arrival will not come. An error: offered again a second later. */
     ehis_err (*to_bus)(void *ctx, const struct exchange_item *item, bool *is_here);
     /* All of these NULL: the journal is the bus. Else a bus that carries:
-     * What arrived is finished, durably. report: what its accepting gateway is told, where that is another; NULL: nothing to tell. */
+     * What arrived is finished, durably. report: how, which its accepting gateway is told, where that is another; NULL: nothing to tell. */
     void (*bus_done)(void *ctx, uint64_t handle, const struct exchange_report *report);
     /* This gateway has a ready session of the system that takes streams, calls: it wants the inbox; or neither: it gives it up. */
     void (*want_inbox)(void *ctx, struct span system, bool streams, bool calls);

@@ -227,8 +227,9 @@ struct exchange {
     int64_t now_ms; /* of the verb that runs */
     int64_t latest_ms; /* that a tick, or before the start a record, has seen */
     bool is_carried;       /* by a bus with brokers, which may bring it to another gateway */
+    bool is_bus_full;      /* something waits in unsent until the bus takes more: what has an order goes behind it */
     bool is_draining, is_replaying, has_replayed;
-    struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance */
+    struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance; skips that the bus has not taken */
     bool is_replicated;    /* what is confirmed is on more than one machine: no pilot */
     uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
     uint64_t audited_sequence; /* not beyond */
@@ -385,7 +386,7 @@ void exchange_want_inbox(struct exchange *x, struct system *s);
 void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway); /* gateway: of another caller than m->gateway; NULL */
 void exchange_skips_to_bus(struct exchange *x, struct message *m); /* before m in its stream, m included */
 void exchange_unsent_add(struct exchange *x, struct message *m);
-void exchange_send_unsent(struct exchange *x); /* after a restart */
+void exchange_send_unsent(struct exchange *x); /* what the bus has not taken: after a restart, and each second while it was full */
 void exchange_replay_replicated(struct exchange *x, uint64_t up_to, bool is_replicated);
 void exchange_note_replicated(struct exchange *x); /* lazily, when there is more */
 void exchange_probe(struct exchange *x); /* each few seconds: what is on its way for long */

@@ -42,10 +42,8 @@ void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle
 void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report)
 {
     struct guest *g = m->guest;
-    for (uint32_t i = 0; i < g->arrival_count; i++) {
-        bool is_own = span_eq(name_span(g->arrivals[i].gateway), exchange_gateway(x));
-        x->ports.bus_done(x->ports.ctx, g->arrivals[i].handle, is_own ? NULL : report);
-    }
+    for (uint32_t i = 0; i < g->arrival_count; i++)
+        x->ports.bus_done(x->ports.ctx, g->arrivals[i].handle, report);
     g->arrival_count = 0;
 }
 

@@ -167,7 +167,8 @@ static bool is_final(const struct exchange *x, const struct message *m)
 
 void exchange_message_settle(struct exchange *x, struct message *m)
 {
-    if (m->pending || m->deliveries || node_is_linked(&m->in_owed))
+    bool is_skip_owed = node_is_linked(&m->in_bus) && m->state > STATE_REPLICATED && !m->guest;
+    if (m->pending || m->deliveries || node_is_linked(&m->in_owed) || is_skip_owed)
         return;
     if ((!m->guest || m->kind == KIND_KEY) && !message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
         if (!message_is_numbered(m) || m->number >= m->stream->settled || !is_final(x, m))

@@ -283,8 +283,10 @@ void exchange_recovered(struct exchange *x, int64_t now_ms)
             struct message *m = container_of(n, struct message, in_segment);
             if (m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || m->kind == KIND_KEY)
                 continue;
-            if (x->is_carried)
+            if (x->is_carried) {
+                m->flags |= m->kind == KIND_REQUEST && message_is(m, IS_WAITING) ? IS_SENT : 0; /* its caller asks again, or has gone */
                 continue;
+            }
             if (message_is(m, IS_WAITING)) {
                 while (m->deliveries)
                     exchange_delivery_drop(x, m->deliveries);

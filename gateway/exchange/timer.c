@@ -13,8 +13,7 @@ static bool is_flying(const struct message *m)
 
 static bool waits_for_bus(const struct exchange *x, const struct message *m)
 {
-    bool is_answer = m->kind == KIND_RESPONSE && m->gateway;
-    return m->durable == STATE_ACCEPTED && (m->kind != KIND_KEY || x->is_carried) && (message_is(m, IS_OPEN) || is_answer) && !(m->flags & (IS_ARRIVED | IS_SENT));
+    return !x->is_carried && m->durable == STATE_ACCEPTED && m->kind != KIND_KEY && message_is(m, IS_OPEN) && !(m->flags & (IS_ARRIVED | IS_SENT));
 }
 
 /* What is in flight in a stream, or with another gateway, has a minute more: the word that it was taken in time may be on its way. */
@@ -125,6 +124,8 @@ uint32_t exchange_tick(struct exchange *x, int64_t now_ms)
         exchange_refusals_due(x, container_of(n, struct system, in_refusing));
     }
     if (x->is_carried) {
+        if (x->is_bus_full)
+            exchange_send_unsent(x);
         exchange_note_replicated(x);
         exchange_probe(x);
     }

@@ -17,9 +17,23 @@ static bool arrive(struct exchange *x, struct message *m)
     return true;
 }
 
+/* A number that its recipient does not get: it is told. */
+static bool is_passed(const struct message *m) { return m->state == STATE_REFUSED || (m->state == STATE_EXPIRED && !message_is(m, IS_SENT)); }
+
+static void wait_for_bus(struct exchange *x, struct message *m)
+{
+    if (!x->is_carried) {
+        exchange_message_schedule(x, m); /* offered again when it is due */
+        return;
+    }
+    x->is_bus_full = true;
+    if (!node_is_linked(&m->in_bus)) /* a skip */
+        list_add(&x->unsent, &m->in_bus);
+}
+
 void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway)
 {
-    bool is_here = false, is_skip = m->state == STATE_REFUSED;
+    bool is_here = false, is_skip = is_passed(m);
     struct exchange_item item = {.digest = m->digest, .group = m->group, .stream = message_is_numbered(m) ? m->stream->id : NULL,
                                  .accepted_ms = m->since_ms, .registry_version = m->registry_version};
     struct exchange_skip skip = {.sender = name_span(m->sender->name), .stream = item.stream, .number = m->number, .digest = m->digest, .state = m->state};
@@ -36,8 +50,8 @@ void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway
         if (gateway || m->gateway)
             item.gateway = name_span(gateway ? gateway : m->gateway);
     }
-    if (x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK) {
-        exchange_message_schedule(x, m); /* offered again when it is due */
+    if ((x->is_bus_full && item.stream) || x->ports.to_bus(x->ports.ctx, &item, &is_here) != EHIS_OK) {
+        wait_for_bus(x, m);
         return;
     }
     m->flags |= IS_SENT;
@@ -57,7 +71,7 @@ void exchange_skips_to_bus(struct exchange *x, struct message *m)
         n = n->prev;
     for (; n != &m->in_stream; n = n->next)
         exchange_to_bus(x, message_of_stream(n), NULL);
-    if (m->state == STATE_REFUSED && !message_is(m, IS_SENT))
+    if (is_passed(m) && !message_is(m, IS_SENT))
         exchange_to_bus(x, m, NULL);
 }
 
@@ -115,13 +129,17 @@ void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now
 
 void exchange_send_unsent(struct exchange *x)
 {
-    for (struct node *n = x->unsent.next, *next; n != &x->unsent; n = next) {
+    x->is_bus_full = false;
+    for (struct node *n = x->unsent.next, *next; n != &x->unsent && !x->is_bus_full; n = next) {
         struct message *m = container_of(n, struct message, in_bus);
         next = n->next;
-        if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
-            m->flags |= IS_SENT; /* its caller asks again, or has gone */
-        else
-            exchange_to_bus(x, m, NULL);
+        if (message_is(m, IS_SENT) || m->durable != m->state)
+            continue;
+        exchange_to_bus(x, m, NULL);
+        if (m->state == STATE_ACCEPTED || !message_is(m, IS_SENT))
+            continue;
+        node_remove(&m->in_bus); /* a skip */
+        exchange_message_settle(x, m);
     }
 }
 
@@ -140,8 +158,11 @@ void exchange_replay_replicated(struct exchange *x, uint64_t up_to, bool is_repl
 
 void exchange_note_replicated(struct exchange *x)
 {
-    bool is_all = list_is_empty(&x->unsent);
-    uint64_t up_to = is_all ? x->next_sequence - 1 : container_of(x->unsent.next, struct message, in_bus)->sequence - 1;
+    const struct node *first = x->unsent.next;
+    while (first != &x->unsent && container_of(first, const struct message, in_bus)->state != STATE_ACCEPTED)
+        first = first->next;
+    bool is_all = first == &x->unsent;
+    uint64_t up_to = is_all ? x->next_sequence - 1 : container_of(first, const struct message, in_bus)->sequence - 1;
     up_to = up_to < x->audited_sequence ? up_to : x->audited_sequence;
     struct record r = {.kind = RECORD_REPLICATED, .count = up_to, .state = x->is_replicated ? STATE_REPLICATED : STATE_ACCEPTED};
     if (up_to <= x->carried_sequence + is_all) /* its own record moves it by one */

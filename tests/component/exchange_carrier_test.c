@@ -331,6 +331,40 @@ static void what_was_accepted_and_not_confirmed_goes_again_after_a_restart(void 
     assert_receipt(t.one, t.a, &e, STATE_REPLICATED, 0); /* and what was said of it is said again */
 }
 
+static void what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too(void **state)
+{
+    struct hash d;
+    (void)state;
+    put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_DONE);
+    sim_carrier_faults(t.c)->is_down = true;
+    put_at(t.one, t.a, 2);
+    struct sim_message refused = numbered(3), brief = numbered(4);
+    refused.purpose = "nosing";
+    brief.lifetime_ms = 1500;
+    assert_int_equal(sim_submit(t.one, t.a, &refused, &d), EHIS_OK);
+    assert_int_equal(sim_submit(t.one, t.a, &brief, &d), EHIS_OK);
+    sim_carrier_pass(t.c, 5000);
+    assert_true(sim_record(t.one, RECORD_EXPIRED, &d, &(struct record){0}));
+    sim_carrier_faults(t.c)->is_down = false;
+    put_at(t.one, t.a, 5); /* the bus would take it before the others */
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    sim_carrier_pass(t.c, 2000);
+    take(2, OUTCOME_DONE);
+    for (uint64_t n = 3; n <= 4; n++) {
+        struct sim_out *skip = sim_take(t.two, SIM_SKIP, t.b);
+        assert_non_null(skip);
+        assert_int_equal(skip->number, n);
+        assert_int_equal(skip->state, n == 3 ? STATE_REFUSED : STATE_EXPIRED);
+    }
+    take(5, OUTCOME_DONE);
+    put_at(t.one, t.a, 6);
+    sim_carrier_run(t.c);
+    take(6, OUTCOME_DONE);
+}
+
 static void a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once(void **state)
 {
     struct buf b;
@@ -421,6 +455,7 @@ int main(void)
         CARRIER_TEST(the_other_gateway_takes_over_what_a_dead_one_had),
         CARRIER_TEST(what_was_accepted_and_not_confirmed_goes_again_after_a_restart),
         CARRIER_TEST(an_event_reaches_a_subscriber_at_another_gateway_with_its_key),
+        CARRIER_TEST(what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too),
         CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
