@@ -7,7 +7,8 @@
 #include "proto/wire/statement.h"
 
 enum { KIND = 1, GATEWAY, BOOT, TIME, ACCEPTED, VERSION, DIGEST, SENDER, SYSTEM, STREAM, NUMBER, STATE, CODE, ACK, TOKEN, HELD, TAKES_STREAMS,
-       TAKES_CALLS, LEAVING, SERVICE, EVENT, GROUP, PART, PART_COUNT, FIELDS };
+       TAKES_CALLS, LEAVING, SERVICE, EVENT, GROUP, PART, PART_COUNT, BLOB_PARTITION, BLOB_OFFSET,
+       FIELDS };
 
 #define R(number, kind, member) CODEC_ROW(number, CODEC_##kind, struct parcel_head, member)
 static const struct codec_member members[] = {
@@ -16,6 +17,7 @@ static const struct codec_member members[] = {
     R(NUMBER, U64, number), R(STATE, U32, state), R(CODE, U32, code), R(ACK, SPAN, ack), R(TOKEN, U64, token),
     R(TAKES_STREAMS, BOOL, takes_streams), R(TAKES_CALLS, BOOL, takes_calls), R(LEAVING, BOOL, is_leaving), R(SERVICE, SPAN, service),
     R(EVENT, SPAN, event), R(GROUP, U64, group), R(PART, U32, part), R(PART_COUNT, U32, part_count),
+    R(BLOB_PARTITION, U64, blob_partition), R(BLOB_OFFSET, U64, blob_offset),
 };
 #define BEFORE_HELD 15
 static CODEC_TABLE(head_codec, scan_ehis_v1_parcel_head, members);
@@ -48,7 +50,7 @@ static const struct kind_rule {
     uint32_t must, may, states;
     enum { NO_PAYLOAD, MAY_PAYLOAD, PAYLOAD } payload;
 } rules[] = {
-    [PARCEL_ENVELOPE] = {F(ACCEPTED) | F(VERSION), 0, 0, PAYLOAD},
+    [PARCEL_ENVELOPE] = {F(ACCEPTED) | F(VERSION), F(BLOB_PARTITION) | F(BLOB_OFFSET), 0, PAYLOAD},
     [PARCEL_SKIP] = {F(SENDER) | F(SYSTEM) | F(STREAM) | F(NUMBER) | F(STATE), F(DIGEST), S(FAILED) | S(REFUSED) | S(EXPIRED), NO_PAYLOAD},
     [PARCEL_REPORT] = {F(DIGEST) | F(SYSTEM) | F(STATE), F(CODE) | F(ACK), S(DELIVERED) | S(FAILED) | S(EXPIRED), NO_PAYLOAD},
     [PARCEL_PROBE] = {F(SYSTEM) | F(TOKEN), 0, 0, NO_PAYLOAD},

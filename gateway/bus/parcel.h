@@ -30,6 +30,7 @@ struct parcel_head {
     struct span service, event;
     uint64_t group; /* AUDIT: of the journal */
     uint32_t part, part_count;
+    uint64_t blob_partition, blob_offset; /* ENVELOPE of a large body */
 };
 struct parcel {
     struct parcel_head head;

@@ -128,6 +128,8 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     EHIS_TRY(exchange_verify(x, u));
     if (u->stream && !exchange_stream_fits(u->stream, h))
         return EHIS_E_EXCHANGE_STREAM_RECIPIENT;
+    if (h->large.root.len)
+        return EHIS_E_EXCHANGE_NO_LARGE; /* not in force yet */
     if (h->kind == KIND_RESPONSE)
         return check_response(x, u);
     EHIS_TRY(check_policy(x, u));

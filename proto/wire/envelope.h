@@ -8,11 +8,13 @@
 #define ENVELOPE_SUBJECTS_MAX 16
 #define ENVELOPE_FIELDS_MAX 32
 #define BATCH_MAX_LEAVES 1024
+#define ENVELOPE_LARGE_MAX_BYTES (UINT64_C(1) << 30)
 
 enum envelope_kind { KIND_REQUEST = 1, KIND_RESPONSE = 2, KIND_EVENT = 3, KIND_KEY = 4 };
 enum envelope_status { STATUS_OK = 1, STATUS_FAULT = 2 };
 
 struct envelope_seal { struct span recipient_key_id, ephemeral, commitment, epoch; };
+struct envelope_large { uint64_t bytes; struct span root; }; /* root 32 bytes; absent: the body is in the envelope (SPEC 18) */
 /* Every span is borrowed; len 0 = absent. */
 struct envelope_header {
     uint8_t exchange_id[16];
@@ -34,6 +36,7 @@ struct envelope_header {
     uint64_t registry_version;
     struct span registry_hash; /* 32 bytes */
     struct span trace_id;      /* 16 bytes */
+    struct envelope_large large;
 };
 static inline bool envelope_is_waiting(const struct envelope_header *h) { return h->stream.len == 0 && (h->kind == KIND_REQUEST || h->kind == KIND_RESPONSE); }
 

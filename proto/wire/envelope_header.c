@@ -23,6 +23,10 @@ static const struct codec_member seal_members[] = {
 };
 static CODEC_TABLE(seal_codec, scan_ehis_v1_seal, seal_members);
 
+typedef struct envelope_large large;
+static const struct codec_member large_members[] = {CODEC_ROW(1, CODEC_U64, large, bytes), CODEC_ROW(2, CODEC_SPAN, large, root)};
+static CODEC_TABLE(large_codec, scan_ehis_v1_large, large_members);
+
 static const struct codec_member members[] = {
     CODEC_ROW(1, CODEC_FIXED, header, exchange_id),
     CODEC_ROW(2, CODEC_U32, header, kind),
@@ -49,6 +53,7 @@ static const struct codec_member members[] = {
     CODEC_ROW(23, CODEC_U64, header, registry_version),
     CODEC_ROW(24, CODEC_SPAN, header, registry_hash),
     CODEC_ROW(25, CODEC_SPAN, header, trace_id),
+    CODEC_ROW_NESTED(26, header, large, &large_codec),
 };
 static CODEC_TABLE(header_codec, scan_ehis_v1_header, members);
 
@@ -56,20 +61,20 @@ static CODEC_TABLE(header_codec, scan_ehis_v1_header, members);
 enum {
     HAS_STATUS = 1 << 0, HAS_REPLY_TO = 1 << 1, HAS_STREAM = 1 << 2, HAS_MAX_RESPONSE = 1 << 3, HAS_PURPOSE = 1 << 4, HAS_BASIS = 1 << 5,
     HAS_CASE = 1 << 6, HAS_OFFICIAL = 1 << 7, HAS_BEHALF = 1 << 8, HAS_SUBJECTS = 1 << 9, HAS_FIELDS = 1 << 10, HAS_SEAL_KEY = 1 << 11,
-    HAS_EPHEMERAL = 1 << 12, HAS_COMMITMENT = 1 << 13, HAS_EPOCH = 1 << 14, HAS_SCHEMA = 1 << 15, HAS_CONTENT_TYPE = 1 << 16,
+    HAS_EPHEMERAL = 1 << 12, HAS_COMMITMENT = 1 << 13, HAS_EPOCH = 1 << 14, HAS_SCHEMA = 1 << 15, HAS_CONTENT_TYPE = 1 << 16, HAS_LARGE = 1 << 17,
 };
 static const char *const has_names[] = {"status", "in_reply_to", "stream", "max_response_bytes", "purpose", "legal_basis", "case_ref", "official",
                                         "on_behalf_of", "subject_tokens", "fields", "seal.recipient_key_id", "seal.ephemeral", "seal.commitment",
-                                        "seal.epoch", "schema", "content_type"};
+                                        "seal.epoch", "schema", "content_type", "large"};
 static const struct {
     unsigned must, may;
     enum identifier_parts recipient;
 } kinds[] = {
     [KIND_REQUEST] = {HAS_PURPOSE | HAS_BASIS | HAS_SEAL_KEY | HAS_EPHEMERAL | HAS_COMMITMENT,
-                      HAS_STREAM | HAS_MAX_RESPONSE | HAS_CASE | HAS_OFFICIAL | HAS_BEHALF | HAS_SUBJECTS | HAS_SCHEMA | HAS_CONTENT_TYPE,
+                      HAS_STREAM | HAS_MAX_RESPONSE | HAS_CASE | HAS_OFFICIAL | HAS_BEHALF | HAS_SUBJECTS | HAS_SCHEMA | HAS_CONTENT_TYPE | HAS_LARGE,
                       IDENTIFIER_SERVICE},
     [KIND_RESPONSE] = {HAS_STATUS | HAS_REPLY_TO | HAS_SEAL_KEY | HAS_EPHEMERAL | HAS_COMMITMENT,
-                       HAS_STREAM | HAS_FIELDS | HAS_SCHEMA | HAS_CONTENT_TYPE, IDENTIFIER_SYSTEM},
+                       HAS_STREAM | HAS_FIELDS | HAS_SCHEMA | HAS_CONTENT_TYPE | HAS_LARGE, IDENTIFIER_SYSTEM},
     [KIND_EVENT] = {HAS_STREAM | HAS_COMMITMENT | HAS_EPOCH,
                     HAS_PURPOSE | HAS_BASIS | HAS_CASE | HAS_OFFICIAL | HAS_SUBJECTS | HAS_FIELDS | HAS_SCHEMA | HAS_CONTENT_TYPE, IDENTIFIER_SERVICE},
     [KIND_KEY] = {HAS_EPOCH, 0, IDENTIFIER_SERVICE},
@@ -80,7 +85,7 @@ static unsigned has(const header *h)
     const bool bits[] = {h->status != 0, h->in_reply_to.len > 0, h->stream.len > 0, h->max_response_bytes > 0, h->purpose.len > 0,
                          h->legal_basis.len > 0, h->case_ref.len > 0, h->official.len > 0, h->on_behalf_of.len > 0, h->subject_count > 0,
                          h->field_count > 0, h->seal.recipient_key_id.len > 0, h->seal.ephemeral.len > 0, h->seal.commitment.len > 0,
-                         h->seal.epoch.len > 0, h->schema.len > 0, h->content_type.len > 0};
+                         h->seal.epoch.len > 0, h->schema.len > 0, h->content_type.len > 0, h->large.root.len > 0};
     unsigned out = 0;
     for (unsigned i = 0; i < sizeof bits; i++)
         out |= (unsigned)bits[i] << i;
@@ -101,6 +106,8 @@ static ehis_err check_fields(const header *h, struct ehis_why *why)
         return ehis_fail(why, EHIS_E_HEADER_FIELDS, "stream and number go together");
     if (h->exchange_id[6] >> 4 != 7 || h->exchange_id[8] >> 6 != 2)
         return ehis_fail(why, EHIS_E_HEADER_FIELDS, "exchange_id is not a UUIDv7");
+    if (h->large.bytes > ENVELOPE_LARGE_MAX_BYTES)
+        return ehis_fail(why, EHIS_E_HEADER_FIELDS, "a large body of over 1 GiB");
     return EHIS_OK;
 }
 

@@ -46,6 +46,7 @@ static const struct frame_rule rules[] = {
     ROW(SUBMIT, S, R | D, envelope), ROW(FLOW, G, R | D, flow), ROW(RECEIPTS, G, R | D, receipts), ROW(DELIVER, G, R | D, deliver),
     ROW(SKIPS, G, R | D, skips), ROW(ACK, S, R | D, acks), ROW(SUBSCRIBE, S, R | D, subscribe), ROW(SUBSCRIPTION, G, R | D, subscription),
     ROW(KEYS_GET, S, R | D, keys_get), ROW(KEYS, G, R | D, keys),
+    ROW(BLOB_PUT, S, R | D, blob_put), ROW(BLOB_STATE, G, R | D, blob_state), ROW(BLOB_GET, S, R | D, blob_get), ROW(BLOB_CHUNK, G, R | D, blob_chunk),
 };
 
 const struct frame_rule *frame_rule(uint8_t type) { return type < sizeof rules / sizeof *rules && rules[type].name ? &rules[type] : NULL; }

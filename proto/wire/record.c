@@ -11,7 +11,7 @@ static const struct codec_member members[] = {
     R(12, FIXED, registry_hash), R(13, U64, session), R(14, SPAN, system), R(15, SPAN, address), R(16, FIXED, certificate),
     R(17, SPAN, ack), R(18, U64, count), R(19, SPAN, text), R(20, SPAN, stream), R(21, U64, number), R(22, SPAN, service),
     R(23, SPAN, event), R(24, U32, attempt), R(25, U64, accepted_ms), R(26, U32, state), R(27, SPAN, sender),
-    R(29, SPAN, gateway),
+    R(29, SPAN, gateway), R(30, U64, blob_partition), R(31, U64, blob_offset),
 };
 static CODEC_TABLE(record_codec, scan_ehis_v1_record, members);
 
@@ -26,9 +26,12 @@ ehis_err record_write(const struct record *r, struct buf *out)
 {
     struct record before = *r; /* fields ascend, and pending is written already */
     before.gateway = span_of(NULL, 0);
+    before.blob_partition = before.blob_offset = 0;
     EHIS_TRY(codec_write(&record_codec, &before, out));
     EHIS_TRY(buf_put_span(out, r->pending));
-    return r->gateway.len ? codec_put_bytes(out, 29, r->gateway) : EHIS_OK;
+    EHIS_TRY(codec_put_bytes(out, 29, r->gateway));
+    EHIS_TRY(codec_put_number(out, 30, r->blob_partition));
+    return codec_put_number(out, 31, r->blob_offset);
 }
 
 ehis_err record_pending_put(struct span system, struct buf *out) { return codec_put_bytes(out, 28, system); }

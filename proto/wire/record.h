@@ -39,6 +39,7 @@ struct record {
     uint32_t state;
     struct span sender;
     struct span gateway;
+    uint64_t blob_partition, blob_offset;
     struct span pending; /* the raw repeated field: write with record_pending_put, read with record_pending_next */
 };
 /* pending is written as it stands (already encoded); on reading it is the whole record, for record_pending_next. */

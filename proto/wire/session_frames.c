@@ -50,6 +50,15 @@ static const struct codec_member subscription_members[] = {SPAN(1, subscription,
 PAIR(subscription)
 static const struct codec_member keys_get_members[] = {SPAN(1, keys_get, service), SPAN(2, keys_get, event), FIXED(3, keys_get, epoch)};
 PAIR(keys_get)
+static const struct codec_member blob_put_members[] = {FIXED(1, blob_put, root), U64(2, blob_put, bytes), U32(3, blob_put, index), SPAN(4, blob_put, chunk)};
+PAIR(blob_put)
+static const struct codec_member blob_state_members[] = {FIXED(1, blob_state, root), U32(2, blob_state, next), U32(3, blob_state, code), U32(4, blob_state, retry_ms)};
+PAIR(blob_state)
+static const struct codec_member blob_get_members[] = {FIXED(1, blob_get, digest), U32(2, blob_get, index)};
+PAIR(blob_get)
+static const struct codec_member blob_chunk_members[] = {FIXED(1, blob_chunk, digest), U32(2, blob_chunk, index), SPAN(3, blob_chunk, chunk), U32(4, blob_chunk, code),
+                                                         U32(5, blob_chunk, retry_ms)};
+PAIR(blob_chunk)
 
 static const struct codec_member deliver_members[] = {U64(1, deliver, delivery),       U64(2, deliver, accepted_ms), U64(3, deliver, registry_version),
                                                       U32(4, deliver, attempt),        BOOL(5, deliver, is_late),    SPAN(6, deliver, envelope)};

@@ -10,6 +10,8 @@
 #define HELLO_FEATURES_MAX 16
 /* A feature of HELLO: this gateway replicates what it accepts, and says so in receipts (SPEC 8.2.3). */
 #define FEATURE_REPLICATES "replicates"
+#define FEATURE_LARGE "large" /* chunks of large bodies (SPEC 18) */
+#define LARGE_FRAME_BYTES 327680 /* that whoever names it takes */
 
 struct hello {
     uint32_t version;
@@ -36,6 +38,10 @@ struct flow { uint8_t digest[32]; uint32_t code, retry_ms; struct span stream; u
 struct subscribe { struct span service, event; bool is_end; };
 struct subscription { struct span service, event; uint32_t code; };
 struct keys_get { struct span service, event; uint8_t epoch[16]; };
+struct blob_put { uint8_t root[32]; uint64_t bytes; uint32_t index; struct span chunk; };
+struct blob_state { uint8_t root[32]; uint32_t next, code, retry_ms; };
+struct blob_get { uint8_t digest[32]; uint32_t index; };
+struct blob_chunk { uint8_t digest[32]; uint32_t index; struct span chunk; uint32_t code, retry_ms; };
 struct deliver { uint64_t delivery, accepted_ms, registry_version; uint32_t attempt; bool is_late; struct span envelope; };
 
 #define SESSION_FRAME(name) \
@@ -56,6 +62,10 @@ SESSION_FRAME(flow)
 SESSION_FRAME(subscribe)
 SESSION_FRAME(subscription)
 SESSION_FRAME(keys_get)
+SESSION_FRAME(blob_put)
+SESSION_FRAME(blob_state)
+SESSION_FRAME(blob_get)
+SESSION_FRAME(blob_chunk)
 /* The reader leaves the envelope as bytes (scanned). The writer writes everything before the envelope's content, whose length it is
  * given in envelope.len; the caller appends the content. */
 ehis_err deliver_read(struct span bytes, struct deliver *out, struct ehis_why *why) EHIS_MUST_USE;

@@ -77,6 +77,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         PAIR(SUBSCRIBE, subscribe)
         PAIR(SUBSCRIPTION, subscription)
         PAIR(KEYS_GET, keys_get)
+        PAIR(BLOB_PUT, blob_put)
+        PAIR(BLOB_STATE, blob_state)
+        PAIR(BLOB_GET, blob_get)
+        PAIR(BLOB_CHUNK, blob_chunk)
     case FRAME_RECEIPTS:
     case FRAME_SKIPS:
     case FRAME_ACK:

@@ -311,6 +311,38 @@ def seal():
             "wrap": {"header": key_header, "key": wrap_key, "commitment": wrap_commitment, "wrapped": wrapped, "sealed": wraps}}
 
 
+LARGE_CHUNK = 262144
+
+
+def chunk_leaf(chunk):
+    return leaf(sha256(b"ehis/chunk/v1\0" + chunk))
+
+
+def large_chunks(key, header, plaintext):
+    padded, step = pad(plaintext), LARGE_CHUNK - 17
+    state = sodium.crypto_secretstream_xchacha20poly1305_state()
+    sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)  # the same state as the sender's, for a header that is given
+    return [sodium.crypto_secretstream_xchacha20poly1305_push(state, padded[at:at + step], None, 3 if at + step >= len(padded) else 0)
+            for at in range(0, len(padded), step)]
+
+
+def blob_key(sender, top):
+    return sha256(b"ehis/blob/v1\0" + lp(sender.encode()) + top)
+
+
+def large():
+    key, header, n = filled("content key", 32), filled("stream header", 24), 600000
+    chunks = large_chunks(key, header, filled("plaintext", n))
+    leaves = [chunk_leaf(c) for c in chunks]
+    size = sum(map(len, chunks))
+    fields = header_fields(1)
+    fields[26] = message({1: size, 2: root(leaves)})
+    return {"plaintext_bytes": n, "key": key, "stream_header": header, "body": u64(n) + key + header, "bytes": size, "chunk_hashes": b"".join(map(sha256, chunks)),
+            "last_chunk_bytes": len(chunks[-1]), "small": {"plaintext": filled("plaintext", 10), "chunk": large_chunks(key, header, filled("plaintext", 10))[0]},
+            "leaves": b"".join(leaves), "root": root(leaves), "list": b"".join(x + u64(i * LARGE_CHUNK) for i, x in enumerate(leaves)), "sender": TAX, "blob_key": blob_key(TAX, root(leaves)),
+            "header_field": field(26, fields[26]), "header": message(fields)}
+
+
 def ack_leaf(d, outcome, code, time_ms):
     return leaf(sha256(b"ehis/ack/v1\0" + d + u8(outcome) + u32(code) + u64(time_ms)))
 
@@ -382,7 +414,7 @@ def as_json(value):
 
 
 FILES = {"identifiers": identifiers, "headers": headers, "scan": scan, "digests": digests, "batches": batches, "seal": seal, "statements": statements,
-         "registry": registry, "parcels": parcels}
+         "registry": registry, "parcels": parcels, "large": large}
 
 
 def main(arguments):

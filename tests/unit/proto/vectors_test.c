@@ -11,6 +11,7 @@
 
 #include "ehis_scan.h"
 #include "proto/crypto/hkdf.h"
+#include "proto/crypto/large.h"
 #include "proto/crypto/seal.h"
 #include "proto/crypto/sign.h"
 #include "proto/evidence/merkle.h"
@@ -398,6 +399,56 @@ static void the_registry_s_statement_and_leaves(void **s)
     assert_int_equal(i, 3);
 }
 
+struct large_check { const json_t *j; uint32_t count; size_t last; };
+static ehis_err check_chunk(void *arg, struct span chunk)
+{
+    struct large_check *c = arg;
+    struct hash h;
+    struct span leaves = hex(c->j, "leaves");
+    hash_span(chunk, &h);
+    assert_memory_equal(h.b, hex(c->j, "chunk_hashes").p + c->count * HASH_BYTES, HASH_BYTES);
+    large_leaf(chunk, &h);
+    assert_memory_equal(h.b, leaves.p + c->count++ * HASH_BYTES, HASH_BYTES);
+    c->last = chunk.len;
+    return EHIS_OK;
+}
+
+static void a_large_body_in_chunks(void **s)
+{
+    (void)s;
+    const json_t *j = open_file("large.json", "large");
+    struct chosen chosen = {.parts = {hex(j, "key"), hex(j, "stream_header")}};
+    const struct random r = {.ctx = &chosen, .fill = chosen_fill};
+    struct large_check check = {.j = j};
+    struct large_sealer *sealer;
+    struct large_body body;
+    struct large_manifest manifest;
+    struct envelope_header h;
+    struct hash key;
+    uint8_t bytes[LARGE_BODY_BYTES];
+    size_t n = (size_t)number(j, "plaintext_bytes");
+    OK(large_sealer_new(&r, check_chunk, &check, &sealer));
+    for (uint32_t i = 0; i * HASH_BYTES < n; i++) {
+        uint8_t label[13];
+        memcpy(label, "plaintext", 9);
+        be_put(label + 9, i, 4);
+        hash_span(span_of(label, sizeof label), &key);
+        OK(large_sealer_put(sealer, span_of(key.b, n - i * HASH_BYTES < HASH_BYTES ? n - i * HASH_BYTES : HASH_BYTES)));
+    }
+    OK(large_sealer_finish(sealer, &body, &manifest));
+    large_sealer_free(sealer);
+    large_body_write(&body, bytes);
+    SAME_BYTES(bytes, sizeof bytes, j, "body");
+    SAME_BYTES(manifest.root.b, HASH_BYTES, j, "root");
+    assert_int_equal(manifest.bytes, number(j, "bytes"));
+    assert_int_equal(check.last, number(j, "last_chunk_bytes"));
+    large_blob_key(text(j, "sender"), manifest.root.b, &key);
+    SAME_BYTES(key.b, HASH_BYTES, j, "blob_key");
+    OK(envelope_header_read(hex(j, "header"), &h, NULL));
+    assert_int_equal(h.large.bytes, manifest.bytes);
+    SAME_BYTES(h.large.root.p, h.large.root.len, j, "root");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +460,7 @@ int main(void)
         cmocka_unit_test_teardown(seals, close_file),
         cmocka_unit_test_teardown(leaves_of_statements, close_file),
         cmocka_unit_test_teardown(the_registry_s_statement_and_leaves, close_file),
+        cmocka_unit_test_teardown(a_large_body_in_chunks, close_file),
     };
     if (crypto_init(NULL) != EHIS_OK)
         return 1;

@@ -32,6 +32,7 @@ static const struct row {
     ROW(registry_get, registry_get, registry_get), ROW(crl, crl, crl), ROW(ready, ready, ready), ROW(ready_state, ready_state, ready_state),
     ROW(stream_open, stream_open, stream_open), ROW(stream_state, stream_state, stream_state), ROW(stream_settled, stream_settled, stream_settled),
     ROW(flow, flow, flow), ROW(subscribe, subscribe, subscribe), ROW(subscription, subscription, subscription), ROW(keys_get, keys_get, keys_get),
+    ROW(blob_put, blob_put, blob_put), ROW(blob_state, blob_state, blob_state), ROW(blob_get, blob_get, blob_get), ROW(blob_chunk, blob_chunk, blob_chunk),
     ROW(acknowledgement, acknowledgement, acknowledgement), ROW(receipt, receipt, receipt), ROW(skip, skip, skip), ROW(ack, ack, ack),
 };
 #define ROW_COUNT (sizeof rows / sizeof *rows)
