@@ -32,6 +32,7 @@
 #define SERVED_MAX 262144
 #define SERVED_MAX_BYTES (256u * 1024 * 1024)
 #define CLOCK_SKEW_MS 60000
+#define NO_HANDLER_RETRY_MS 30000 /* it comes sooner where READY is said again (SPEC 8.6.4) */
 #define HELD_MS 20000       /* a delivery waits so long for a registry or a topic key */
 #define SEAL_KEYS_MAX 8
 #define OPERATOR_KEYS_MAX 8
@@ -125,7 +126,7 @@ struct ehis_incoming {
     uint64_t delivery, session, named_version;
     int64_t accepted_ms;
     uint32_t max_response_bytes;
-    bool is_skip, is_held, is_with_application, is_parked /* no handler yet */;
+    bool is_skip, is_held, is_with_application;
     atomic_bool is_finished; /* [any] */
     int64_t held_until_ms;
     ehis_info info;
@@ -273,7 +274,7 @@ struct ehis {
     struct ehis_incoming *incoming;
     struct outbox *outbox;
     struct inbox *inbox;
-    uint32_t handling_count, parked_count; /* messages of streams */
+    uint32_t handling_count; /* messages of streams */
     size_t finished_bytes; /* of the store's group */
     int64_t commit_by_us;
     struct topic *topics;

@@ -284,6 +284,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     bool has_nearer = s->running || (s->waiting && s->waiting->number - s->expected < INBOX_WINDOW);
     if (item->number == UINT64_MAX || (item->number > s->expected && item->number - s->expected >= INBOX_WINDOW && has_nearer))
         return INBOX_AHEAD;
+    s->is_stopped &= item->number > s->expected;
     if (s->is_stopped)
         return INBOX_STOPPED;
     item->is_late = item->number < s->expected;
@@ -347,7 +348,6 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     set_bit(s->passed, item->number, item->skip_state != 0);
     set_bit(s->rejected, item->number, is_rejected);
     s->running = NULL;
-    s->is_stopped = false;
     if (s->uncommitted++ == 0) {
         s->next_uncommitted = b->uncommitted;
         b->uncommitted = s;
@@ -366,24 +366,30 @@ void inbox_committed(struct inbox *b)
     }
 }
 
-void inbox_stop(struct inbox *b, struct in_item *item)
-{
-    item->stream->is_stopped = true;
-    drop_waiting(b, item->stream);
-}
-
-void inbox_put_back(struct in_item *item)
+static void put_back(struct in_item *item)
 {
     struct in_stream *s = item->stream;
     EHIS_ASSERT(s->running == item);
     s->running = NULL;
-    s->is_stopped = false;
     s->is_retrying = true;
+}
+
+void inbox_stop(struct inbox *b, struct in_item *item)
+{
+    put_back(item);
+    item->stream->is_stopped = true;
+    drop_waiting(b, item->stream);
+}
+
+void inbox_go_on(struct inbox *b)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next)
+        s->is_stopped = false;
 }
 
 void inbox_give_back(struct in_item *item)
 {
-    inbox_put_back(item);
+    put_back(item);
     /* It may have had its effect in part: the next time it is marked. */
     if (item->number >= item->stream->begun_until)
         item->stream->begun_until = item->number + 1;

@@ -34,7 +34,7 @@ struct in_stream {
     uint32_t uncommitted;
     bool is_adopting; /* begins at the next number that comes */
     bool is_touched, is_retrying; /* retrying: the expected number was given back */
-    bool is_stopped;  /* nobody takes what is running: nothing is taken behind it */
+    bool is_stopped;  /* nobody was there to take the expected number: until it comes again nothing is taken behind it */
 };
 
 struct inbox;
@@ -73,9 +73,10 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
 /* Done, rejected or passed: recorded, effective at the commit; acknowledge then. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
-void inbox_put_back(struct in_item *item);  /* the same of one that nobody was there to take: it is not marked for that */
 void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */
-void inbox_stop(struct inbox *b, struct in_item *item); /* until the item is finished or is_stopped is unset; what waits behind is dropped */
+/* Nobody is there to take it: it is to come again, not marked for that, and what waits behind it is dropped. */
+void inbox_stop(struct inbox *b, struct in_item *item);
+void inbox_go_on(struct inbox *b); /* maybe there is somebody now */
 void inbox_committed(struct inbox *b);
 /* Streams where something may be due since the last call: one after another, NULL at the end. */
 struct in_stream *inbox_touched(struct inbox *b);

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include <stdlib.h>
 
-#define NO_HANDLER_RETRY_MS 5000
+#define UNMADE_RETRY_MS 5000
 #define COMMIT_US 2000 /* what handlers have finished waits so long at most for more of it */
 
 /* ---- what the application sees ---- */
@@ -84,33 +84,18 @@ void incoming_hand_over(struct ehis *e, struct ehis_incoming *in)
     static const int kinds[] = {[KIND_REQUEST] = HANDLER_SERVE, [KIND_RESPONSE] = HANDLER_RESPONSE, [KIND_EVENT] = HANDLER_SUBSCRIBE};
     const struct handler *h = handler_find(e, kinds[in->header.kind], in->header.recipient, in->header.operation);
     bool is_expired = in->item.stream && (int64_t)in->header.expires_ms <= now_ms(e);
-    if (in->is_parked)
-        e->parked_count--;
-    in->is_parked = false;
     if (h && !is_expired && fill_info(in) == EHIS_OK) {
         in->fn = h->fn;
         in->arg = h->arg;
         in->job = (struct job){NULL, run_handler, drop_handler};
         in->is_with_application = true;
-        if (in->item.stream) {
-            in->item.stream->is_stopped = false;
-            e->handling_count++;
-        }
+        e->handling_count += in->item.stream != NULL;
         work_job(e, &in->job);
         return;
     }
     in->code = is_expired ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_NO_HANDLER;
-    if (!in->item.stream || is_expired) { /* a caller waits: it is told */
-        in->outcome = OUTCOME_REJECTED;
-    } else if (e->parked_count <= e->stream_window / 2) { /* held until there is a handler; the window is left to others */
-        in->is_parked = true;
-        e->parked_count++;
-        inbox_stop(e->inbox, &in->item);
-        return;
-    } else {
-        in->outcome = OUTCOME_RETRY;
-        in->retry_ms = NO_HANDLER_RETRY_MS;
-    }
+    in->outcome = !in->item.stream || is_expired ? OUTCOME_REJECTED : OUTCOME_RETRY; /* a caller waits: it is told */
+    in->retry_ms = NO_HANDLER_RETRY_MS;
     incoming_end(e, in);
 }
 
@@ -170,7 +155,7 @@ static void on_answer_made(struct ehis *e, struct draft *d, ehis_err err, const 
     log_line(LOG_WARN, "sdk.answer.unmade", F_ERR(err), F_STR("why", why ? why->text : ""));
     in->outcome = OUTCOME_RETRY;
     in->code = err;
-    in->retry_ms = NO_HANDLER_RETRY_MS;
+    in->retry_ms = UNMADE_RETRY_MS;
     incoming_end(e, in);
 }
 
@@ -196,7 +181,7 @@ void incoming_end(struct ehis *e, struct ehis_incoming *in)
     } else if (in->item.stream && in->fn) {
         inbox_give_back(&in->item);
     } else if (in->item.stream) {
-        inbox_put_back(&in->item);
+        inbox_stop(e->inbox, &in->item);
     }
     incoming_acknowledge(e, in);
     receiving_free(in);

@@ -293,10 +293,12 @@ static void on_handler_order(struct ehis *e, struct order *o)
     }
     if (e->is_stopped)
         return;
-    for (size_t i = 0; i < e->session_count; i++)
+    inbox_go_on(e->inbox);
+    for (size_t i = 0; i < e->session_count; i++) {
+        acks_flush(&e->sessions[i]); /* what nobody took before comes again at READY */
         session_say_ready(&e->sessions[i]);
+    }
     events_subscribe(e);
-    receiving_again(e);
 }
 
 static ehis_err add_handler(ehis *e, int kind, const char *service, const char *operation, ehis_handler fn, void *arg, struct ehis_why *why)

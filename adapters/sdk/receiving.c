@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #define INCOMING_MAX_BYTES (256u * 1024 * 1024)
-#define NO_HANDLER_RETRY_MS 5000
 #define BUSY_RETRY_MS 250
 
 static struct ehis_incoming *incoming_new(struct ehis *e)
@@ -222,8 +221,6 @@ void receiving_again(struct ehis *e)
         next = in->next;
         if (in->is_held && e->registry)
             take(e, in);
-        else if (in->is_parked)
-            incoming_hand_over(e, in);
     }
 }
 

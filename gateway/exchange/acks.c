@@ -92,7 +92,7 @@ static ehis_err take(struct exchange *x, struct session *s, const struct ack_bat
     if (!is_named(x, d, a->digest))
         return ehis_fail(why, EHIS_E_EXCHANGE_ACK_MISMATCH, "acknowledgement of delivery %llu", (unsigned long long)a->delivery);
     if (a->outcome == OUTCOME_RETRY)
-        return exchange_give_back(x, d, a->code != EHIS_E_SDK_NO_HANDLER && a->code != EHIS_E_STREAM_AHEAD, true, a->retry_ms);
+        return exchange_give_back(x, d, a->code != EHIS_E_SDK_NO_HANDLER && a->code != EHIS_E_STREAM_AHEAD, true, a->code, a->retry_ms);
     if (d->skip)
         return skip_taken(x, d);
     if (a->outcome == OUTCOME_DONE && !d->lane)
@@ -106,7 +106,7 @@ static ehis_err take(struct exchange *x, struct session *s, const struct ack_bat
 static ehis_err not_now(struct exchange *x, struct session *s, const struct ack *a)
 {
     struct delivery *d = exchange_delivery_find(x, s, a->delivery);
-    return d && (d->lane || a->outcome != OUTCOME_DONE) ? exchange_give_back(x, d, false, false, 0) : EHIS_OK;
+    return d && (d->lane || a->outcome != OUTCOME_DONE) ? exchange_give_back(x, d, false, false, EHIS_OK, 0) : EHIS_OK;
 }
 
 ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system *s, const struct hash *digest, struct span bytes, struct ack *out)

@@ -66,6 +66,7 @@ struct system {
     int64_t probed_ms;
     bool is_owned;                                     /* its inbox is this gateway's */
     uint64_t waiting, waiting_bytes, in_flight;        /* as recipient: deliveries unfinished, those in flight included */
+    uint64_t readies;                                  /* as recipient: how often it has said READY */
 };
 
 struct session {
@@ -181,6 +182,7 @@ struct lane {
     struct system *to;
     struct share *share;
     int64_t blocked_until_ms;
+    uint64_t readies; /* of its recipient, when it was blocked for want of a handler; else UINT64_MAX */
     uint64_t lowest; /* of what a session gives back */
     uint32_t in_flight;
     bool has_relation; /* its recipient has had, or was to have, something of the stream */
@@ -329,7 +331,8 @@ void exchange_delivery_skip(struct exchange *x, struct delivery *d, uint8_t stat
 struct delivery *exchange_delivery_find(struct exchange *x, const struct session *s, uint64_t number);
 void exchange_pump_later(struct exchange *x, struct system *to);
 void exchange_pump(struct exchange *x); /* last in every verb: sends what may be sent now */
-ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t delay_ms) EHIS_MUST_USE;
+/* code, retry_ms: as its acknowledgement says; a session that ended: EHIS_OK. Not is_strike: nobody has tried. */
+ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t code, uint32_t retry_ms) EHIS_MUST_USE;
 void exchange_session_gives_back(struct exchange *x, struct session *s);
 
 /* peers.c */

@@ -280,7 +280,7 @@ static int64_t backoff_ms(uint8_t strikes)
     return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
 }
 
-ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t delay_ms)
+ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_strike, bool is_delayed, uint32_t code, uint32_t retry_ms)
 {
     struct message *m = d->message;
     uint8_t strikes = (uint8_t)(d->strikes + (is_strike && !d->skip));
@@ -296,20 +296,22 @@ ehis_err exchange_give_back(struct exchange *x, struct delivery *d, bool is_stri
     exchange_delivery_queue(x, d);
     if (d->lane && (is_delayed || strikes > 1)) {
         int64_t delay = backoff_ms((uint8_t)(is_delayed ? strikes : strikes - 1));
-        if (delay_ms > delay)
-            delay = delay_ms < BACKOFF_MAX_MS ? delay_ms : BACKOFF_MAX_MS;
+        if (retry_ms > delay)
+            delay = retry_ms < BACKOFF_MAX_MS ? retry_ms : BACKOFF_MAX_MS;
         exchange_lane_block(x, d->lane, x->now_ms + delay);
+        d->lane->readies = code == EHIS_E_SDK_NO_HANDLER ? d->to->readies : UINT64_MAX;
     }
     exchange_message_schedule(x, m);
     return EHIS_OK;
 }
 
-/* A session ended. Only the first unfinished of each lane can be what ended it: libehis hands number n+1 over when n is finished. */
+/* A session ended. Only the first unfinished of each lane can be what ended it, and not where that was given back before: libehis hands number n+1 over
+ * when n is finished. */
 void exchange_session_gives_back(struct exchange *x, struct session *s)
 {
     for (struct node *n = s->in_flight.next; n != &s->in_flight; n = n->next)
         if (queued(n)->lane)
-            queued(n)->lane->lowest = UINT64_MAX;
+            queued(n)->lane->lowest = list_is_empty(&queued(n)->lane->queue) ? UINT64_MAX : queued(queued(n)->lane->queue.next)->message->number;
     for (struct node *n = s->in_flight.next; n != &s->in_flight; n = n->next) {
         struct delivery *d = queued(n);
         if (d->lane && d->message->number < d->lane->lowest)
@@ -318,7 +320,7 @@ void exchange_session_gives_back(struct exchange *x, struct session *s)
     while (!list_is_empty(&s->in_flight)) {
         struct delivery *d = queued(s->in_flight.prev);
         struct message *m = d->message;
-        ehis_err err = d->lane ? exchange_give_back(x, d, m->number == d->lane->lowest, false, 0)
+        ehis_err err = d->lane ? exchange_give_back(x, d, m->number == d->lane->lowest, false, EHIS_OK, 0)
                                : exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_PROVIDER_GONE, span_of(NULL, 0), s);
         if (err == EHIS_OK || list_is_empty(&s->in_flight) || queued(s->in_flight.prev) != d)
             continue;

@@ -113,6 +113,7 @@ ehis_err exchange_on_ready(struct exchange *x, session_id id, struct span payloa
         return EHIS_E_LINK_ENDED;
     EHIS_TRY(ready_read(payload, &s->windows, why));
     s->is_ready = true;
+    s->system->readies++;
     struct session *before = s->system->stream_session;
     if (!before || before == s)
         s->system->stream_session = choose_for_streams(s->system);

@@ -104,7 +104,8 @@ static void wake_blocked(struct exchange *x)
     for (struct node *n = x->blocked.next, *next; n != &x->blocked; n = next) {
         struct lane *l = container_of(n, struct lane, in_blocked);
         next = n->next;
-        if (x->now_ms < l->blocked_until_ms && l->blocked_until_ms - x->now_ms <= BACKOFF_MAX_MS)
+        bool has_handler = l->readies < l->to->readies; /* maybe: it has said READY since */
+        if (!has_handler && x->now_ms < l->blocked_until_ms && l->blocked_until_ms - x->now_ms <= BACKOFF_MAX_MS)
             continue;
         l->blocked_until_ms = 0;
         node_remove(&l->in_blocked);

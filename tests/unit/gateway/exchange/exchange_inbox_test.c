@@ -173,6 +173,31 @@ static void a_session_that_ends_gives_back_in_order_and_only_its_first_counts_an
     delivered(h, b, stream, 3, 6, OUTCOME_DONE);
 }
 
+static void what_nobody_has_tried_does_not_count_when_its_session_ends_and_comes_at_READY(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h), b = 0;
+    put(h, a, stream, 1);
+    put(h, a, stream, 2);
+    sim_durable(h);
+    for (unsigned attempt = 1; attempt <= 9; attempt++) {
+        b = sim_ready(h, B, 8, 8, 1 << 20);
+        sim_pass(h, 100);
+        struct sim_ack ack = delivered(h, b, stream, 1, attempt, OUTCOME_RETRY);
+        delivered(h, b, stream, 2, attempt, OUTCOME_DONE); /* on its way when the session ends: the first is not finished */
+        ack.code = EHIS_E_SDK_NO_HANDLER;
+        ack.retry_ms = 30000;
+        assert_int_equal(sim_ack(h, b, B, &ack, 1), EHIS_OK);
+        sim_pass(h, 29000);
+        assert_null(sim_take(h, SIM_DELIVERY, b));
+        sim_end(h, b);
+    }
+    b = sim_ready(h, B, 8, 8, 1 << 20);
+    sim_pass(h, 100);
+    delivered(h, b, stream, 1, 10, OUTCOME_DONE);
+    delivered(h, b, stream, 2, 10, OUTCOME_DONE);
+}
+
 static void windows_of_messages_and_of_bytes_are_kept(void **state)
 {
     struct sim_house *h = *state;
@@ -661,6 +686,7 @@ int main(void)
         HOUSE_TEST(a_bad_acknowledgement_ends_the_session_and_changes_nothing),
         HOUSE_TEST(a_negative_acknowledgement_delays_its_own_stream_alone),
         HOUSE_TEST(what_fails_too_often_is_dead_lettered_and_goes_on_as_a_skip),
+        HOUSE_TEST(what_nobody_has_tried_does_not_count_when_its_session_ends_and_comes_at_READY),
         HOUSE_TEST(a_session_that_ends_gives_back_in_order_and_only_its_first_counts_an_attempt),
         HOUSE_TEST(windows_of_messages_and_of_bytes_are_kept),
         HOUSE_TEST(what_an_output_does_not_take_is_kept_and_comes_when_there_is_room),
