@@ -19,16 +19,26 @@ struct session *exchange_call_session(struct system *to)
     return best;
 }
 
-/* To the session that asked, or to another of its system; where there is none, the caller asks again. */
+static struct session *any_ready(const struct system *of)
+{
+    for (struct node *n = of->sessions.next; n != &of->sessions; n = n->next) {
+        struct session *s = container_of(n, struct session, in_system);
+        if (s->is_ready && !s->is_doomed)
+            return s;
+    }
+    return NULL;
+}
+
+/* To the session that asked, or to another of its system that is ready; where there is none, the caller asks again. */
 void exchange_respond(struct exchange *x, struct message *response)
 {
     struct message *request = response->peer;
     if (!request || response->deliveries || x->now_ms >= response->expires_ms)
         return;
     struct session *s = exchange_session_find(x, request->session);
-    if ((!s || s->system != response->to) && !list_is_empty(&response->to->sessions))
-        s = container_of(response->to->sessions.next, struct session, in_system);
     if (!s || s->system != response->to)
+        s = any_ready(response->to);
+    if (!s)
         return;
     struct delivery *d = exchange_delivery_new(x, response, response->to, NULL);
     if (!d)

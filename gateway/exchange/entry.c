@@ -256,6 +256,7 @@ static ehis_err accept(struct exchange *x, struct submission *u)
 {
     struct record r = {.kind = RECORD_ACCEPTED};
     struct journal_pos pos;
+    uint64_t expected = u->stream ? u->stream->expected : 0;
     struct message *m = admit(x, u);
     if (!m)
         return EHIS_E_NO_MEMORY;
@@ -271,7 +272,7 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         struct stream *st = u->stream;
         exchange_message_drop(x, m);
         if (st)
-            st->expected = u->header.number;
+            st->expected = expected;
         if (err == EHIS_E_TOO_LARGE) /* for a group of the journal */
             return exchange_refuse(x, u, err);
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS) : err;
@@ -330,12 +331,12 @@ static ehis_err known(struct exchange *x, struct submission *u, struct message *
     return exchange_refuse(x, u, err == EHIS_OK ? EHIS_E_EXCHANGE_CONFLICT : err);
 }
 
-/* FLOW where it is another number's turn. */
+/* FLOW where it is another number's turn. One that was passed over here (SPEC 12.3) comes late: its sender has not kept what another gateway said of it. */
 static ehis_err in_turn(struct exchange *x, struct submission *u, struct stream *st, bool *is_flow, struct ehis_why *why)
 {
     if (!st || st->session != u->session)
         return ehis_fail(why, EHIS_E_EXCHANGE_STREAM_CLOSED, "SUBMIT in a stream that this session has not opened");
-    *is_flow = u->header.number != st->expected;
+    *is_flow = u->header.number > st->expected || u->header.number < st->settled;
     if (!*is_flow) {
         u->stream = st;
         return EHIS_OK;

@@ -400,7 +400,7 @@ struct submission {
     struct envelope envelope;
     struct envelope_header header;
     struct hash digest, sealed_hash;
-    struct stream *stream; /* whose expected number this is */
+    struct stream *stream; /* whose expected number this is, or one that was passed over */
     const struct registry_key *key;
     struct message *request; /* that a response answers */
     struct span rule;

@@ -122,6 +122,7 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
     struct record r = {.kind = code == EHIS_E_EXCHANGE_CONFLICT ? RECORD_CONFLICT : RECORD_REFUSED, .code = code, .text = span_str(u->why.text)};
     struct journal_pos pos;
     bool is_kept = is_remembered(u);
+    uint64_t expected = u->stream ? u->stream->expected : 0;
     struct message *m = is_kept ? exchange_message_new(x, &u->header, &u->digest, u->envelope.sealed.len, true, NULL) : transient(x, u, code);
     if (!m)
         return EHIS_E_NO_MEMORY;
@@ -139,7 +140,7 @@ static ehis_err record_refusal(struct exchange *x, struct submission *u, uint32_
     if (err != EHIS_OK) {
         exchange_message_drop(x, m);
         if (u->stream)
-            u->stream->expected = u->header.number;
+            u->stream->expected = expected;
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 1000) : err;
     }
     m->session = u->session->id;

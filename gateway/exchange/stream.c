@@ -244,13 +244,15 @@ ehis_err exchange_on_stream_settled(struct exchange *x, session_id id, struct sp
     struct stream *st = exchange_stream_find(x, s->system, settled.stream, false);
     if (!st || st->session != s)
         return ehis_fail(why, EHIS_E_EXCHANGE_STREAM_CLOSED, "STREAM_SETTLED of a stream that this session has not opened");
-    if (settled.lowest > st->expected)
-        return ehis_fail(why, EHIS_E_PROTOCOL_ORDER, "STREAM_SETTLED beyond what was sent");
     if (settled.lowest <= st->settled)
         return EHIS_OK;
-    EHIS_TRY(settled_record(x, st, settled.lowest));
+    bool is_moved = settled.lowest > st->expected; /* what stands between was sent by way of other gateways */
+    if (is_moved)
+        st->expected = settled.lowest;
+    else
+        EHIS_TRY(settled_record(x, st, settled.lowest));
     exchange_stream_settle(x, st, settled.lowest);
-    return EHIS_OK;
+    return is_moved ? exchange_stream_record(x, st) : EHIS_OK;
 }
 
 /* ---- lanes ---- */

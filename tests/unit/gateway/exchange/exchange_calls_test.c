@@ -178,6 +178,21 @@ static void a_repeated_call_gets_its_stored_response_also_after_a_restart(void *
     buf_fini(&b1);
 }
 
+static void a_response_does_not_go_to_a_session_that_is_not_ready(void **state)
+{
+    struct sim_house *h = *state;
+    uint8_t id[16];
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20), b = sim_ready(h, B, 8, 8, 1 << 20), another = sim_open(h, A);
+    struct hash d = call(h, a, id, 0), answer;
+    sim_durable(h);
+    sim_end(h, a);
+    sim_forget(h);
+    struct sim_message reply = reply_to(&d, id, 64);
+    assert_int_equal(sim_submit(h, b, &reply, &answer), EHIS_OK);
+    sim_durable(h);
+    assert_null(sim_take(h, SIM_DELIVERY, another));
+}
+
 static void a_call_that_a_restart_interrupted_is_passed_on_when_it_is_repeated(void **state)
 {
     struct sim_house *h = *state;
@@ -323,6 +338,7 @@ int main(void)
         HOUSE_TEST(a_response_is_the_right_providers_once_and_not_too_large),
         HOUSE_TEST(a_response_expires_with_its_request_or_earlier),
         HOUSE_TEST(a_repeated_call_gets_its_stored_response_also_after_a_restart),
+        HOUSE_TEST(a_response_does_not_go_to_a_session_that_is_not_ready),
         HOUSE_TEST(a_call_that_a_restart_interrupted_is_passed_on_when_it_is_repeated),
         HOUSE_TEST(a_call_that_is_not_answered_expires),
         HOUSE_TEST(a_provider_may_reject_a_call),
