@@ -8,6 +8,7 @@
 
 #define RETRY_MIN_MS 10 /* whatever the gateway says */
 #define RETRY_MAX_MS 60000
+#define UNTOLD_EVERY_MS 60000
 
 /* Of another session: the delivery comes again, and is acknowledged then. */
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms)
@@ -157,22 +158,40 @@ static ehis_err tell(struct ehis *e, const char *gateway, struct out_message *m,
     return EHIS_OK;
 }
 
-/* Nothing will come of what stands in this stream: the application is told so, by us. */
+/* No gateway will say what becomes of it: the application is told so, by us. m may be gone. */
+static void give_up(struct ehis *e, struct out_message *m, uint32_t state, ehis_err code)
+{
+    struct receipt r = {.state = state, .code = (uint32_t)code, .time_ms = (uint64_t)now_ms(e)};
+    memcpy(r.digest, m->by_digest.key, HASH_BYTES);
+    m->is_final = true;
+    if (m->is_telling)
+        return;
+    m->is_telling = true;
+    out_message_ended(m);
+    ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, "", m, &r, false);
+    if (err != EHIS_OK)
+        ehis_fatal(e, err);
+}
+
 void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code)
 {
     for (struct out_message *m = s->first, *next; m; m = next) {
-        struct receipt r = {.state = STATE_FAILED, .code = (uint32_t)code, .time_ms = (uint64_t)now_ms(e)};
         next = m->next;
-        memcpy(r.digest, m->by_digest.key, HASH_BYTES);
         m->state = STATE_FAILED;
-        m->is_final = true;
-        if (m->is_telling)
-            continue;
-        m->is_telling = true;
-        ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, "", m, &r, false);
-        if (err != EHIS_OK)
-            ehis_fatal(e, err);
+        give_up(e, m, STATE_FAILED, code);
     }
+}
+
+void acks_tick(struct ehis *e)
+{
+    if (now_ms(e) - e->untold_asked_ms < UNTOLD_EVERY_MS && now_ms(e) >= e->untold_asked_ms)
+        return;
+    e->untold_asked_ms = now_ms(e);
+    for (struct out_stream *s = outbox_streams(e->outbox); s; s = s->next)
+        for (struct out_message *m = out_stream_untold(s, NULL, now_ms(e)), *next; m; m = next) {
+            next = out_stream_untold(s, m, now_ms(e));
+            give_up(e, m, EHIS_UNTOLD, EHIS_E_SDK_UNTOLD);
+        }
 }
 
 /* An application that does not take its receipts: the session ends, and they come again. */
@@ -268,10 +287,10 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
         bool is_unanswered = m->is_unanswered;
         struct session *other = session_ready(e, from->id);
         sending_answered(e, from->id, &is_unanswered, m->len);
-        outbox_on_flow(e->outbox, m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
+        out_stream_on_flow(m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
         if (is_gateways_own(f.code) && other && other != from) {
             bool is_round = session_of(e, m->stream->avoided) && m->stream->avoided != from->id;
-            outbox_leave(m->stream);
+            out_stream_leave(m->stream);
             m->stream->avoided = from->id;
             m->stream->paused_until_ms = is_round ? until : 0; /* the other was no better: as slowly as they say */
         }

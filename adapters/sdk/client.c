@@ -180,6 +180,7 @@ void client_tick(struct ehis *e)
         session_tick(&e->sessions[i]);
     calls_tick(e);
     serving_tick(e);
+    acks_tick(e);
     outbox_forget_asked(e->outbox, now_ms(e));
     receiving_again(e);
     inbox_touch_gaps(e->inbox);

@@ -73,7 +73,8 @@ EHIS_API int ehis_fd(const ehis *e);
 EHIS_API int ehis_dispatch(ehis *e, int max);
 
 /* ---- sending ---- */
-enum { EHIS_ACCEPTED = 1, EHIS_REPLICATED = 2, EHIS_DELIVERED = 3, EHIS_FAILED = 4, EHIS_REFUSED = 5, EHIS_EXPIRED = 6 };
+/* UNTOLD is libehis's own word, a day after the message expired: a gateway had accepted it, and none has said how it ended. */
+enum { EHIS_UNTOLD = 0, EHIS_ACCEPTED = 1, EHIS_REPLICATED = 2, EHIS_DELIVERED = 3, EHIS_FAILED = 4, EHIS_REFUSED = 5, EHIS_EXPIRED = 6 };
 
 typedef struct ehis_message {
     size_t size;               /* sizeof(ehis_message) */
@@ -99,7 +100,7 @@ typedef struct ehis_message {
 typedef struct ehis_receipt {
     size_t size;
     uint8_t exchange_id[16], digest[32];
-    int state;                 /* EHIS_ACCEPTED ... */
+    int state;                 /* EHIS_ACCEPTED ...; EHIS_UNTOLD */
     int code;                  /* EHIS number; 0 = none */
     int64_t time_ms;
     const char *gateway;

@@ -281,6 +281,7 @@ struct ehis {
     struct recent *topic_keys;
     struct committed *committed, **committed_end;
     struct flush_wait *flushes;
+    int64_t untold_asked_ms;
 };
 
 /* work.c: orders and jobs. */
@@ -418,6 +419,7 @@ void events_fini(struct ehis *e);
 void acks_add(struct ehis *e, uint64_t session, uint64_t delivery, const uint8_t digest[32], enum outcome outcome, uint32_t code, uint32_t retry_ms);
 void acks_flush(struct session *s);
 void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code);
+void acks_tick(struct ehis *e); /* what nobody will tell the end of */
 ehis_err acks_on_receipts(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err acks_on_flow(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err acks_verify_batch(const struct session *from, const struct batch_signature *b, size_t count) EHIS_MUST_USE;

@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "adapters/sdk/outbox.h"
-#include "proto/crypto/hash.h"
+#include "adapters/sdk/asked.h"
 #include <stdlib.h>
 
 #define STREAMS_MAX 256
 #define CACHE_MAX_BYTES (16u * 1024 * 1024) /* of bytes in memory that stand on the disk too */
-#define REOPEN_MS 1000
-#define ASKED_MAX 262144
 
 enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4, RECORD_ASKED = 5 };
 enum { ACCEPTED = 1, REPLICATED = 2, DELIVERED = 3, REFUSED = 5 }; /* states; from DELIVERED on they are final */
-
-/* A request that is final: its response may come until it expires. */
-struct asked {
-    struct entry by_key; /* of digest and recipient */
-    struct asked *next;
-    int64_t expires_ms;
-};
 
 struct outbox {
     struct store *store;
@@ -28,8 +19,7 @@ struct outbox {
     size_t stream_count;
     struct table by_digest;
     struct out_message *earliest, *latest;
-    struct table asked_by_key;
-    struct asked *asked, **asked_end;
+    struct asked asked;
 };
 
 ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, struct outbox **out)
@@ -40,7 +30,7 @@ ehis_err outbox_new(uint64_t max_bytes, bool is_memory, uint8_t wait_state, stru
     o->max_bytes = max_bytes;
     o->is_memory = is_memory;
     o->wait_state = wait_state;
-    o->asked_end = &o->asked;
+    asked_init(&o->asked);
     *out = o;
     return EHIS_OK;
 }
@@ -51,16 +41,6 @@ void outbox_set_store(struct outbox *o, struct store *s)
     for (const struct out_message *m = o->earliest; m; m = m->later)
         if (m->is_held)
             store_hold(s, &m->place);
-}
-
-static void drop_asked(struct outbox *o)
-{
-    struct asked *a = o->asked;
-    table_remove(&o->asked_by_key, &a->by_key);
-    o->asked = a->next;
-    if (!o->asked)
-        o->asked_end = &o->asked;
-    free(a);
 }
 
 void outbox_free(struct outbox *o)
@@ -74,23 +54,11 @@ void outbox_free(struct outbox *o)
     }
     for (struct out_stream *s = o->streams, *next; s; s = next) {
         next = s->next;
-        free(s->recipient);
-        free(s->event);
-        free(s);
+        out_stream_free(s);
     }
-    while (o->asked)
-        drop_asked(o);
-    table_fini(&o->asked_by_key);
+    asked_fini(&o->asked);
     table_fini(&o->by_digest);
     free(o);
-}
-
-static void asked_key(const uint8_t digest[32], struct span system, uint8_t out[32])
-{
-    struct span parts[] = {span_of(digest, 32), system};
-    struct hash h;
-    hash_spans(parts, 2, &h);
-    memcpy(out, h.b, 32);
 }
 
 int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system)
@@ -100,33 +68,10 @@ int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], str
     if (m)
         return m->stream->class_ == OUT_REQUESTS && span_eq(span_str(m->stream->recipient), system) ? m->expires_ms : 0;
     asked_key(digest, system, key);
-    struct entry *e = table_find(&o->asked_by_key, key);
-    return e ? OWNER_OF(e, struct asked, by_key)->expires_ms : 0;
+    return asked_until(&o->asked, key);
 }
 
-void outbox_forget_asked(struct outbox *o, int64_t now_ms)
-{
-    while (o->asked && o->asked->expires_ms <= now_ms) /* in the order of their ends, which is nearly that of their expiry */
-        drop_asked(o);
-}
-
-static ehis_err remember_asked(struct outbox *o, const uint8_t key[32], int64_t expires_ms)
-{
-    struct asked *a = calloc(1, sizeof *a);
-    if (!a)
-        return EHIS_E_NO_MEMORY;
-    memcpy(a->by_key.key, key, 32);
-    a->expires_ms = expires_ms;
-    if (table_add(&o->asked_by_key, &a->by_key) != EHIS_OK) {
-        free(a);
-        return EHIS_OK;
-    }
-    *o->asked_end = a;
-    o->asked_end = &a->next;
-    if (o->asked_by_key.count > ASKED_MAX)
-        drop_asked(o);
-    return EHIS_OK;
-}
+void outbox_forget_asked(struct outbox *o, int64_t now_ms) { asked_forget(&o->asked, now_ms); }
 
 static ehis_err append_asked(struct outbox *o, const uint8_t key[32], int64_t expires_ms)
 {
@@ -137,40 +82,12 @@ static ehis_err append_asked(struct outbox *o, const uint8_t key[32], int64_t ex
     return o->store && !o->is_memory ? store_append(o->store, RECORD_ASKED, &whole, 1, NULL) : EHIS_OK;
 }
 
-static char *text_of(struct span s)
+static ehis_err add_stream(struct outbox *o, const uint8_t id[16], enum out_class c, struct span recipient, struct span event, struct out_stream **out)
 {
-    char *t = malloc(s.len + 1);
-    if (t) {
-        if (s.len)
-            memcpy(t, s.p, s.len);
-        t[s.len] = 0;
-    }
-    return t;
-}
-
-static ehis_err add_stream(struct outbox *o, const uint8_t id[16], enum out_class c, struct span recipient, struct span event, uint64_t next_number,
-                           struct out_stream **out)
-{
-    struct out_stream *s = calloc(1, sizeof *s);
-    if (s) {
-        s->recipient = text_of(recipient);
-        s->event = text_of(event);
-    }
-    if (!s || !s->recipient || !s->event) {
-        if (s) {
-            free(s->recipient);
-            free(s->event);
-        }
-        free(s);
-        return EHIS_E_NO_MEMORY;
-    }
-    memcpy(s->id, id, 16);
-    s->class_ = c;
-    s->next_number = next_number;
-    s->next = o->streams;
-    o->streams = s;
+    EHIS_TRY(out_stream_new(id, c, recipient, event, out));
+    (*out)->next = o->streams;
+    o->streams = *out;
     o->stream_count++;
-    *out = s;
     return EHIS_OK;
 }
 
@@ -213,7 +130,7 @@ ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient
     if (o->stream_count >= STREAMS_MAX)
         return EHIS_E_SDK_BUSY;
     random_fill(r, id, sizeof id);
-    EHIS_TRY(add_stream(o, id, c, recipient, event, 1, out));
+    EHIS_TRY(add_stream(o, id, c, recipient, event, out));
     (*out)->sequence = sequence;
     return append_stream(o, *out);
 }
@@ -222,20 +139,11 @@ ehis_err outbox_check_room(const struct outbox *o, size_t bytes) { return o->byt
 
 static void link_message(struct outbox *o, struct out_message *m)
 {
-    struct out_stream *s = m->stream;
-    struct out_message *next = NULL; /* after a restart what is only remembered may be read behind what has higher numbers */
-    for (struct out_message *p = s->last; m->number && p && (!p->number || p->number > m->number); p = p->prev)
-        next = p->number ? p : next;
-    m->next = next;
-    m->prev = next ? next->prev : s->last;
-    *(m->prev ? &m->prev->next : &s->first) = m;
-    *(next ? &next->prev : &s->last) = m;
+    out_stream_add(m);
     m->earlier = o->latest;
     *(o->latest ? &o->latest->later : &o->earliest) = m;
     o->latest = m;
     o->message_count++;
-    if (!s->cursor && m->is_held)
-        s->cursor = m;
 }
 
 static void drop_bytes(struct outbox *o, struct out_message *m)
@@ -255,13 +163,7 @@ static void drop_bytes(struct outbox *o, struct out_message *m)
 
 static void unlink_message(struct outbox *o, struct out_message *m)
 {
-    struct out_stream *s = m->stream;
-    if (m->is_unanswered)
-        s->unanswered--;
-    if (s->cursor == m)
-        s->cursor = m->next;
-    *(m->prev ? &m->prev->next : &s->first) = m->next;
-    *(m->next ? &m->next->prev : &s->last) = m->prev;
+    out_stream_remove(m);
     *(m->earlier ? &m->earlier->later : &o->earliest) = m->later;
     *(m->later ? &m->later->earlier : &o->latest) = m->earlier;
     table_remove(&o->by_digest, &m->by_digest);
@@ -365,7 +267,7 @@ static ehis_err replay_stream(struct outbox *o, struct span p)
         return EHIS_E_STATE_CORRUPT;
     struct out_stream *s = outbox_find(o, p.p);
     if (!s)
-        EHIS_TRY(add_stream(o, p.p, p.p[16], recipient, span_of(in.p, cursor_left(&in)), 1, &s));
+        EHIS_TRY(add_stream(o, p.p, p.p[16], recipient, span_of(in.p, cursor_left(&in)), &s));
     uint64_t next = be_get(p.p + 17, 8), sequence = be_get(p.p + 25, 8);
     if (sequence > s->sequence)
         s->sequence = sequence;
@@ -401,6 +303,8 @@ static ehis_err replay_message(struct outbox *o, struct span p, const struct sto
         o->bytes += m->is_held ? m->len : 0;
         link_message(o, m);
     }
+    if (m->state >= ACCEPTED)
+        out_message_untraced(m);
     return EHIS_OK;
 }
 
@@ -411,6 +315,7 @@ static ehis_err replay_remembered(struct outbox *o, struct span p, const struct 
     if (!m)
         return p.len == FIXED_BYTES ? replay_message(o, p, &none) : EHIS_E_STATE_CORRUPT;
     m->state = p.p[72];
+    out_message_untraced(m);
     drop_bytes(o, m);
     return EHIS_OK;
 }
@@ -424,7 +329,7 @@ ehis_err outbox_replay(struct outbox *o, uint8_t type, struct span p, const stru
     if (type == RECORD_REMEMBERED)
         return replay_remembered(o, p, at);
     if (type == RECORD_ASKED)
-        return p.len == 40 ? remember_asked(o, p.p, (int64_t)be_get(p.p + 32, 8)) : EHIS_E_STATE_CORRUPT;
+        return p.len == 40 ? asked_add(&o->asked, p.p, (int64_t)be_get(p.p + 32, 8)) : EHIS_E_STATE_CORRUPT;
     struct out_message *m = p.len == 33 ? outbox_by_digest(o, p.p) : NULL;
     if (!m)
         return p.len == 33 ? EHIS_OK : EHIS_E_STATE_CORRUPT; /* of a message that has gone */
@@ -447,7 +352,7 @@ ehis_err outbox_snapshot(struct outbox *o)
     for (struct out_message *m = o->earliest; m; m = m->later)
         if (!m->is_held)
             EHIS_TRY(append_remembered(o, m));
-    for (const struct asked *a = o->asked; a; a = a->next)
+    for (const struct asked_entry *a = o->asked.first; a; a = a->next)
         EHIS_TRY(append_asked(o, a->by_key.key, a->expires_ms));
     return EHIS_OK;
 }
@@ -488,102 +393,23 @@ static ehis_err append_state(struct outbox *o, const struct out_message *m)
 
 /* ---- the session ---- */
 
-static struct out_message *first_held(const struct out_stream *s, uint64_t from)
-{
-    struct out_message *m = s->first;
-    while (m && (!m->is_held || m->is_telling || (m->number != 0 && m->number < from)))
-        m = m->next;
-    return m;
-}
-
-void outbox_leave(struct out_stream *s)
-{
-    for (struct out_message *m = s->first; m; m = m->next)
-        m->is_unanswered = false;
-    s->session = 0;
-    s->is_open = s->is_opening = s->is_short = false;
-    s->unanswered = s->keys_unanswered = 0;
-    s->rewind_to = s->settled = 0;
-    s->paused_until_ms = 0;
-    s->cursor = first_held(s, 0);
-}
-
 void outbox_session_ended(struct outbox *o, uint64_t session, uint32_t slot)
 {
-    for (struct out_stream *s = o->streams; s; s = s->next) {
-        s->heard &= ~(1u << slot);
-        s->asked[slot] = 0;
-        if (s->session == session)
-            outbox_leave(s);
-    }
-}
-
-bool outbox_is_to_hear(const struct out_stream *s, uint64_t session, uint32_t slot)
-{
-    const struct out_message *m = s->first; /* the oldest: what another gateway has taken stands before what this one takes */
-    return m && s->session && s->session != session && !m->is_telling && m->state >= ACCEPTED && (m->accepted_by == 0 || m->accepted_by == slot + 1);
-}
-
-static uint64_t number_from(const struct out_stream *s, const struct out_message *m)
-{
-    while (m && m->number == 0)
-        m = m->next;
-    return m ? m->number : s->next_number;
-}
-
-uint64_t outbox_lowest(const struct out_stream *s) { return number_from(s, s->is_short ? first_held(s, 1) : s->first); }
-uint64_t outbox_unsettled(const struct out_stream *s) { return number_from(s, s->first); }
-
-/* The gateway expects a number whose bytes were let go, since another gateway has taken it: the stream is opened again from what is held. */
-static bool is_short_of(const struct out_stream *s, uint64_t expected)
-{
-    const struct out_message *m = s->first;
-    while (m && (m->number == 0 || !m->is_held || m->is_telling))
-        m = m->next;
-    return expected < (m ? m->number : s->next_number);
+    for (struct out_stream *s = o->streams; s; s = s->next)
+        out_stream_session_ended(s, session, slot);
 }
 
 ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected)
 {
-    s->is_opening = false;
-    s->is_open = !is_short_of(s, expected) || s->is_short;
-    if (expected <= s->next_number) {
-        s->is_short |= !s->is_open;
+    (void)out_stream_opened(s, expected); /* where not, it is opened again */
+    if (expected <= s->next_number)
         return EHIS_OK;
-    }
     s->is_broken = true;
     uint64_t next = s->next_number;
     s->next_number = 0; /* marks it in the record */
     ehis_err err = append_stream(o, s);
     s->next_number = next;
     return err == EHIS_OK ? EHIS_E_STATE_BEHIND : err;
-}
-
-static void rewind_due(struct out_stream *s)
-{
-    if (s->rewind_to == 0 || s->unanswered > 0)
-        return;
-    s->cursor = first_held(s, 0);
-    /* What is held below the number that the gateway expects has been taken by it: its bytes come again as duplicates, in order. */
-    s->rewind_to = 0;
-}
-
-struct out_message *outbox_next(struct out_stream *s, int64_t now_ms)
-{
-    rewind_due(s);
-    if (!s->is_open || s->is_broken || s->rewind_to != 0 || now_ms < s->paused_until_ms)
-        return NULL;
-    while (s->cursor && (!s->cursor->is_held || s->cursor->is_telling || s->cursor->is_unanswered))
-        s->cursor = s->cursor->next;
-    return s->cursor && (s->cursor->number == 0 || s->keys_unanswered == 0) ? s->cursor : NULL;
-}
-
-void outbox_submitted(struct out_message *m)
-{
-    m->is_unanswered = true;
-    m->stream->unanswered++;
-    m->stream->keys_unanswered += m->number == 0;
-    m->stream->cursor = m->next;
 }
 
 ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room, struct span *out)
@@ -606,43 +432,20 @@ ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room,
     return EHIS_OK;
 }
 
-static void answered(struct out_message *m)
-{
-    if (!m->is_unanswered)
-        return;
-    m->is_unanswered = false;
-    m->stream->unanswered--;
-    m->stream->keys_unanswered -= m->number == 0 && m->stream->keys_unanswered > 0;
-}
-
-void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, int64_t until_ms)
-{
-    struct out_stream *s = m->stream;
-    (void)o;
-    answered(m);
-    s->rewind_to = 1;
-    if (until_ms > s->paused_until_ms)
-        s->paused_until_ms = until_ms;
-    if (expected && is_short_of(s, expected)) {
-        s->is_open = false;
-        s->is_short = true;
-        if (s->paused_until_ms < until_ms + REOPEN_MS)
-            s->paused_until_ms = until_ms + REOPEN_MS;
-    }
-}
-
 bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out_gateway *from, uint8_t state, ehis_err *err)
 {
     bool is_once = m->number == 0 || m->stream->class_ == OUT_EVENTS; /* nobody says *delivered* of it */
     *err = EHIS_OK;
     if (m->stream->session == from->session)
-        answered(m);
+        out_stream_answered(m);
+    if (state <= REPLICATED && !m->is_final)
+        out_message_accepted(m, from->slot);
     if (state <= m->state || m->is_final || (state == REFUSED && m->state >= ACCEPTED)) /* another gateway has taken it before */
         return false;
     m->state = state;
-    if (state <= REPLICATED)
-        m->accepted_by = (uint8_t)(from->slot + 1);
     m->is_final = state >= DELIVERED || (is_once && (state == REPLICATED || !from->is_replicating));
+    if (m->is_final)
+        out_message_ended(m);
     if (m->is_final && m->number == 0) {
         *err = append_state(o, m);
         unlink_message(o, m);
@@ -667,7 +470,7 @@ ehis_err outbox_finish(struct outbox *o, struct out_message *m)
         asked_key(m->by_digest.key, span_str(m->stream->recipient), key);
         err = append_asked(o, key, m->expires_ms);
         if (err == EHIS_OK)
-            err = remember_asked(o, key, m->expires_ms);
+            err = asked_add(&o->asked, key, m->expires_ms);
     }
     unlink_message(o, m);
     return err;

@@ -3,51 +3,9 @@
 /* What this system sends in streams (SPEC 12): kept, with the same bytes, until the state that is waited for has come, and remembered
  * until its final receipt. Decides what to submit next; sends nothing itself. One thread. */
 #pragma once
-#include "adapters/sdk/store.h"
-#include "adapters/sdk/table.h"
-#include "base/clock.h"
+#include "adapters/sdk/out_stream.h"
 
-#define OUT_GATEWAYS_MAX 16
 struct outbox;
-enum out_class { OUT_REQUESTS = 1, OUT_RESPONSES = 2, OUT_EVENTS = 3 };
-
-struct out_message {
-    struct entry by_digest;
-    struct out_message *next, *prev;             /* of its stream by number; a key stands before the events that need it */
-    struct out_message *later, *earlier;         /* of all, in the order of sending */
-    struct out_stream *stream;
-    uint64_t number;                             /* 0: a KEY envelope */
-    uint64_t ticket;                             /* rising over all */
-    uint8_t exchange_id[16];
-    int64_t expires_ms;
-    uint64_t sequence;
-    struct store_place place;                    /* bytes 0: not on the disk */
-    uint8_t *bytes;                              /* NULL: on the disk alone */
-    uint32_t len;
-    uint8_t state;                               /* STATE_* of the newest receipt; 0: none */
-    uint8_t accepted_by;                         /* the gateway's slot and 1; 0: not known */
-    bool is_final;                               /* for the application: of an event the acceptance is, or the replication where there is one */
-    bool is_held;                                /* its bytes are kept */
-    bool is_unanswered;                          /* submitted on its stream's session, no receipt or flow yet */
-    bool is_telling;                             /* its final receipt is with the application */
-};
-struct out_stream {
-    struct out_stream *next;
-    uint8_t id[16];
-    enum out_class class_;
-    char *recipient, *event; /* event: "" unless OUT_EVENTS */
-    uint64_t next_number;
-    uint64_t sequence;       /* the highest that the application has given a message of it; 0: none */
-    struct out_message *first, *last, *cursor; /* cursor: the next to submit */
-    uint32_t unanswered, keys_unanswered;
-    uint64_t rewind_to;      /* 0: none; waits until everything submitted has its answer */
-    uint64_t settled;        /* that the gateway has been told on this session */
-    uint64_t session, avoided; /* where it is open or opening: one at a time. avoided: not there, if there is another */
-    uint8_t asked[OUT_GATEWAYS_MAX]; /* by slot: STREAM_OPENs without an answer yet */
-    uint32_t heard;          /* a bit for each slot of a gateway that holds what it accepted before: open there for its receipts alone */
-    int64_t paused_until_ms;
-    bool is_opening, is_open, is_short /* opened from what is held */, is_broken;
-};
 
 /* is_memory: nothing goes to the store, nothing survives a restart. wait_state: when bytes are let go: accepted, replicated, or 0:
  * replicated where the gateway says that. */
@@ -84,19 +42,9 @@ struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t diges
 /* Sessions. */
 struct out_gateway { uint64_t session; uint32_t slot; bool is_replicating; };
 void outbox_session_ended(struct outbox *o, uint64_t session, uint32_t slot); /* its streams are repeated elsewhere */
-void outbox_leave(struct out_stream *s);
-/* Does this gateway hold what it has accepted of the stream, and is the stream open at another? */
-bool outbox_is_to_hear(const struct out_stream *s, uint64_t session, uint32_t slot);
-uint64_t outbox_lowest(const struct out_stream *s);    /* for STREAM_OPEN where it goes on */
-uint64_t outbox_unsettled(const struct out_stream *s); /* all below have final receipts that are kept (STREAM_SETTLED) */
-/* The gateway expects this number. STATE_BEHIND: it knows numbers that we do not; the stream is given up. */
+/* As out_stream_opened. STATE_BEHIND: the gateway knows numbers that we do not; the stream is given up. */
 ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected) EHIS_MUST_USE;
-/* What to submit next; NULL: nothing now. Then outbox_submitted. */
-struct out_message *outbox_next(struct out_stream *s, int64_t now_ms);
-void outbox_submitted(struct out_message *m);
 ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room, struct span *out) EHIS_MUST_USE;
-/* Not taken: repeat from `expected` (0: from m itself) when all that is under way is answered and the time has come. */
-void outbox_on_flow(struct outbox *o, struct out_message *m, uint64_t expected, int64_t until_ms);
 /* A receipt of this gateway. False: nothing new. A final one: the caller tells the application, then outbox_finish. Keys end by themselves: m may be gone. */
 bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out_gateway *from, uint8_t state, ehis_err *err);
 ehis_err outbox_finish(struct outbox *o, struct out_message *m) EHIS_MUST_USE; /* m is gone */

@@ -52,10 +52,10 @@ static bool settle_on(struct session *on, const struct out_stream *s, uint64_t l
 static void open_stream(struct ehis *e, struct out_stream *s)
 {
     struct session *home = session_of(e, s->session);
-    uint64_t lowest = outbox_lowest(s), unsettled = outbox_unsettled(s);
+    uint64_t unsettled = out_stream_unsettled(s);
     if (!s->is_open && !s->is_opening && !s->is_broken && s->first && now_ms(e) >= s->paused_until_ms) {
         home = session_ready(e, s->avoided);
-        if (home && open_on(home, s, unsettled, lowest)) {
+        if (home && open_on(home, s, unsettled, out_stream_held(s))) {
             s->session = home->id;
             s->is_opening = true;
             s->settled = unsettled;
@@ -65,10 +65,10 @@ static void open_stream(struct ehis *e, struct out_stream *s)
         s->settled = unsettled;
     for (struct session *to = e->sessions; e->session_count > 1 && to < e->sessions + e->session_count; to++) {
         uint32_t bit = 1u << to->slot;
-        bool is_to_hear = to->is_ready && outbox_is_to_hear(s, to->id, to->slot);
-        if (is_to_hear && !(s->heard & bit) && open_on(to, s, unsettled, 0))
+        bool is_to_hear = to->is_ready && out_stream_is_to_hear(s, to->id, to->slot);
+        if (is_to_hear && !(s->heard & bit) && now_ms(e) >= s->hear_at_ms && open_on(to, s, unsettled, 0))
             s->heard |= bit;
-        else if (!is_to_hear && s->heard & bit && (to == home || !to->is_ready || settle_on(to, s, unsettled)))
+        else if (!is_to_hear && s->heard & bit && s->asked[to->slot] == 0 && (to == home || !to->is_ready || settle_on(to, s, unsettled)))
             s->heard &= ~bit;
     }
 }
@@ -76,7 +76,7 @@ static void open_stream(struct ehis *e, struct out_stream *s)
 /* False: nothing of it can go now. */
 static bool submit_next(struct ehis *e, struct out_stream *s)
 {
-    struct out_message *m = outbox_next(s, now_ms(e));
+    struct out_message *m = out_stream_next(s, now_ms(e));
     struct session *to = m ? session_of(e, s->session) : NULL;
     struct span bytes;
     if (!to || to->is_leaving)
@@ -86,7 +86,7 @@ static bool submit_next(struct ehis *e, struct out_stream *s)
         ehis_fatal(e, err);
     if (err != EHIS_OK || sending_submit(to, bytes) != EHIS_OK)
         return false;
-    outbox_submitted(m);
+    out_stream_submitted(m);
     return true;
 }
 
@@ -110,11 +110,17 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
     struct out_stream *s = outbox_find(e->outbox, f.stream);
     if (!s || s->asked[from->slot] == 0)
         return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "STREAM_STATE");
-    if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) /* for its receipts alone, or it is open elsewhere by now */
+    turn_soon(e);
+    if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) { /* for its receipts alone, or it is open elsewhere by now */
+        if (f.code != 0) {
+            s->heard &= ~(1u << from->slot);
+            s->hear_at_ms = now_ms(e) + REOPEN_MS;
+        }
         return EHIS_OK;
+    }
     if (f.code != 0) {
         bool is_round = session_of(e, s->avoided) && s->avoided != from->id;
-        outbox_leave(s);
+        out_stream_leave(s);
         s->avoided = from->id;
         s->paused_until_ms = is_round || session_ready(e, from->id) == from ? now_ms(e) + REOPEN_MS : 0;
         log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));
@@ -126,6 +132,5 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
         acks_give_up(e, s, err);
         return EHIS_OK;
     }
-    turn_soon(e);
     return err;
 }

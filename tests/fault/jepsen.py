@@ -95,7 +95,7 @@ class Proc:
 class Land:
     """A country with gateways, askers and providers over one folder."""
 
-    def __init__(self, folder, gateways=1, kafka=None, rate_ms=15, seed=0):
+    def __init__(self, folder, gateways=1, kafka=None, seed=0):
         self.dir = pathlib.Path(folder)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.gateway_names = [f"gw{n + 1}" for n in range(gateways)]
@@ -115,7 +115,7 @@ class Land:
                 self.give(user, g, f"{g}.journal", f"{g}.run", f"{g}.yaml", kafka.certificate(g))
         self.clients = {}
         for name, system in ASKERS.items():
-            self.add_client(name, system, "ask", name, rate_ms, seed, *[f"{s}/inbox" for s, _ in PROVIDERS.values()])
+            self.add_client(name, system, "ask", name, 40 if kafka else 15, seed, *[f"{s}/inbox" for s, _ in PROVIDERS.values()])
         for name, (system, role) in PROVIDERS.items():
             self.add_client(name, system, role, f"{system}/inbox")
         if kafka:

@@ -77,8 +77,10 @@ static void send_one(void)
     sim_client_turn(&c);
 }
 
+static uint64_t opened_lowest; /* of the newest STREAM_OPEN */
+
 /* Answers a STREAM_OPEN to the gateway that the test is; from where it goes on there, 0: there was none. */
-static uint64_t open_stream(uint64_t expected)
+static uint64_t answer_open(uint64_t expected, uint32_t code)
 {
     struct sim_frame f;
     struct stream_open o;
@@ -87,7 +89,8 @@ static uint64_t open_stream(uint64_t expected)
         return 0;
     assert_int_equal(stream_open_read(span_of(f.p, f.len), &o, NULL), EHIS_OK);
     uint64_t from = o.next > o.lowest ? o.next : o.lowest;
-    struct stream_state s = {.expected = expected > from ? expected : from};
+    struct stream_state s = {.expected = code ? 0 : expected > from ? expected : from, .code = code};
+    opened_lowest = o.lowest;
     memcpy(s.stream, o.stream, 16);
     buf_init(&b, 64);
     assert_int_equal(stream_state_write(&s, &b), EHIS_OK);
@@ -96,6 +99,8 @@ static uint64_t open_stream(uint64_t expected)
     buf_fini(&b);
     return from;
 }
+
+static uint64_t open_stream(uint64_t expected) { return answer_open(expected, 0); }
 
 /* The next SUBMIT to the gateway that the test is: its number, digest, and, where wanted, its bytes. */
 static uint64_t submitted(struct hash *digest, struct sim_frame *bytes)
@@ -144,9 +149,8 @@ static void a_stream_lives_at_the_first_gateway_and_goes_on_at_the_other_with_th
     assert_int_equal(sim_client_count(&c, FRAME_STREAM_OPEN), 0);
     leave(0);
     c.at = 1;
-    assert_int_equal(open_stream(1), 1); /* it lacks its final receipt; its bytes are gone: this gateway cannot have it */
-    assert_int_equal(submitted(&again, NULL), UINT64_MAX);
-    assert_int_equal(open_stream(1), 2);
+    assert_int_equal(open_stream(1), 2); /* the first lacks its final receipt, but its bytes are gone: this gateway cannot have it */
+    assert_int_equal(opened_lowest, 1);
     assert_int_equal(submitted(&again, &second), 2);
     assert_memory_equal(again.b, d[2].b, 32);
     assert_int_equal(second.len, first.len);
@@ -175,7 +179,6 @@ static void receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_
     leave(0);
     send_one();
     c.at = 1;
-    assert_int_equal(open_stream(1), 1);
     assert_int_equal(open_stream(1), 2);
     assert_int_equal(submitted(&d[2], NULL), 2);
     assert_int_equal(sim_receipt(&c, &d[2], SIM_PERSON, STATE_REPLICATED, 0), EHIS_OK);
@@ -195,6 +198,67 @@ static void receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_
     handed();
     assert_int_equal(told_count, 2);
     uint64_t messages, bytes;
+    outbox_count(c.e->outbox, &messages, &bytes);
+    assert_int_equal(messages, 0);
+    sim_client_fini(&c);
+}
+
+static void who_may_not_be_heard_now_is_asked_again_and_nothing_is_settled_before_it_answers(void **state)
+{
+    struct hash d;
+    (void)state;
+    begin(SIM_TAX, true);
+    send_one();
+    open_stream(1);
+    assert_int_equal(submitted(&d, NULL), 1);
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_REPLICATED, 0), EHIS_OK);
+    leave(0);
+    send_one();
+    c.at = 1;
+    assert_int_equal(open_stream(1), 2);
+    come(0);
+    assert_int_equal(answer_open(1, EHIS_E_CRL_STALE), 1);
+    sim_client_pass_ms(&c, 4900);
+    assert_int_equal(sim_client_count(&c, FRAME_STREAM_OPEN) + sim_client_count(&c, FRAME_STREAM_SETTLED), 0);
+    sim_client_pass_ms(&c, 200);
+    assert_int_equal(sim_client_count(&c, FRAME_STREAM_OPEN), 1);
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+    handed();
+    sim_client_turn(&c);
+    assert_int_equal(sim_client_count(&c, FRAME_STREAM_SETTLED), 0); /* not open as far as is known */
+    assert_int_equal(open_stream(1), 1);
+    sim_client_turn(&c);
+    assert_int_equal(sim_client_count(&c, FRAME_STREAM_SETTLED), 1);
+    sim_client_fini(&c);
+}
+
+static void what_a_gateway_took_with_it_for_good_is_told_to_be_untold(void **state)
+{
+    struct hash d[3];
+    uint64_t messages, bytes;
+    (void)state;
+    begin(SIM_TAX, true);
+    for (int i = 1; i < 3; i++)
+        send_one(); /* for ten minutes */
+    open_stream(1);
+    assert_int_equal(submitted(&d[1], NULL), 1);
+    assert_int_equal(submitted(&d[2], NULL), 2);
+    assert_int_equal(sim_receipt(&c, &d[1], SIM_PERSON, STATE_REPLICATED, 0), EHIS_OK);
+    assert_int_equal(sim_receipt(&c, &d[2], SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+    leave(0);
+    handed();
+    told_count = 0;
+    sim_clock_jump_wall_ms(&c.clock, 600000 + 86400000 - 61000);
+    sim_client_pass_ms(&c, 100);
+    handed();
+    assert_int_equal(told_count, 0);
+    sim_clock_jump_wall_ms(&c.clock, 122000);
+    sim_client_pass_ms(&c, 100);
+    handed();
+    assert_int_equal(told_count, 1);
+    assert_memory_equal(told[0].digest, d[1].b, 32);
+    assert_int_equal(told[0].state, EHIS_UNTOLD);
+    assert_int_equal(told[0].code, EHIS_E_SDK_UNTOLD);
     outbox_count(c.e->outbox, &messages, &bytes);
     assert_int_equal(messages, 0);
     sim_client_fini(&c);
@@ -309,8 +373,8 @@ static void where_both_gateways_refuse_nothing_goes_round_faster_than_they_say(v
 
 #define NUMBERS 40
 struct model { /* a gateway's: what it has, of the one stream */
-    uint64_t expected;
-    bool has[NUMBERS + 1], is_told[NUMBERS + 1];
+    uint64_t expected, settled;
+    bool has[NUMBERS + 1], is_told[NUMBERS + 1], is_final[NUMBERS + 1];
     bool is_open;
 };
 static struct hash digests[NUMBERS + 1];
@@ -343,31 +407,77 @@ static void take_submits(struct model *g)
             buf_fini(&b);
             continue;
         }
+        if (g->is_final[n]) { /* known */
+            assert_int_equal(sim_receipt(&c, &digests[n], SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+            continue;
+        }
         g->expected += n == g->expected;
         g->has[n] = true;
     }
 }
 
-/* What it has taken: delivered by this gateway at some time, and told when the stream is open here. */
+/* What it has taken: delivered by this gateway at some time, told when the stream is open here, and forgotten when it was settled here. */
 static void tell_some(struct model *g, uint64_t *seed)
 {
+    struct sim_frame f;
+    struct stream_settled s;
+    while (sim_client_take(&c, FRAME_STREAM_SETTLED, &f)) {
+        assert_true(g->is_open);
+        assert_int_equal(stream_settled_read(span_of(f.p, f.len), &s, NULL), EHIS_OK);
+        g->settled = s.lowest > g->settled ? s.lowest : g->settled;
+        g->expected = s.lowest > g->expected ? s.lowest : g->expected;
+        free(f.p);
+    }
     for (uint64_t n = 1; n <= NUMBERS; n++) {
-        if (!g->has[n] || !g->is_open || sim_random_below(seed, 3) == 0)
+        g->is_final[n] &= n >= g->settled;
+        if (!g->has[n] || sim_random_below(seed, 3) == 0)
             continue;
+        if (!g->is_open) { /* its sender hears of it when it is back */
+            g->has[n] = sim_random_below(seed, 3) != 0;
+            g->is_final[n] = !g->has[n];
+            continue;
+        }
         uint8_t state = (uint8_t)(g->is_told[n] ? STATE_DELIVERED : STATE_ACCEPTED);
         if (sim_receipt(&c, &digests[n], SIM_PERSON, state, 0) != EHIS_OK)
             fail_msg("%s", c.why.text);
         g->is_told[n] = true;
         g->has[n] = state != STATE_DELIVERED;
+        g->is_final[n] = state == STATE_DELIVERED;
     }
 }
 
-static void a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once(void **state)
+static void take_opens(struct model *g)
 {
-    (void)state;
+    uint64_t from;
+    while ((from = open_stream(g->expected))) {
+        g->expected = from > g->expected ? from : g->expected;
+        g->settled = opened_lowest > g->settled ? opened_lowest : g->settled;
+        g->is_open = true;
+        for (uint64_t n = g->settled; n <= NUMBERS; n++)
+            if (g->is_final[n])
+                assert_int_equal(sim_receipt(&c, &digests[n], SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+            else if (g->has[n] && g->is_told[n])
+                assert_int_equal(sim_receipt(&c, &digests[n], SIM_PERSON, STATE_ACCEPTED, 0), EHIS_OK);
+    }
+}
+
+static void restart(struct model g[2], const bool is_there[2])
+{
+    sim_client_restart(&c, true);
+    ehis_on_receipt(c.e, on_final, NULL);
+    work_run_orders(c.e);
+    for (unsigned at = 0; at < 2; at++) {
+        g[at].is_open = false;
+        if (is_there[at])
+            come(at);
+    }
+}
+
+static void go_and_come(bool is_sender_mortal)
+{
     for (uint64_t nth = 1; nth <= 20; nth++) {
-        struct model g[2] = {{.expected = 1}, {.expected = 1}};
-        uint64_t seed = nth, sent = 0, messages = 1, bytes;
+        struct model g[2] = {{.expected = 1, .settled = 1}, {.expected = 1, .settled = 1}};
+        uint64_t seed = nth, sent = 0, messages = 1, bytes, lives = 1;
         bool is_there[2] = {true, true};
         memset(digests, 0, sizeof digests);
         memset(finals, 0, sizeof finals);
@@ -388,17 +498,17 @@ static void a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order
                 is_there[at] = !is_there[at];
                 g[at].is_open = false;
             }
+            if (is_sender_mortal && sim_random_below(&seed, 30) == 0 && lives < 30) {
+                restart(g, is_there);
+                lives++;
+            }
             if (sent == NUMBERS && !is_there[at]) {
                 come(at);
                 is_there[at] = true;
             }
             c.at = at;
             if (is_there[at]) {
-                uint64_t lowest;
-                while ((lowest = open_stream(g[at].expected))) {
-                    g[at].expected = lowest > g[at].expected ? lowest : g[at].expected;
-                    g[at].is_open = true;
-                }
+                take_opens(&g[at]);
                 take_submits(&g[at]);
                 tell_some(&g[at], &seed);
             }
@@ -408,9 +518,21 @@ static void a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order
         }
         assert_int_equal(messages, 0);
         for (uint64_t n = 1; n <= NUMBERS; n++)
-            assert_int_equal(finals[n], 1);
+            assert_true(finals[n] >= 1 && finals[n] <= lives); /* who dies before it has kept an end is told it again */
         sim_client_fini(&c);
     }
+}
+
+static void a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once(void **state)
+{
+    (void)state;
+    go_and_come(false);
+}
+
+static void a_sender_that_dies_between_gateways_is_told_every_end(void **state)
+{
+    (void)state;
+    go_and_come(true);
 }
 
 static void a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it(void **state)
@@ -737,10 +859,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_lives_at_the_first_gateway_and_goes_on_at_the_other_with_the_same_bytes),
         cmocka_unit_test(receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_settled_there),
+        cmocka_unit_test(who_may_not_be_heard_now_is_asked_again_and_nothing_is_settled_before_it_answers),
+        cmocka_unit_test(what_a_gateway_took_with_it_for_good_is_told_to_be_untold),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
         cmocka_unit_test(where_both_gateways_refuse_nothing_goes_round_faster_than_they_say),
         cmocka_unit_test(a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once),
+        cmocka_unit_test(a_sender_that_dies_between_gateways_is_told_every_end),
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
         cmocka_unit_test(what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there),

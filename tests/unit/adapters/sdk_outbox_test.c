@@ -109,10 +109,10 @@ static struct out_message *put_one(struct box *b)
 
 static uint64_t submit(struct box *b, int64_t now_ms)
 {
-    struct out_message *m = outbox_next(b->stream, now_ms);
+    struct out_message *m = out_stream_next(b->stream, now_ms);
     if (!m)
         return UINT64_MAX;
-    outbox_submitted(m);
+    out_stream_submitted(m);
     return m->number;
 }
 
@@ -139,7 +139,7 @@ static void messages_go_out_in_order_after_the_stream_is_open(void **state)
     put_one(&b);
     put_one(&b);
     assert_int_equal(submit(&b, 0), UINT64_MAX);
-    assert_int_equal(outbox_lowest(b.stream), 1);
+    assert_int_equal(out_stream_unsettled(b.stream), 1);
     opened(&b, 1);
     assert_int_equal(submit(&b, 0), 1);
     assert_int_equal(submit(&b, 0), 2);
@@ -168,10 +168,10 @@ static void busy_pauses_and_then_everything_from_there_is_repeated_with_the_same
     memcpy(kept, first.p, first.len);
     size_t kept_bytes = first.len;
     receipt(&b, m[0], ACCEPTED);
-    outbox_on_flow(b.outbox, m[1], 0, 500); /* BUSY until 500 */
-    outbox_on_flow(b.outbox, m[2], 2, 0);   /* OUT_OF_SEQUENCE: 2 is expected */
+    out_stream_on_flow(m[1], 0, 500); /* BUSY until 500 */
+    out_stream_on_flow(m[2], 2, 0);   /* OUT_OF_SEQUENCE: 2 is expected */
     assert_int_equal(submit(&b, 600), UINT64_MAX); /* the last is not answered yet: no storm of repeats */
-    outbox_on_flow(b.outbox, m[3], 2, 0);
+    out_stream_on_flow(m[3], 2, 0);
     assert_int_equal(submit(&b, 499), UINT64_MAX);
     assert_int_equal(submit(&b, 500), 2);
     assert_int_equal(submit(&b, 500), 3);
@@ -194,14 +194,14 @@ static void a_lost_session_repeats_what_is_not_taken_and_a_final_receipt_settles
     submit(&b, 0);
     receipt(&b, one, ACCEPTED);
     outbox_session_ended(b.outbox, b.stream->session, 0);
-    assert_int_equal(outbox_lowest(b.stream), 1); /* no final receipt of the first yet */
+    assert_int_equal(out_stream_unsettled(b.stream), 1); /* no final receipt of the first yet */
     opened(&b, 3);                                /* the gateway has both: the second comes once more, for its receipt */
     assert_int_equal(submit(&b, 0), 2);
     assert_int_equal(submit(&b, 0), UINT64_MAX);
     receipt(&b, one, DELIVERED);
-    assert_int_equal(outbox_lowest(b.stream), 2);
+    assert_int_equal(out_stream_unsettled(b.stream), 2);
     receipt(&b, two, REFUSED);
-    assert_int_equal(outbox_lowest(b.stream), 3);
+    assert_int_equal(out_stream_unsettled(b.stream), 3);
     assert_int_equal(outbox_lowest_ticket(b.outbox, true), UINT64_MAX);
     box_fini(&b);
 }
@@ -235,12 +235,115 @@ static void a_gateway_that_wants_what_was_let_go_gets_the_stream_from_what_is_he
     submit(&b, 0);
     receipt(&b, one, ACCEPTED); /* at the first gateway */
     outbox_session_ended(b.outbox, b.stream->session, 0);
-    assert_int_equal(outbox_lowest(b.stream), 1);
-    opened(&b, 1); /* the second gateway knows nothing */
-    assert_false(b.stream->is_open);
-    assert_int_equal(outbox_lowest(b.stream), 2);
+    assert_int_equal(out_stream_unsettled(b.stream), 1);
+    assert_int_equal(out_stream_held(b.stream), 2); /* the second gateway knows nothing, and gets what is held */
     opened(&b, 2);
     assert_int_equal(submit(&b, 0), 2);
+    box_fini(&b);
+}
+
+static void what_another_gateway_takes_meanwhile_opens_the_stream_again(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    struct out_message *one = put_one(&b), *two = put_one(&b);
+    put_one(&b);
+    opened(&b, 1);
+    submit(&b, 0);
+    submit(&b, 0);
+    out_stream_on_flow(one, 0, 0);
+    receipt(&b, one, ACCEPTED); /* of the one where it was before */
+    out_stream_on_flow(two, 1, 0); /* here it is still expected */
+    assert_int_equal(submit(&b, 5000), UINT64_MAX);
+    assert_false(b.stream->is_open);
+    assert_int_equal(out_stream_held(b.stream), 2);
+    opened(&b, 2);
+    assert_int_equal(submit(&b, 5000), 2);
+    box_fini(&b);
+}
+
+static void accepted_at(struct box *b, struct out_message *m, uint32_t slot, uint8_t state)
+{
+    struct out_gateway g = {slot + 1, slot, false};
+    ehis_err err;
+    bool is_new = outbox_on_receipt(b->outbox, m, &g, state, &err);
+    assert_int_equal(err, EHIS_OK);
+    if (is_new && m->is_final)
+        assert_int_equal(outbox_finish(b->outbox, m), EHIS_OK);
+    assert_int_equal(store_commit(b->store), EHIS_OK);
+}
+
+static void assert_to_hear(const struct box *b, bool first, bool second, bool third)
+{
+    assert_int_equal(out_stream_is_to_hear(b->stream, 1, 0), first);
+    assert_int_equal(out_stream_is_to_hear(b->stream, 2, 1), second);
+    assert_int_equal(out_stream_is_to_hear(b->stream, 3, 2), third);
+}
+
+static void each_gateway_that_has_accepted_something_is_heard_whatever_another_owes(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    struct out_message *one = put_one(&b), *two = put_one(&b), *three = put_one(&b);
+    b.stream->session = 3;
+    assert_to_hear(&b, false, false, false);
+    accepted_at(&b, one, 0, ACCEPTED);
+    accepted_at(&b, two, 1, ACCEPTED);
+    accepted_at(&b, three, 1, ACCEPTED);
+    assert_to_hear(&b, true, true, false); /* the first one's never comes: the second is heard all the same */
+    accepted_at(&b, two, 1, DELIVERED);
+    assert_to_hear(&b, true, true, false);
+    accepted_at(&b, three, 1, DELIVERED);
+    assert_to_hear(&b, true, false, false);
+    accepted_at(&b, one, 1, ACCEPTED); /* both have it: either may tell */
+    assert_to_hear(&b, true, true, false);
+    b.stream->session = 1;
+    assert_to_hear(&b, false, true, false);
+    accepted_at(&b, one, 1, DELIVERED);
+    assert_to_hear(&b, false, false, false);
+    box_fini(&b);
+}
+
+static void after_a_restart_every_gateway_is_asked_until_one_says_that_it_has_it(void **state)
+{
+    struct box b;
+    uint8_t digest[32];
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    memcpy(digest, put_one(&b)->by_digest.key, 32);
+    accepted_at(&b, outbox_by_digest(b.outbox, digest), 1, ACCEPTED);
+    for (int i = 0; i < 2; i++) {
+        box_close(&b);
+        assert_int_equal(box_open(&b), EHIS_OK);
+        b.stream->session = 3;
+        assert_to_hear(&b, true, true, false);
+    }
+    accepted_at(&b, outbox_by_digest(b.outbox, digest), 1, ACCEPTED); /* nothing new, but for who says it */
+    assert_to_hear(&b, false, true, false);
+    accepted_at(&b, outbox_by_digest(b.outbox, digest), 1, DELIVERED);
+    assert_to_hear(&b, false, false, false);
+    box_fini(&b);
+}
+
+static void what_was_accepted_and_never_ended_is_found_a_day_after_its_time(void **state)
+{
+    struct box b;
+    const int64_t day = 86400000, at = 5000 + day; /* put() lets them expire at 5000 */
+    (void)state;
+    box_init(&b, REPLICATED, false);
+    struct out_message *one = put_one(&b), *two = put_one(&b), *three = put_one(&b);
+    put_one(&b);
+    accepted_at(&b, one, 0, ACCEPTED);
+    accepted_at(&b, three, 0, ACCEPTED);
+    assert_null(out_stream_untold(b.stream, NULL, at - 1));
+    assert_ptr_equal(out_stream_untold(b.stream, NULL, at), one);
+    assert_ptr_equal(out_stream_untold(b.stream, one, at), three); /* the second nobody has accepted: it goes on being sent */
+    assert_null(out_stream_untold(b.stream, three, at));
+    one->is_telling = true;
+    assert_ptr_equal(out_stream_untold(b.stream, NULL, at), three);
+    assert_true(two->is_held);
     box_fini(&b);
 }
 
@@ -275,7 +378,7 @@ static void a_key_is_taken_before_the_event_behind_it_is_submitted(void **state)
     opened(&b, 1);
     assert_int_equal(submit(&b, 0), 0);
     assert_int_equal(submit(&b, 0), UINT64_MAX);
-    outbox_on_flow(b.outbox, key, 0, 100);
+    out_stream_on_flow(key, 0, 100);
     assert_int_equal(submit(&b, 99), UINT64_MAX);
     assert_int_equal(submit(&b, 100), 0);
     receipt(&b, key, ACCEPTED); /* it is gone */
@@ -325,7 +428,7 @@ static void what_was_taken_is_remembered_when_its_bytes_have_gone(void **state)
         struct out_message *m = outbox_by_digest(b.outbox, digest);
         assert_non_null(m);
         assert_true(m->state == ACCEPTED && !m->is_held && m->number == 1);
-        assert_true(b.outbox && m->stream->first == m && outbox_lowest(m->stream) == 1 && m->next->number == 2 && m->next->is_held && m->stream->last == m->next);
+        assert_true(b.outbox && m->stream->first == m && out_stream_unsettled(m->stream) == 1 && m->next->number == 2 && m->next->is_held && m->stream->last == m->next);
         assert_true(outbox_asked_until(b.outbox, digest, span_str(TO)) == 5000);
     }
     receipt(&b, outbox_by_digest(b.outbox, digest), DELIVERED);
@@ -406,7 +509,7 @@ struct promise { uint8_t digest[32]; bool is_given, is_final; } promises[SENT_MA
 static void serve(struct box *b, struct gateway *g, uint64_t *seed)
 {
     outbox_session_ended(b->outbox, b->stream->session, 0);
-    assert_int_equal(outbox_opened(b->outbox, b->stream, g->expected > outbox_lowest(b->stream) ? g->expected : outbox_lowest(b->stream)), EHIS_OK);
+    assert_int_equal(outbox_opened(b->outbox, b->stream, g->expected > out_stream_unsettled(b->stream) ? g->expected : out_stream_unsettled(b->stream)), EHIS_OK);
     for (int turn = 0; turn < 60; turn++) {
         struct out_message *m;
         ehis_err err = EHIS_OK;
@@ -417,10 +520,10 @@ static void serve(struct box *b, struct gateway *g, uint64_t *seed)
             memcpy(promises[number].digest, m->by_digest.key, 32);
             promises[number].is_given = true;
         }
-        m = outbox_next(b->stream, 0);
+        m = out_stream_next(b->stream, 0);
         if (!m)
             continue;
-        outbox_submitted(m);
+        out_stream_submitted(m);
         assert_true(m->number <= g->expected);
         if (m->number == g->expected) {
             memcpy(g->taken[g->expected++], m->by_digest.key, 32);
@@ -481,6 +584,10 @@ int main(void)
         cmocka_unit_test(a_lost_session_repeats_what_is_not_taken_and_a_final_receipt_settles),
         cmocka_unit_test(replicated_is_waited_for_where_that_is_told),
         cmocka_unit_test(a_gateway_that_wants_what_was_let_go_gets_the_stream_from_what_is_held),
+        cmocka_unit_test(what_another_gateway_takes_meanwhile_opens_the_stream_again),
+        cmocka_unit_test(each_gateway_that_has_accepted_something_is_heard_whatever_another_owes),
+        cmocka_unit_test(after_a_restart_every_gateway_is_asked_until_one_says_that_it_has_it),
+        cmocka_unit_test(what_was_accepted_and_never_ended_is_found_a_day_after_its_time),
         cmocka_unit_test(a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream),
         cmocka_unit_test(a_key_is_taken_before_the_event_behind_it_is_submitted),
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
