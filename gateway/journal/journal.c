@@ -117,6 +117,10 @@ bool journal_is_writing(const struct journal *j)
 {
     return j->sealed != NULL;
 }
+uint64_t journal_last_write_us(const struct journal *j)
+{
+    return j->last_write_us;
+}
 
 void journal_seal(struct journal *j)
 {

@@ -58,6 +58,7 @@ uint64_t journal_live_max_bytes(const struct journal *j);
 uint64_t journal_open_group(const struct journal *j);    /* number of the group that append writes into */
 size_t journal_open_bytes(const struct journal *j);      /* 0: nothing to seal */
 bool journal_is_writing(const struct journal *j);
+uint64_t journal_last_write_us(const struct journal *j); /* the last group's write and flush; 0: none yet */
 /* Closes the open group and hands it to the writer. Only when not writing. */
 void journal_seal(struct journal *j);
 /* The writer's step: writes the sealed group and syncs. Any error is final: JOURNAL_FAILED from everything afterwards; only a new opening may

@@ -11,6 +11,10 @@
 #include <unistd.h>
 
 #define IDLE_NS 1000000000L /* a look at what space has come back */
+/* What the loop writes itself: for a message or two on a disk that has just been quick, waking the thread and being woken by it takes as long
+ * as the disk. Beyond, sessions are heard while the disk works. */
+#define HERE_BYTES 8192
+#define HERE_WRITE_US 1000
 
 struct journal_writer {
     struct journal *j;
@@ -24,6 +28,7 @@ struct journal_writer {
     int64_t lazy_at_us;     /* 0: the timer is not set */
     bool is_wanted;         /* somebody waits for what is open */
     uint64_t told, durable; /* groups: on_durable still has to hear of those behind told */
+    bool is_telling;        /* on_durable runs: what it kicks is the thread's */
     bool has_ended;         /* on_failed was called */
     int done_fd;            /* eventfd: the thread has an answer */
     pthread_t thread;
@@ -33,6 +38,7 @@ struct journal_writer {
     pthread_cond_t wake;     /* for the thread */
     pthread_cond_t answered; /* for a stop that waits */
     bool has_group, is_answered, is_stopping;
+    bool is_busy; /* the thread has the journal */
     ehis_err err; /* of the write, or of a reclaim; stays */
 };
 
@@ -56,6 +62,7 @@ static void answer(struct journal_writer *w, ehis_err err, bool is_group)
 static bool next_work(struct journal_writer *w, bool was_group, bool *is_group)
 {
     pthread_mutex_lock(&w->lock);
+    w->is_busy = false;
     bool has_reclaim = journal_has_reclaim(w->j);
     while (!w->has_group && !w->is_stopping && !has_reclaim) {
         struct timespec until;
@@ -66,6 +73,7 @@ static bool next_work(struct journal_writer *w, bool was_group, bool *is_group)
     }
     *is_group = w->has_group && !(was_group && has_reclaim && reclaim_is_urgent(w->j));
     bool is_over = !w->has_group && w->is_stopping;
+    w->is_busy = !is_over;
     pthread_mutex_unlock(&w->lock);
     return !is_over;
 }
@@ -81,12 +89,17 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void hand_over(struct journal_writer *w)
+static void seal(struct journal_writer *w)
 {
     journal_seal(w->j);
     w->is_wanted = false;
     loop_timer_clear(w->timer);
     w->lazy_at_us = 0;
+}
+
+static void hand_over(struct journal_writer *w)
+{
+    seal(w);
     pthread_mutex_lock(&w->lock);
     w->has_group = true;
     pthread_cond_signal(&w->wake);
@@ -109,8 +122,17 @@ static ehis_err take_answer(struct journal_writer *w, bool *is_durable)
 
 static void tell(struct journal_writer *w)
 {
+    w->is_telling = true;
     while (w->told < w->durable)
         w->on_durable(w->arg, ++w->told);
+    w->is_telling = false;
+}
+
+static void end(struct journal_writer *w, ehis_err err)
+{
+    w->has_ended = true;
+    loop_timer_clear(w->timer);
+    w->on_failed(w->arg, err);
 }
 
 static void on_answer(void *arg, int what)
@@ -123,9 +145,7 @@ static void on_answer(void *arg, int what)
         return;
     ehis_err err = take_answer(w, &is_durable);
     if (err != EHIS_OK) {
-        w->has_ended = true;
-        loop_timer_clear(w->timer);
-        w->on_failed(w->arg, err);
+        end(w, err);
         return;
     }
     if (is_durable && w->is_wanted && journal_open_bytes(w->j))
@@ -133,13 +153,37 @@ static void on_answer(void *arg, int what)
     tell(w);
 }
 
+/* Under the lock, so that the thread does not begin with something meanwhile. False: it is the thread's. */
+static bool write_here(struct journal_writer *w)
+{
+    bool is_small = !w->is_telling && journal_open_bytes(w->j) <= HERE_BYTES && journal_last_write_us(w->j) <= HERE_WRITE_US;
+    if (!is_small || pthread_mutex_trylock(&w->lock) != 0)
+        return false;
+    bool is_mine = !w->is_busy && w->err == EHIS_OK && !journal_has_reclaim(w->j);
+    ehis_err err = EHIS_OK;
+    if (is_mine) {
+        seal(w);
+        w->err = err = journal_write(w->j);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (is_mine && err != EHIS_OK) {
+        end(w, err);
+    } else if (is_mine) {
+        journal_written(w->j, &w->durable);
+        tell(w);
+    }
+    return is_mine;
+}
+
 void journal_writer_kick(struct journal_writer *w)
 {
     if (w->has_ended)
         return;
     w->is_wanted = journal_open_bytes(w->j) > 0;
-    if (w->is_wanted && !journal_is_writing(w->j))
-        hand_over(w);
+    if (w->is_wanted && !journal_is_writing(w->j)) {
+        if (!write_here(w))
+            hand_over(w);
+    }
     else if (!w->is_wanted && journal_has_reclaim(w->j)) {
         pthread_mutex_lock(&w->lock);
         pthread_cond_signal(&w->wake);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* The journal's thread: writes sealed groups, reclaims segments, wakes the loop. All calls belong to the loop's thread. */
+/* The journal's thread: writes sealed groups, reclaims segments, wakes the loop. All calls belong to the loop's thread. A small group on a
+ * quick disk is written by the loop itself while the thread has nothing to do. */
 #pragma once
 #include "base/loop.h"
 #include "gateway/journal/journal.h"
@@ -10,7 +11,8 @@ struct journal_writer;
  * with the thread when on_durable runs. */
 ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_durable)(void *arg, uint64_t group),
                               void (*on_failed)(void *arg, ehis_err err), void *arg, struct journal_writer **out) EHIS_MUST_USE;
-/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done.
+/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done. The
+ * callbacks may run within.
  * Also after journal_release, to have it reclaimed at once (else within a second). */
 void journal_writer_kick(struct journal_writer *w);
 /* The same, but at the latest in delay_us: for entries that nobody waits for. */
