@@ -228,15 +228,15 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     link_arm(l);
 }
 
-static void describe(const struct sockaddr *address, char *out, size_t n)
+static void describe(const struct sockaddr *address, socklen_t len, char *out, size_t n)
 {
     char ip[INET6_ADDRSTRLEN] = "";
-    if (address->sa_family == AF_INET) {
+    if (address->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
         struct sockaddr_in in;
         memcpy(&in, address, sizeof in);
         inet_ntop(AF_INET, &in.sin_addr, ip, sizeof ip);
         snprintf(out, n, "%s:%u", ip, ntohs(in.sin_port));
-    } else if (address->sa_family == AF_INET6) {
+    } else if (address->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
         struct sockaddr_in6 in6;
         memcpy(&in6, address, sizeof in6);
         inet_ntop(AF_INET6, &in6.sin6_addr, ip, sizeof ip);
@@ -323,7 +323,7 @@ ehis_err link_accept(struct loop *loop, int fd, SSL_CTX *ctx, const struct link_
     if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
         peer.ss_family = AF_UNSPEC; /* gone already: reading will say so */
     EHIS_TRY(link_new(loop, fd, ctx, false, limits, events, arg, out));
-    describe((struct sockaddr *)&peer, (*out)->address, sizeof (*out)->address);
+    describe((struct sockaddr *)&peer, sizeof peer, (*out)->address, sizeof (*out)->address);
     return EHIS_OK;
 }
 
@@ -334,7 +334,7 @@ ehis_err link_dial(struct loop *loop, const struct sockaddr *address, socklen_t 
     if (fd < 0)
         return EHIS_E_IO;
     EHIS_TRY(link_new(loop, fd, ctx, true, limits, events, arg, out));
-    describe(address, (*out)->address, sizeof (*out)->address);
+    describe(address, address_len, (*out)->address, sizeof (*out)->address);
     int error = connect(fd, address, address_len) == 0 ? 0 : errno;
     if (error && error != EINPROGRESS)
         link_end_now(*out, LINK_END_CONNECT, EHIS_OK, strerrordesc_np(error));

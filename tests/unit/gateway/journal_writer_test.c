@@ -76,6 +76,13 @@ static void append(int n)
         assert_int_equal(model_append(m), EHIS_OK);
 }
 
+/* More than the loop writes itself. */
+static void append_much(void)
+{
+    while (journal_open_bytes(m->j) <= 8192)
+        append(1);
+}
+
 static void run_until(const uint64_t *count, uint64_t value)
 {
     int64_t end_us = clock_mono_us(&clock_system) + 20000000;
@@ -90,7 +97,7 @@ static void a_kick_makes_what_is_open_durable_and_a_second_one_waits_for_the_fir
     (void)state;
     start();
     journal_writer_kick(w); /* nothing to do */
-    append(3);
+    append_much();
     journal_writer_kick(w);
     assert_true(journal_is_writing(m->j));
     append(2);
@@ -101,7 +108,30 @@ static void a_kick_makes_what_is_open_durable_and_a_second_one_waits_for_the_fir
     append(4);
     assert_int_equal(journal_writer_stop(w), EHIS_OK); /* writes what is open */
     assert_int_equal(last_group, 3);
-    m->sealed = m->durable = 9;
+    m->sealed = m->durable = m->next - 1;
+    struct journal_check check;
+    model_verify(m, &check);
+}
+
+static void a_small_group_is_written_by_the_loop_while_the_thread_rests(void **state)
+{
+    (void)state;
+    start();
+    while (journal_has_reclaim(m->j)) /* the thread pre-writes spare segments */
+        usleep(1000);
+    usleep(20000);
+    for (uint64_t n = 1; n <= 3; n++) {
+        append(1);
+        journal_writer_kick(w);
+        assert_int_equal(last_group, n);
+        assert_false(journal_is_writing(m->j));
+    }
+    append_much();
+    journal_writer_kick(w);
+    assert_true(journal_is_writing(m->j));
+    run_until(&durable_calls, 4);
+    assert_int_equal(journal_writer_stop(w), EHIS_OK);
+    m->sealed = m->durable = m->next - 1;
     struct journal_check check;
     model_verify(m, &check);
 }
@@ -284,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_kick_makes_what_is_open_durable_and_a_second_one_waits_for_the_first),
+        TEST(a_small_group_is_written_by_the_loop_while_the_thread_rests),
         TEST(a_lazy_kick_waits_for_its_delay_or_an_eager_one),
         TEST(a_write_that_fails_is_told_once_and_nothing_comes_after_it),
         TEST(a_full_group_makes_room_without_calling_back_and_each_group_is_told_later),
