@@ -20,7 +20,7 @@ struct kafka_config {
 };
 /* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer with a short wait), BULK for the rest. What is not
  * confirmed ends with BUS_TIMEOUT: after 8 s, after 120 s. */
-enum kafka_lane { KAFKA_FAST, KAFKA_BULK };
+enum kafka_lane { KAFKA_FAST, KAFKA_BULK, KAFKA_LAG /* reads alone: what BULK reads as well, further back; its handle is made when it is first needed */ };
 enum { KAFKA_FROM_BEGIN = -2, KAFKA_FROM_END = -1 };
 
 struct kafka_record {
@@ -31,6 +31,7 @@ struct kafka_record {
     bool is_tombstone;
     void *hold;          /* kafka_release when value is needed no longer; borrowed bytes live until then */
 };
+struct kafka_range { int64_t from, end; }; /* of a partition; from == end: nothing */
 struct kafka_position { int64_t offset; struct span metadata; }; /* offset < 0: none was committed */
 
 struct kafka_calls { /* on the loop's thread; each may call any verb below but kafka_free */
@@ -45,6 +46,7 @@ struct kafka_calls { /* on the loop's thread; each may call any verb below but k
     void (*on_watch_error)(void *ctx, uint32_t watch, ehis_err err, const char *text);
     void (*on_position)(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p); /* answer to kafka_position_get */
     void (*on_state)(void *ctx, ehis_err state, const char *text); /* OK: brokers are there; else why not (BUS_UNREACHABLE, BUS_TLS, BUS_NOT_ALLOWED, BUS_FATAL) */
+    void (*on_offsets)(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t partitions); /* answer to kafka_offsets_get */
 };
 
 /* Returns at once; connects in the background. BUS_OPTIONS, BUS_PREFIX, BUS_CLIENT (a file or value that librdkafka
@@ -66,7 +68,10 @@ ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, 
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
 void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */
 void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused); /* from the next turn on; a few records more may come in this one */
+void kafka_hold(struct kafka *k, void *hold); /* once more: then it is released once more, too */
 void kafka_release(struct kafka *k, void *hold);
+/* Of every partition: where it ends now, and from where on it holds what the broker got at from_ms or later (0: where it begins); on_offsets answers within 30 s. */
+ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, uint64_t token) EHIS_MUST_USE;
 /* Where the partition was committed under our group; on_position answers within 20 s. */
 ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;
 /* Fire and forget: a lost commit is repeated by the next; a refused one is logged. metadata <= 4,000 bytes of text. */

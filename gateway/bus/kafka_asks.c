@@ -13,12 +13,17 @@
 #define ASK_STEP_MS 1000 /* between looks whether to stop */
 #define MOVING_MS 200    /* the group's coordinator is about to be another */
 #define ASKS_A_REQUEST 256
+#define PARTITIONS_MAX 256
 #define PING_TOPIC "ping" /* need not be there */
 
 struct ask {
     struct ask *next;
     uint32_t watch;
-    bool is_ping;
+    bool is_ping, is_offsets;
+    uint64_t token;
+    int64_t from_ms;
+    struct kafka_range *ranges;
+    size_t range_count;
     int32_t partition;
     ehis_err err;
     rd_kafka_resp_err_t code;
@@ -50,6 +55,7 @@ static void asks_free(struct ask *a)
     for (struct ask *next; a; a = next) {
         next = a->next;
         free(a->metadata);
+        free(a->ranges);
         free(a);
     }
 }
@@ -107,6 +113,67 @@ static void answer_all(struct kafka_asks *q, struct ask *asks)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* ---- where partitions begin and end ---- */
+
+static rd_kafka_resp_err_t partitions_of(struct kafka_asks *q, const char *topic, rd_kafka_topic_partition_list_t *list)
+{
+    const struct rd_kafka_metadata *m = NULL;
+    rd_kafka_topic_t *t = rd_kafka_topic_new(q->rk, topic, NULL);
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    for (int left = ASK_TIMEOUT_MS / ASK_STEP_MS; t && left > 0 && code == RD_KAFKA_RESP_ERR__TIMED_OUT && !is_stopping(q); left--)
+        code = rd_kafka_metadata(q->rk, 0, t, &m, ASK_STEP_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const struct rd_kafka_metadata_topic *found = m->topic_cnt == 1 ? &m->topics[0] : NULL;
+        code = !found ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : found->err;
+        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < found->partition_cnt && i < PARTITIONS_MAX; i++)
+            rd_kafka_topic_partition_list_add(list, topic, i);
+    }
+    rd_kafka_metadata_destroy(m);
+    if (t)
+        rd_kafka_topic_destroy(t);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt == 0 ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : code;
+}
+
+/* time_ms: or a logical offset, which the request takes in its place. */
+static rd_kafka_resp_err_t offsets_at(struct kafka_asks *q, rd_kafka_topic_partition_list_t *list, int64_t time_ms)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    for (int left = ASK_TIMEOUT_MS / ASK_STEP_MS; left > 0 && code == RD_KAFKA_RESP_ERR__TIMED_OUT && !is_stopping(q); left--) {
+        for (int i = 0; i < list->cnt; i++)
+            list->elems[i].offset = time_ms;
+        code = rd_kafka_offsets_for_times(q->rk, list, ASK_STEP_MS);
+    }
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+        code = list->elems[i].err;
+    return code;
+}
+
+static void answer_offsets(struct kafka_asks *q, struct ask *a)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
+    a->code = partitions_of(q, a->topic, list);
+    if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        a->code = offsets_at(q, list, RD_KAFKA_OFFSET_END);
+    a->ranges = calloc((size_t)list->cnt + 1, sizeof *a->ranges);
+    for (int i = 0; i < list->cnt && a->ranges; i++)
+        a->ranges[i].end = list->elems[i].offset;
+    if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        a->code = offsets_at(q, list, a->from_ms ? a->from_ms : RD_KAFKA_OFFSET_BEGINNING);
+    for (int i = 0; i < list->cnt && a->ranges; i++) /* nothing that new: its end */
+        a->ranges[i].from = list->elems[i].offset >= 0 ? list->elems[i].offset : a->ranges[i].end;
+    a->range_count = (size_t)list->cnt;
+    a->err = a->ranges ? kafka_err(a->code) : EHIS_E_NO_MEMORY;
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void answer(struct kafka_asks *q, struct ask *asks)
+{
+    if (asks->is_offsets)
+        answer_offsets(q, asks);
+    else
+        answer_all(q, asks);
+}
+
 static void *run(void *arg)
 {
     static const uint64_t one = 1;
@@ -118,14 +185,14 @@ static void *run(void *arg)
             pthread_cond_wait(&q->more, &q->lock);
             continue;
         }
-        for (size_t i = 0; i < ASKS_A_REQUEST && *end; i++)
+        for (size_t i = 0; i < ASKS_A_REQUEST && *end && (i == 0 || !(asks->is_offsets || (*end)->is_offsets)); i++)
             end = &(*end)->next;
         q->asked = *end;
         *end = NULL;
         if (!q->asked)
             q->asked_end = &q->asked;
         pthread_mutex_unlock(&q->lock);
-        answer_all(q, asks);
+        answer(q, asks);
         rd_kafka_poll(q->rk, 0);
         pthread_mutex_lock(&q->lock);
         for (struct ask *a = asks, *next; a; a = next) {
@@ -185,16 +252,14 @@ void kafka_asks_stop(struct kafka *k)
     k->asks = NULL;
 }
 
-static ehis_err ask(struct kafka *k, const char *topic, int32_t partition, uint32_t watch, bool is_ping)
+static ehis_err ask(struct kafka *k, const char *topic, const struct ask *as)
 {
     struct kafka_asks *q = k->asks;
     size_t n = strlen(topic) + 1;
     struct ask *a = calloc(1, sizeof *a + n);
     if (!a)
         return EHIS_E_NO_MEMORY;
-    a->watch = watch;
-    a->partition = partition;
-    a->is_ping = is_ping;
+    *a = *as;
     memcpy(a->topic, topic, n);
     pthread_mutex_lock(&q->lock);
     put(&q->asked_end, a);
@@ -203,8 +268,9 @@ static ehis_err ask(struct kafka *k, const char *topic, int32_t partition, uint3
     return EHIS_OK;
 }
 
-ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) { return ask(k, topic, partition, watch, false); }
-void kafka_ping(struct kafka *k) { k->is_pinging = ask(k, PING_TOPIC, 0, 0, true) == EHIS_OK; }
+ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) { return ask(k, topic, &(struct ask){.partition = partition, .watch = watch}); }
+ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, uint64_t token) { return ask(k, topic, &(struct ask){.is_offsets = true, .from_ms = from_ms, .token = token}); }
+void kafka_ping(struct kafka *k) { k->is_pinging = ask(k, PING_TOPIC, &(struct ask){.is_ping = true}) == EHIS_OK; }
 
 void kafka_on_answers(struct kafka *k)
 {
@@ -217,6 +283,10 @@ void kafka_on_answers(struct kafka *k)
     for (struct ask *a = answered; a; a = a->next) {
         if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
             kafka_heard(k);
+        if (a->is_offsets) {
+            k->calls.on_offsets(k->calls.ctx, a->token, a->err, a->ranges, a->range_count);
+            continue;
+        }
         if (!a->is_ping) {
             k->calls.on_position(k->calls.ctx, a->watch, a->err, &(struct kafka_position){a->offset, span_of(a->metadata, a->metadata_len)});
             continue;

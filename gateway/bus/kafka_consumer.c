@@ -22,6 +22,8 @@ struct watch {
     char name[];
 };
 
+struct hold { size_t count; uint8_t bytes[]; }; /* value and key of a record */
+
 /* ---- handles ---- */
 
 ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka_consumer **out, struct ehis_why *why)
@@ -105,6 +107,11 @@ static void drop(struct kafka *k, struct watch *w)
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t number)
 {
     struct span name = span_str(topic);
+    struct ehis_why why;
+    if (lane == KAFKA_LAG && !k->consumers[lane]) {
+        EHIS_TRY(kafka_consumer_open(k, lane, &k->consumers[lane], &why));
+        kafka_consumer_take_over(k->consumers[lane]);
+    }
     struct kafka_consumer *c = k->consumers[lane];
     if (!c)
         return EHIS_E_BUS_FATAL;
@@ -250,11 +257,13 @@ void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
     if (!w || !w->is_assigned || m->offset < w->next)
         return;
     /* A copy: a record that waits for its acknowledgement would keep the whole answer (up to 8 MiB) that it came in. */
-    uint8_t *copy = malloc(m->len + m->key_len + 1);
-    if (!copy) {
+    struct hold *hold = malloc(sizeof *hold + m->len + m->key_len);
+    if (!hold) {
         c->handle.is_broken = true; /* the position stands: read again */
         return;
     }
+    uint8_t *copy = hold->bytes;
+    hold->count = 1;
     w->next = m->offset + 1;
     if (m->len)
         memcpy(copy, m->payload, m->len);
@@ -262,19 +271,28 @@ void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
         memcpy(copy + m->len, m->key, m->key_len);
     int64_t ms = rd_kafka_message_timestamp(m, &type);
     struct kafka_record r = {.watch = w->number, .partition = m->partition, .offset = m->offset, .broker_ms = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? ms : -1,
-        .key = span_of(copy + m->len, m->key_len), .value = span_of(copy, m->len), .is_tombstone = m->payload == NULL, .hold = copy};
+        .key = span_of(copy + m->len, m->key_len), .value = span_of(copy, m->len), .is_tombstone = m->payload == NULL, .hold = hold};
     k->status.received++;
     k->status.held_records++;
     kafka_heard(k);
     k->calls.on_record(k->calls.ctx, &r);
 }
 
-void kafka_release(struct kafka *k, void *hold)
+void kafka_hold(struct kafka *k, void *record)
 {
+    struct hold *hold = record;
+    k->status.held_records++;
+    hold->count++;
+}
+
+void kafka_release(struct kafka *k, void *record)
+{
+    struct hold *hold = record;
     if (!hold)
         return;
     k->status.held_records--;
-    free(hold);
+    if (--hold->count == 0)
+        free(hold);
 }
 
 /* ---- commits ---- */

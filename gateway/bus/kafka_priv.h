@@ -10,7 +10,7 @@
 #include <librdkafka/rdkafka.h>
 #include "gateway/exchange/table.h"
 
-#define KAFKA_LANES 2
+#define KAFKA_LANES 3
 #define KAFKA_TOPICS_MAX 16384 /* of a handle */
 #define KAFKA_TURN_EVENTS 256  /* of a handle in one turn of the loop */
 #define KAFKA_TABLE_HEADS 4096

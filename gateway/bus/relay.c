@@ -44,13 +44,6 @@ static void probe(struct bus *b, struct span system)
         i->probe_token = 0;
 }
 
-/* Cursors (SPEC 17.9) are not written yet: said at once, rather than a subscription that never brings anything. */
-static ehis_err subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end)
-{
-    (void)b, (void)system, (void)service, (void)event, (void)is_end;
-    return EHIS_E_BUS_NO_EVENTS;
-}
-
 /* ---- time ---- */
 
 static void on_state(void *ctx, ehis_err err, const char *text)
@@ -68,11 +61,13 @@ static void on_tick(void *arg)
     if (!r->exchange || !r->registry)
         return;
     if (!r->readings) {
-        (void)relay_read(r, READ_LEASE, NULL);
-        (void)relay_read(r, READ_REPLY, NULL);
+        (void)relay_read(r, &(struct reading){.kind = READ_LEASE, .at = KAFKA_FROM_BEGIN});
+        (void)relay_read(r, &(struct reading){.kind = READ_REPLY});
+        r->cursor_log = relay_read(r, &(struct reading){.kind = READ_CURSOR, .at = KAFKA_FROM_BEGIN});
     }
     relay_lease_tick(r);
     relay_in_tick(r);
+    relay_cursors_tick(r);
     relay_audit_pump(r);
     relay_out_tick(r);
 }
@@ -87,6 +82,7 @@ static void relay_free(struct bus *b)
     for (size_t i = 0; i < r->reading_cap; i++)
         relay_unread(r->readings[i]);
     kafka_free(r->kafka);
+    relay_cursors_fini(r);
     relay_out_fini(r);
     relay_audit_fini(r);
     lease_table_free(r->leases);
@@ -94,6 +90,7 @@ static void relay_free(struct bus *b)
     loop_timer_free(r->tick);
     loop_timer_free(r->flush);
     table_fini(&r->by_name);
+    table_fini(&r->cursors);
     tree_fini(&r->tree);
     buf_fini(&r->head);
     buf_fini(&r->scratch);
@@ -109,7 +106,7 @@ static void relay_free(struct bus *b)
 
 static ehis_err start(struct relay *r, struct ehis_why *why)
 {
-    const struct kafka_calls calls = {r, relay_on_sent, relay_on_record, relay_on_watch_error, relay_on_position, on_state};
+    const struct kafka_calls calls = {r, relay_on_sent, relay_on_record, relay_on_watch_error, relay_on_position, on_state, relay_on_offsets};
     struct kafka_config config = {.options = r->config.options, .client = r->gateway, .is_plain = r->config.is_plain, .queue_max_bytes = QUEUE_MAX_BYTES,
                                   .queue_max_count = QUEUE_MAX_COUNT, .bulk_linger_us = BULK_LINGER_US};
     uint8_t seed[16];
@@ -119,6 +116,7 @@ static ehis_err start(struct relay *r, struct ehis_why *why)
     if (!r->gateway || !r->leaves || !r->batch || !r->probed)
         return EHIS_E_NO_MEMORY;
     EHIS_TRY(table_init(&r->by_name, RELAY_TABLE_HEADS, seed));
+    EHIS_TRY(table_init(&r->cursors, RELAY_TABLE_HEADS, seed));
     EHIS_TRY(root_cache_new(ROOTS, &r->roots));
     EHIS_TRY(lease_table_new(relay_name(r), r->boot, &r->leases));
     EHIS_TRY(loop_timer_new(r->loop, on_tick, r, &r->tick));
@@ -130,7 +128,7 @@ static ehis_err start(struct relay *r, struct ehis_why *why)
 
 ehis_err relay_new(struct loop *loop, const struct clock *clock, const struct relay_config *config, struct relay **out, struct ehis_why *why)
 {
-    static const struct bus_ops ops = {.send = relay_send, .done = relay_done, .want_inbox = relay_want, .is_reachable = is_reachable, .state = state, .probe = probe, .subscribe = subscribe, .free = relay_free};
+    static const struct bus_ops ops = {.send = relay_send, .done = relay_done, .want_inbox = relay_want, .is_reachable = is_reachable, .state = state, .probe = probe, .subscribe = relay_subscribe, .free = relay_free};
     struct relay *r = calloc(1, sizeof *r);
     if (!r)
         return EHIS_E_NO_MEMORY;
@@ -146,6 +144,8 @@ ehis_err relay_new(struct loop *loop, const struct clock *clock, const struct re
     node_init(&r->sent);
     node_init(&r->groups);
     node_init(&r->inboxes);
+    node_init(&r->events);
+    r->cursors_end = UNKNOWN;
     tree_init(&r->tree);
     buf_init(&r->head, HEAD_MAX_BYTES);
     buf_init(&r->scratch, HEAD_MAX_BYTES + 4096);
@@ -178,6 +178,7 @@ bool relay_drain(struct relay *r)
     kafka_status(r->kafka, &s);
     if (!r->is_leaving) {
         r->is_leaving = true;
+        relay_cursors_write(r);
         r->beat_ms = 0; /* at once: who is next begins when it is read, and this gateway ends then, too */
     }
     return s.state != EHIS_OK || (r->has_left && r->waiting_count + r->sent_count == 0 && r->group_count == 0);

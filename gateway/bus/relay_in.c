@@ -16,14 +16,32 @@ static struct held *held_of(struct node *n) { return container_of(n, struct held
 
 static bool is_span_full(const struct reading *g) { return g->has_window && g->window.next - g->window.position > WINDOW_OFFSETS_MAX - 1024; }
 
+/* Its positions are nobody's to commit. */
+static bool is_whole(const struct reading *g) { return g->kind == READ_LEASE || g->kind == READ_CURSOR || g->kind == READ_KEY || g->kind == READ_FEED; }
+static bool is_windowed(const struct reading *g) { return !is_whole(g); }
+
 static void begin(struct reading *g, int64_t from)
 {
     struct relay *r = g->relay;
-    ehis_err err = kafka_watch(r->kafka, g->kind == READ_INBOX ? KAFKA_BULK : KAFKA_FAST, g->topic, 0, from, g->watch);
+    ehis_err err = kafka_watch(r->kafka, g->lane, g->topic, g->partition, from, g->watch);
     g->is_paused = false;
     g->state = err == EHIS_OK ? READING_READS : READING_RESTS;
     if (err != EHIS_OK)
         log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", g->topic));
+}
+
+void relay_read_from(struct reading *g, int64_t from)
+{
+    kafka_unwatch(g->relay->kafka, g->watch);
+    g->retry_ms = relay_mono_ms(g->relay) + RELAY_RETRY_MS;
+    g->at = from;
+    begin(g, from);
+}
+
+void relay_read_stop(struct reading *g)
+{
+    kafka_unwatch(g->relay->kafka, g->watch);
+    g->state = READING_IDLE;
 }
 
 /* What was read stays read: a watch that broke goes on where it stood. */
@@ -31,8 +49,12 @@ static void ask(struct reading *g)
 {
     struct relay *r = g->relay;
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
-    if (g->kind == READ_LEASE)
-        begin(g, g->lease_next ? g->lease_next : KAFKA_FROM_BEGIN);
+    if (g->kind == READ_EVENT)
+        g->state = READING_READS; /* fed */
+    else if (g->kind == READ_FEED && g->at < 0)
+        g->state = READING_IDLE;
+    else if (is_whole(g))
+        begin(g, g->at);
     else if (g->has_window)
         begin(g, g->window.next);
     else
@@ -64,16 +86,18 @@ static struct reading *reading_of(struct relay *r, uint32_t watch)
     return g && g->watch == watch ? g : NULL;
 }
 
-struct reading *relay_read(struct relay *r, enum reading_kind kind, struct inbox *inbox)
+struct reading *relay_read(struct relay *r, const struct reading *as)
 {
-    static const enum bus_topic_kind topics[] = {TOPIC_CONTROL_LEASE, TOPIC_REPLY, TOPIC_CALL, TOPIC_INBOX};
+    static const enum bus_topic_kind topics[] = {TOPIC_CONTROL_LEASE, TOPIC_REPLY, TOPIC_CALL, TOPIC_INBOX, TOPIC_CONTROL_CURSOR, TOPIC_KEY, TOPIC_EVENT, TOPIC_EVENT};
     uint32_t watch = free_watch(r);
     struct reading *g = watch ? calloc(1, sizeof *g) : NULL;
     if (!g)
         return NULL;
-    *g = (struct reading){.relay = r, .kind = kind, .inbox = inbox, .watch = watch};
-    struct span owner = inbox ? span_of(inbox->name, inbox->name_len) : kind == READ_REPLY ? relay_name(r) : span_of(NULL, 0);
-    bus_topic_name(relay_prefix(r), topics[kind], owner, span_of(NULL, 0), g->topic);
+    *g = *as;
+    g->relay = r;
+    g->watch = watch;
+    struct span owner = g->event ? g->event->service : g->inbox ? span_of(g->inbox->name, g->inbox->name_len) : g->kind == READ_REPLY ? relay_name(r) : span_of(NULL, 0);
+    bus_topic_name(relay_prefix(r), topics[g->kind], owner, g->event ? g->event->name : span_of(NULL, 0), g->topic);
     node_init(&g->held);
     node_init(&g->later);
     *place_of(r, watch) = g;
@@ -109,6 +133,10 @@ static void commit(struct reading *g)
     struct buf text;
     buf_init(&text, WINDOW_METADATA_MAX);
     g->is_commit_due = false;
+    if (g->cursor) { /* the tick writes it */
+        g->cursor->is_dirty = true;
+        return;
+    }
     if (window_to_text(&g->window, &text) == EHIS_OK && kafka_commit(g->relay->kafka, g->topic, 0, window_position(&g->window), buf_span(&text)) != EHIS_OK)
         g->is_commit_due = true;
     buf_fini(&text);
@@ -145,6 +173,14 @@ void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kaf
     begin(g, from < 0 ? KAFKA_FROM_BEGIN : from);
 }
 
+void relay_forget_offsets(struct reading *g)
+{
+    for (struct node *n = g->held.next; n != &g->held; n = n->next)
+        held_of(n)->offset = -1;
+    for (struct node *n = g->later.next; n != &g->later; n = n->next)
+        held_of(n)->offset = -1;
+}
+
 void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text)
 {
     struct relay *r = ctx;
@@ -157,16 +193,16 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
     if (err != EHIS_E_BUS_POSITION)
         return;
+    if (g->kind == READ_FEED) {
+        relay_feed_reset(g);
+        return;
+    }
+    g->at = KAFKA_FROM_BEGIN;
     if (g->kind == READ_LEASE) {
-        g->lease_next = 0;
         relay_lease_anew(r);
         return;
     }
-    /* The log was cut, or made anew: what is held stays with the core, its offsets mean nothing any more. */
-    for (struct node *n = g->held.next; n != &g->held; n = n->next)
-        held_of(n)->offset = -1;
-    for (struct node *n = g->later.next; n != &g->later; n = n->next)
-        held_of(n)->offset = -1;
+    relay_forget_offsets(g); /* it was cut, or made anew */
     g->has_window = g->is_commit_due = false;
     begin(g, KAFKA_FROM_BEGIN);
 }
@@ -181,7 +217,10 @@ static void pace(struct reading *g)
     if (g->kind == READ_LEASE || (g->is_paused ? !has_room : !is_full))
         return;
     g->is_paused = !g->is_paused;
-    kafka_pause(r->kafka, g->watch, g->is_paused);
+    if (g->kind == READ_EVENT)
+        relay_feed_pace(g->event, g->partition);
+    else
+        kafka_pause(r->kafka, g->watch, g->is_paused);
 }
 
 void relay_held_finish(struct held *h)
@@ -266,9 +305,11 @@ static ehis_err take_envelope(struct held *h, const struct parcel *p)
     struct reading *g = h->reading;
     struct exchange_skip skip = {.sender = d->sender, .recipient = d->system, .stream = d->stream.p, .number = d->number, .state = (uint8_t)d->state};
     struct exchange_arrival a = {.handle = (uint64_t)(uintptr_t)h, .gateway = span_of(h->gateway, h->gateway_len), .accepted_ms = (int64_t)d->accepted_ms,
-                                 .registry_version = d->registry_version, .bytes = p->payload, .envelope = p->envelope, .digest = p->digest, .sealed_hash = p->sealed_hash};
+                                 .is_key = g->kind == READ_KEY, .registry_version = d->registry_version, .bytes = p->payload, .envelope = p->envelope, .digest = p->digest, .sealed_hash = p->sealed_hash};
     if (g->inbox)
         a.inbox = span_of(g->inbox->name, g->inbox->name_len);
+    if (g->kind == READ_EVENT) /* its writer knows no subscriber */
+        skip.recipient = a.inbox;
     if (d->kind == PARCEL_SKIP) {
         memcpy(skip.digest.b, d->digest, HASH_BYTES);
         a.skip = &skip;
@@ -302,7 +343,10 @@ static void take_probed(struct relay *r, const struct parcel *p)
 static bool is_allowed(const struct reading *g, const struct parcel *p)
 {
     static const uint32_t kinds[] = {[READ_LEASE] = 1u << PARCEL_BEAT | 1u << PARCEL_CLAIM, [READ_REPLY] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_REPORT | 1u << PARCEL_PROBED,
-                                     [READ_CALL] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_PROBE, [READ_INBOX] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_SKIP | 1u << PARCEL_PROBE};
+                                     [READ_CALL] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_PROBE, [READ_INBOX] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_SKIP | 1u << PARCEL_PROBE,
+                                     [READ_CURSOR] = 1u << PARCEL_CURSOR, [READ_KEY] = 1u << PARCEL_ENVELOPE, [READ_EVENT] = 1u << PARCEL_ENVELOPE | 1u << PARCEL_SKIP};
+    if (g->kind == READ_EVENT && p->head.kind == PARCEL_SKIP)
+        return span_eq(p->head.system, p->head.sender) && span_eq(p->head.system, identifier_prefix(g->event->service, IDENTIFIER_SYSTEM));
     return p->head.kind < 32 && (kinds[g->kind] >> p->head.kind & 1) && (!g->inbox || p->head.kind == PARCEL_ENVELOPE || span_eq(p->head.system, span_of(g->inbox->name, g->inbox->name_len)));
 }
 
@@ -324,6 +368,8 @@ static ehis_err take(struct held *h, struct hash *digest, bool *is_done)
     case PARCEL_ENVELOPE:
     case PARCEL_SKIP:
         *is_done = false;
+        if (h->reading->kind == READ_KEY)
+            relay_event_key(h->reading);
         return take_envelope(h, &p);
     case PARCEL_REPORT:
         report = (struct exchange_report){.gateway = p.head.gateway, .recipient = p.head.system, .state = (uint8_t)p.head.state, .code = p.head.code, .ack = p.head.ack};
@@ -331,6 +377,7 @@ static ehis_err take(struct held *h, struct hash *digest, bool *is_done)
         return exchange_on_report(r->exchange, &report, relay_wall_ms(r));
     case PARCEL_PROBE: return take_probe(h, &p);
     case PARCEL_PROBED: take_probed(r, &p); return EHIS_OK;
+    case PARCEL_CURSOR: return relay_on_cursor(r, &p);
     default: relay_on_lease(r, &p, h->offset, h->broker_ms); return EHIS_OK;
     }
 }
@@ -364,22 +411,35 @@ static bool offer(struct held *h)
     return true;
 }
 
+/* There is no room for it now. */
+static void untaken(struct reading *g, ehis_err err, const char *text)
+{
+    if (g->kind == READ_EVENT)
+        g->is_paused = true; /* it falls behind, and is fed again when it has room */
+    else
+        relay_on_watch_error(g->relay, g->watch, err, text);
+}
+
 void relay_on_record(void *ctx, struct kafka_record *record)
 {
     struct relay *r = ctx;
     struct reading *g = reading_of(r, record->watch);
+    if (g && g->kind == READ_FEED) {
+        relay_feed(g, record);
+        return;
+    }
     struct held *h = g ? calloc(1, sizeof *h) : NULL;
     bool is_known = false;
     if (!h) {
         kafka_release(r->kafka, record->hold);
         if (g)
-            relay_on_watch_error(r, g->watch, EHIS_E_NO_MEMORY, "");
+            untaken(g, EHIS_E_NO_MEMORY, "");
         return;
     }
-    if (!g->has_window && g->kind != READ_LEASE)
+    if (!g->has_window && is_windowed(g))
         window_init(&g->window, record->offset);
-    g->has_window = g->kind != READ_LEASE;
-    g->lease_next = record->offset + 1;
+    g->has_window = is_windowed(g);
+    g->at = record->offset + 1;
     ehis_err err = g->has_window ? window_begin(&g->window, record->offset, &is_known) : EHIS_OK;
     if (err != EHIS_OK || is_known || record->is_tombstone) {
         if (err == EHIS_OK && !is_known) {
@@ -389,7 +449,7 @@ void relay_on_record(void *ctx, struct kafka_record *record)
         kafka_release(r->kafka, record->hold);
         free(h);
         if (err != EHIS_OK) /* beyond the window: read again when there is room */
-            relay_on_watch_error(r, g->watch, err == EHIS_E_BUS_FULL ? err : EHIS_E_BUS_PARCEL, "an offset beyond the window");
+            untaken(g, err == EHIS_E_BUS_FULL ? err : EHIS_E_BUS_PARCEL, "an offset beyond the window");
         return;
     }
     *h = (struct held){.reading = g, .offset = record->offset, .broker_ms = record->broker_ms, .value = record->value, .hold = record->hold};
@@ -418,6 +478,8 @@ void relay_in_tick(struct relay *r)
             ask(g);
         if (is_commit && g->is_commit_due)
             commit(g);
+        if (g->kind == READ_EVENT && g->is_paused)
+            pace(g);
         if (list_is_empty(&g->later) || now < g->retry_ms)
             continue;
         g->retry_ms = now + RELAY_RETRY_MS;

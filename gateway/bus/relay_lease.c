@@ -23,6 +23,7 @@ struct inbox *relay_inbox(struct relay *r, struct span system, bool is_made)
         return NULL;
     memcpy(i->name, system.p, system.len);
     i->name_len = system.len;
+    node_init(&i->cursors);
     table_add(&r->by_name, hash, &i->by_name);
     list_add(&r->inboxes, &i->in_list);
     r->inbox_count++;
@@ -98,8 +99,9 @@ static void own(struct relay *r, struct inbox *i, bool is_owned)
     if (is_owned) {
         r->owned_count++;
         exchange_on_inbox(r->exchange, name_of(i), true, relay_wall_ms(r));
-        i->call = relay_read(r, READ_CALL, i);
-        i->stream = relay_read(r, READ_INBOX, i);
+        i->call = relay_read(r, &(struct reading){.kind = READ_CALL, .inbox = i});
+        i->stream = relay_read(r, &(struct reading){.kind = READ_INBOX, .lane = KAFKA_BULK, .inbox = i});
+        relay_cursors_own(r, i, true);
         return;
     }
     r->owned_count--;
@@ -107,6 +109,7 @@ static void own(struct relay *r, struct inbox *i, bool is_owned)
     relay_unread(i->call);
     relay_unread(i->stream);
     i->call = i->stream = NULL;
+    relay_cursors_own(r, i, false);
 }
 
 static void on_change(void *ctx, struct span system)

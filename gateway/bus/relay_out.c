@@ -98,7 +98,9 @@ ehis_err relay_send(struct bus *b, const struct exchange_item *item, bool *is_he
     *is_here = false;
     if (r->waiting_count >= RELAY_WAITING_MAX || r->stall_count == RELAY_STALLS_MAX)
         return EHIS_E_BUS_FULL;
-    if (item->event.len)
+    if (item->is_key)
+        at = (struct out_place){.topic = TOPIC_KEY, .lane = KAFKA_FAST, .owner = item->recipient, .event = item->event};
+    else if (item->event.len)
         at = (struct out_place){.topic = TOPIC_EVENT, .lane = KAFKA_BULK, .partition = -1, .owner = item->recipient, .event = item->event};
     else if (item->gateway.len)
         at = (struct out_place){.topic = TOPIC_REPLY, .lane = KAFKA_FAST, .owner = item->gateway};
@@ -126,7 +128,7 @@ static ehis_err payload_of(struct relay *r, struct out *o, struct span parts[3],
     struct journal_entry e;
     struct record record;
     *count = 1;
-    if (o->kind == OUT_AUDIT)
+    if (o->payload)
         parts[0] = span_of(o->payload, o->payload_len);
     else if (o->kind == OUT_DEAD && o->held)
         parts[0] = span_of(o->held->value.p, o->payload_len);
@@ -165,6 +167,8 @@ static void given_up(struct relay *r, struct out *o, ehis_err err)
         relay_audit_sent(r, o, err == EHIS_E_BUS_TOO_LARGE ? EHIS_OK : err);
     if (o->kind == OUT_CLAIM)
         relay_claim_sent(r, o->inbox, err);
+    if (o->kind == OUT_CURSOR)
+        relay_cursor_sent(r, o->cursor, err);
     if (o->kind == OUT_BEAT)
         r->is_beating = false;
     if (o->held)
@@ -249,6 +253,7 @@ static void confirmed(struct relay *r, struct out *o)
     case OUT_ENVELOPE: relay_audit_wait(r, o); return;
     case OUT_AUDIT: relay_audit_sent(r, o, EHIS_OK); break;
     case OUT_CLAIM: relay_claim_sent(r, o->inbox, EHIS_OK); break;
+    case OUT_CURSOR: relay_cursor_sent(r, o->cursor, EHIS_OK); break;
     case OUT_BEAT:
         r->is_beating = false;
         r->has_left |= o->is_last;
@@ -273,11 +278,13 @@ void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset)
         confirmed(r, o);
         return;
     }
-    if (o->kind == OUT_AUDIT || o->kind == OUT_BEAT || o->kind == OUT_CLAIM || (o->kind == OUT_DEAD && !o->held)) {
+    if (o->kind == OUT_AUDIT || o->kind == OUT_BEAT || o->kind == OUT_CLAIM || o->kind == OUT_CURSOR || (o->kind == OUT_DEAD && !o->held)) {
         if (o->kind == OUT_AUDIT)
             relay_audit_sent(r, o, err);
         if (o->kind == OUT_CLAIM)
             relay_claim_sent(r, o->inbox, err);
+        if (o->kind == OUT_CURSOR)
+            relay_cursor_sent(r, o->cursor, err);
         r->is_beating &= o->kind != OUT_BEAT;
         out_free(r, o);
         return;

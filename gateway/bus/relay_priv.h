@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Shared by relay.c (life, ports), relay_out.c (parcels on their way out), relay_audit.c (audit frames), relay_in.c (what is read) and relay_lease.c
- * (beats, claims, ownership). */
+/* Shared by relay.c (life, ports), relay_out.c (parcels on their way out), relay_audit.c (audit frames), relay_in.c (what is read), relay_lease.c
+ * (beats, claims, ownership), relay_cursor.c (subscriptions and their positions) and relay_feed.c (event topics, read once for all subscribers). */
 #pragma once
 #include "gateway/bus/relay.h"
 
@@ -21,8 +21,11 @@
 #define RELAY_TICK_MS 50
 #define RELAY_COMMIT_MS 200
 #define RELAY_TABLE_HEADS 4096
+#define RELAY_CURSORS_MAX 65536
+#define RELAY_PARTITIONS_MAX 256
+#define RELAY_POSITIONS_MAX_BYTES (RELAY_PARTITIONS_MAX * (10 + WINDOW_OFFSETS_MAX / 8))
 
-enum out_kind { OUT_ENVELOPE, OUT_AUDIT, OUT_REPORT, OUT_DEAD, OUT_ANSWER, OUT_CLAIM, OUT_BEAT };
+enum out_kind { OUT_ENVELOPE, OUT_AUDIT, OUT_REPORT, OUT_DEAD, OUT_ANSWER, OUT_CLAIM, OUT_BEAT, OUT_CURSOR };
 
 /* A parcel on its way: waiting in order of number, then with the client. Its token is its address. */
 struct out {
@@ -38,7 +41,8 @@ struct out {
     uint64_t group_number;
     struct held *held;         /* REPORT, DEAD: finished when confirmed; NULL when its inbox was lost */
     struct inbox *inbox;       /* CLAIM */
-    uint8_t *payload;          /* AUDIT, until given */
+    struct follower *cursor;     /* CURSOR */
+    uint8_t *payload;          /* AUDIT, CURSOR, until given */
     size_t payload_len, topic_len, key_len, head_len;
     char bytes[];              /* topic, NUL, key, head */
 };
@@ -54,18 +58,28 @@ struct audit_group {
     struct journal_pos *pos;
 };
 
-enum reading_kind { READ_LEASE, READ_REPLY, READ_CALL, READ_INBOX };
-enum reading_state { READING_ASKS, READING_READS, READING_RESTS };
+enum reading_kind { READ_LEASE, READ_REPLY, READ_CALL, READ_INBOX, /* and for events: */
+                    READ_CURSOR, /* the subscriptions: whole */
+                    READ_KEY,    /* the keys of an event: whole */
+                    READ_FEED,   /* a partition of its topic: what comes is given to each EVENT that is next to have it */
+                    READ_EVENT   /* the same partition for one subscriber: fed, by no watch of its own */ };
+enum reading_state { READING_ASKS, READING_READS, READING_RESTS, READING_IDLE };
 
 /* A partition that is read. */
 struct reading {
     struct relay *relay;
     enum reading_kind kind;
     enum reading_state state;
-    struct inbox *inbox;       /* CALL, INBOX */
+    struct inbox *inbox;       /* CALL, INBOX, EVENT */
+    struct event *event;       /* KEY, FEED, EVENT */
+    struct follower *cursor;     /* EVENT */
+    int32_t partition;
+    enum kafka_lane lane;
+    int64_t at;                /* the next offset, or KAFKA_FROM_BEGIN */
+    struct reading *turn;      /* a FEED that goes back: for whom; NULL: it stands idle */
+    uint32_t turn_count;
     uint32_t watch;            /* its place in relay.readings, from 1, and a count: an answer to a former one is not for it */
     int64_t retry_ms;          /* RESTS: asks again then */
-    int64_t lease_next;        /* LEASE: behind what was read; 0: nothing yet */
     bool has_window, is_paused, is_commit_due;
     struct window window;
     struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
@@ -98,8 +112,43 @@ struct inbox {
     struct reading *call, *stream;
     uint64_t probe_token;
     int64_t probed_ms;
+    struct node cursors;
     size_t name_len;
     char name[IDENTIFIER_MAX_BYTES];
+};
+
+enum { UNKNOWN = -1, ASKED = -2 }; /* instead of an offset */
+
+/* An event of a service that anybody subscribes to. Its topic is read while the inbox of a subscriber is owned here. */
+struct event {
+    struct node in_list, cursors;
+    size_t started;            /* of its cursors */
+    struct reading *keys;
+    int64_t keys_end;          /* or UNKNOWN, ASKED */
+    int64_t asked_ms;
+    bool is_asked;             /* where its topic ends */
+    bool is_feeding;
+    int32_t count;             /* partitions; 0: not known yet */
+    struct { struct reading *main, *lag; } *parts;
+    struct span service, name;
+    char text[];
+};
+
+/* A subscription (SPEC 17.9): as the newest record that counts says, and, while its inbox is owned here, where it stands now. */
+struct follower {
+    struct table_node by_id;
+    struct node in_event, in_inbox;
+    struct hash id;            /* of its record's key */
+    struct inbox *inbox;
+    struct event *event;
+    enum { CURSOR_NEW, CURSOR_THERE, CURSOR_ENDED } state;
+    enum { WANT_NOTHING, WANT_BEGIN, WANT_END } want; /* asked for here and not read back yet */
+    bool is_asked;             /* BEGIN: the ends that are being asked for are its start */
+    bool is_started, is_writing, is_dirty; /* is_started: its inbox is owned here */
+    int32_t count;             /* of parts */
+    struct reading **parts;    /* NULL: not delivered here */
+    uint8_t *positions;        /* one window after the other; a partition beyond them begins at its beginning */
+    size_t positions_len;
 };
 
 struct stall { int64_t until_ms; struct node outs; char topic[BUS_TOPIC_NAME_MAX_BYTES + 1]; };
@@ -141,6 +190,12 @@ struct relay {
     uint64_t held_count, held_bytes, dead, refused;
     int64_t commit_ms;
     struct hash *probed;                   /* scratch */
+    /* events */
+    struct node events;
+    struct table cursors;
+    struct reading *cursor_log;
+    int64_t cursors_end, cursor_ms; /* cursors_end: or UNKNOWN, ASKED */
+    bool is_cursors_read;
     /* leases */
     struct lease_table *leases;
     bool is_ready, is_beating;
@@ -172,14 +227,42 @@ void relay_carried(struct relay *r, struct out *o);
 void relay_audit_fini(struct relay *r);
 
 /* relay_in.c */
-struct reading *relay_read(struct relay *r, enum reading_kind kind, struct inbox *inbox); /* NULL without memory */
+struct reading *relay_read(struct relay *r, const struct reading *as); /* kind, whose, partition, lane, at; NULL without memory */
+void relay_read_from(struct reading *g, int64_t from);
+void relay_read_stop(struct reading *g);
 void relay_unread(struct reading *g);
 void relay_on_record(void *ctx, struct kafka_record *record);
 void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text);
 void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p);
 void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
 void relay_held_finish(struct held *h); /* its offset is finished */
+void relay_forget_offsets(struct reading *g); /* the log is another now: what is held stays with the core */
 void relay_in_tick(struct relay *r);
+
+/* relay_cursor.c */
+ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end) EHIS_MUST_USE;
+ehis_err relay_on_cursor(struct relay *r, const struct parcel *p) EHIS_MUST_USE;
+void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t count);
+void relay_cursor_sent(struct relay *r, struct follower *c, ehis_err err);
+void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned);
+void relay_cursors_tick(struct relay *r);
+void relay_cursors_write(struct relay *r); /* those that have moved */
+void relay_cursors_fini(struct relay *r);
+
+/* One question a topic: whoever wants to begin while it is under way waits for the next. */
+void relay_event_ask(struct relay *r, struct event *e);
+
+/* relay_feed.c */
+bool relay_is_read(const struct reading *g, int64_t end); /* all that is before, if that is known */
+void relay_event_start(struct relay *r, struct follower *c); /* its inbox is owned here */
+void relay_event_go(struct relay *r, struct event *e);     /* gives those that were started their parts, as soon as the keys are read and the partitions known */
+void relay_event_grow(struct event *e, int32_t count);      /* so many partitions; never fewer */
+void relay_event_stop(struct follower *c);                   /* its positions are in c->positions then */
+ehis_err relay_event_positions(const struct follower *c, struct buf *out) EHIS_MUST_USE;
+void relay_feed(struct reading *f, struct kafka_record *record);
+void relay_feed_pace(struct event *e, int32_t partition);
+void relay_feed_reset(struct reading *f); /* its offsets are not in the log any more */
+void relay_event_key(struct reading *keys); /* one was taken */
 
 /* relay_lease.c */
 struct inbox *relay_inbox(struct relay *r, struct span system, bool is_made);

@@ -10,7 +10,7 @@
 
 const char *bus_topic_kind_name(enum bus_topic_kind kind)
 {
-    static const char *const names[] = {"",    "call", "inbox", "reply",         "event",           "audit",
+    static const char *const names[] = {"",    "call", "inbox", "reply",         "key",              "event",         "audit",
                                         "dlq", "blob", "control.lease", "control.registry", "control.cursor"};
     EHIS_ASSERT(kind >= TOPIC_CALL && kind <= BUS_TOPIC_KINDS);
     return names[kind];
@@ -38,7 +38,7 @@ void bus_topic_name(const char *prefix, enum bus_topic_kind kind, struct span ow
 {
     char text[BUS_PREFIX_MAX_BYTES + 2 * IDENTIFIER_MAX_BYTES + IDENTIFIER_PART_MAX_BYTES + 32];
     EHIS_ASSERT(strlen(prefix) <= BUS_PREFIX_MAX_BYTES && owner.len <= IDENTIFIER_MAX_BYTES && event.len <= IDENTIFIER_PART_MAX_BYTES);
-    EHIS_ASSERT((owner.len > 0) == (kind <= TOPIC_EVENT) && (event.len > 0) == (kind == TOPIC_EVENT));
+    EHIS_ASSERT((owner.len > 0) == (kind <= TOPIC_EVENT) && (event.len > 0) == (kind == TOPIC_KEY || kind == TOPIC_EVENT));
     size_t n = put(text, 0, span_str(prefix));
     if (n)
         n = put(text, n, span_str(".."));

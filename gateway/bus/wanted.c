@@ -86,8 +86,8 @@ ehis_err cluster_want(struct cluster *c, const struct registry *r)
     for (size_t i = 0; i < registry_service_count(r); i++) {
         const struct registry_service *s = registry_service_at(r, i);
         for (size_t j = 0; j < s->operation_count; j++)
-            if (s->operations[j].is_event)
-                EHIS_TRY(want(c, TOPIC_EVENT, s->id, s->operations[j].name));
+            for (enum bus_topic_kind kind = TOPIC_KEY; kind <= TOPIC_EVENT && s->operations[j].is_event; kind++)
+                EHIS_TRY(want(c, kind, s->id, s->operations[j].name));
     }
     qsort(c->topics, c->topic_count, sizeof *c->topics, by_name);
     return EHIS_OK;

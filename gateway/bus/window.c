@@ -70,15 +70,60 @@ void window_finish(struct window *w, int64_t offset)
 
 int64_t window_position(const struct window *w) { return w->position; }
 
-ehis_err window_to_text(const struct window *w, struct buf *out)
+/* How many bytes: the last says something. */
+static size_t to_bitmap(const struct window *w, uint8_t out[BITMAP_BYTES])
 {
-    uint8_t bytes[BITMAP_BYTES] = {0};
     size_t n = 0;
+    memset(out, 0, BITMAP_BYTES);
     for (unsigned i = 0; i < WINDOW_OFFSETS_MAX; i++)
         if (is_finished(w, w->position + i)) {
-            bytes[i / 8] |= (uint8_t)(1u << (i % 8));
+            out[i / 8] |= (uint8_t)(1u << (i % 8));
             n = i / 8 + 1;
         }
+    return n;
+}
+
+/* As to_bitmap makes it: the position is not finished. */
+static ehis_err from_bitmap(struct window *w, int64_t position, struct span b)
+{
+    if (b.len == 0 || b.len > BITMAP_BYTES || (b.p[0] & 1) || b.p[b.len - 1] == 0)
+        return EHIS_E_BUS_POSITION;
+    for (size_t i = 0; i < b.len * 8; i++)
+        if (b.p[i / 8] >> (i % 8) & 1)
+            *word(w, position + (int64_t)i) |= bit(position + (int64_t)i);
+    return EHIS_OK;
+}
+
+static bool is_position(int64_t position) { return position >= 0 && position <= INT64_MAX - 2 * WINDOW_OFFSETS_MAX; }
+
+ehis_err window_put(const struct window *w, struct buf *out)
+{
+    uint8_t head[10], bytes[BITMAP_BYTES];
+    size_t n = to_bitmap(w, bytes);
+    be_put(head, (uint64_t)w->position, 8);
+    be_put(head + 8, n, 2);
+    EHIS_TRY(buf_put(out, head, sizeof head));
+    return buf_put(out, bytes, n);
+}
+
+ehis_err window_get(struct window *w, struct span bytes, size_t *at)
+{
+    const uint8_t *p = bytes.p + *at;
+    if (bytes.len - *at < 10)
+        return EHIS_E_BUS_POSITION;
+    int64_t position = (int64_t)be_get(p, 8);
+    size_t n = be_get(p + 8, 2);
+    window_init(w, position);
+    if (!is_position(position) || bytes.len - *at - 10 < n)
+        return EHIS_E_BUS_POSITION;
+    *at += 10 + n;
+    return n ? from_bitmap(w, position, span_of(p + 10, n)) : EHIS_OK;
+}
+
+ehis_err window_to_text(const struct window *w, struct buf *out)
+{
+    uint8_t bytes[BITMAP_BYTES];
+    size_t n = to_bitmap(w, bytes);
     if (n == 0)
         return EHIS_OK;
     EHIS_TRY(buf_put_span(out, span_str(MARK)));
@@ -90,7 +135,7 @@ ehis_err window_from_text(struct window *w, int64_t position, struct span metada
     const size_t mark = sizeof MARK - 1;
     struct buf bytes;
     window_init(w, position);
-    if (position < 0 || position > INT64_MAX - 2 * WINDOW_OFFSETS_MAX)
+    if (!is_position(position))
         return EHIS_E_BUS_POSITION;
     if (metadata.len == 0)
         return EHIS_OK;
@@ -98,13 +143,7 @@ ehis_err window_from_text(struct window *w, int64_t position, struct span metada
         return EHIS_E_BUS_POSITION;
     buf_init(&bytes, WINDOW_METADATA_MAX);
     ehis_err err = base64_get(&bytes, span_of(metadata.p + mark, metadata.len - mark));
-    const struct span b = buf_span(&bytes);
-    /* As window_to_text writes it: the position is not finished, the last byte says something. */
-    if (err == EHIS_E_INVALID || (err == EHIS_OK && (b.len == 0 || b.len > BITMAP_BYTES || (b.p[0] & 1) || b.p[b.len - 1] == 0)))
-        err = EHIS_E_BUS_POSITION;
-    for (size_t i = 0; err == EHIS_OK && i < b.len * 8; i++)
-        if (b.p[i / 8] >> (i % 8) & 1)
-            *word(w, position + (int64_t)i) |= bit(position + (int64_t)i);
+    err = err == EHIS_E_INVALID ? EHIS_E_BUS_POSITION : err == EHIS_OK ? from_bitmap(w, position, buf_span(&bytes)) : err;
     buf_fini(&bytes);
     return err;
 }

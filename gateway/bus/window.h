@@ -21,4 +21,7 @@ ehis_err window_begin(struct window *w, int64_t offset, bool *is_known) EHIS_MUS
 /* Finished; an offset that is not begun, or is finished already, changes nothing. */
 void window_finish(struct window *w, int64_t offset);
 int64_t window_position(const struct window *w);      /* to commit */
+/* As bytes: u64 position, u16 n, n bytes of the bitmap. *at: where in bytes, moved on. BUS_POSITION: not so written. */
+ehis_err window_put(const struct window *w, struct buf *out) EHIS_MUST_USE;
+ehis_err window_get(struct window *w, struct span bytes, size_t *at) EHIS_MUST_USE;
 ehis_err window_to_text(const struct window *w, struct buf *out) EHIS_MUST_USE;

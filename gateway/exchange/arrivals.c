@@ -8,6 +8,7 @@
 
 #define BAD_A_SECOND 50      /* records of what may not be; beyond, the bus's own line in the operator's log */
 #define KEYS_OF_TOPIC_MAX 1024
+#define KEY_WAIT_MS 3000         /* so long after its acceptance an event waits for the key of its epoch: it comes by another way */
 
 struct visit {
     const struct exchange_arrival *a;
@@ -20,7 +21,7 @@ struct visit {
 static ehis_err bad(struct exchange *x, const struct visit *v, ehis_err code)
 {
     struct record r = {.kind = RECORD_REFUSED, .code = (uint32_t)code, .text = span_str(v->u.why.text), .gateway = v->a->gateway, .system = v->a->inbox};
-    if (ehis_err_row(code)->class_ == EHIS_CLASS_ENVIRONMENT || ehis_err_row(code)->class_ == EHIS_CLASS_BUG || code == EHIS_E_EXCHANGE_REGISTRY_BEHIND)
+    if (ehis_err_row(code)->class_ == EHIS_CLASS_ENVIRONMENT || ehis_err_row(code)->class_ == EHIS_CLASS_BUG || ehis_err_row(code)->class_ == EHIS_CLASS_FLOW)
         return code;
     if (x->now_ms < x->bad_since_ms || x->now_ms >= x->bad_since_ms + 1000) {
         x->bad_since_ms = x->now_ms;
@@ -149,6 +150,15 @@ static bool is_for(struct exchange *x, const struct visit *v)
     return (h->kind == KIND_REQUEST || h->stream.len) && span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), v->a->inbox);
 }
 
+static bool has_key(struct exchange *x, const struct envelope_header *h)
+{
+    const struct topic *t = exchange_topic(x, h->recipient, h->operation, false);
+    for (struct node *n = t->keys.prev; n != &t->keys; n = n->prev)
+        if (memcmp(message_of_stream(n)->epoch, h->seal.epoch.p, EPOCH_BYTES) == 0)
+            return true;
+    return false;
+}
+
 static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
 {
     const struct envelope_header *h = &v->u.header;
@@ -159,6 +169,8 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
     if (!is_for(x, v))
         return EHIS_E_BUS_WRONG_INBOX;
     EHIS_TRY(check(x, v));
+    if (h->kind == KIND_EVENT && x->now_ms - v->a->accepted_ms < KEY_WAIT_MS && !has_key(x, h))
+        return EHIS_E_EXCHANGE_BUSY; /* offered again */
     m = exchange_guest_find(x, &v->a->digest, v->to);
     if (m) {
         exchange_guest_again(x, m, v->a->handle, v->gateway);
@@ -252,7 +264,10 @@ ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *
         v.u.header = (struct envelope_header){0};
         return bad(x, &v, err);
     }
-    err = a->skip ? skip_arrived(x, &v) : a->inbox.len ? inbox_arrived(x, &v) : reply_arrived(x, &v);
+    if (a->is_key)
+        err = v.u.header.kind == KIND_KEY ? key_arrived(x, &v) : EHIS_E_BUS_WRONG_INBOX;
+    else
+        err = a->skip ? skip_arrived(x, &v) : a->inbox.len ? inbox_arrived(x, &v) : reply_arrived(x, &v);
     exchange_pump(x);
     return err == EHIS_OK ? EHIS_OK : bad(x, &v, err);
 }

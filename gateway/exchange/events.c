@@ -262,6 +262,11 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     }
     if (!t)
         return EHIS_E_NO_MEMORY;
+    size_t asked = 0;
+    for (const struct node *n = s->asked.next; n != &s->asked; n = n->next)
+        asked++;
+    if (asked >= x->bounds.subscriptions_max) /* that the bus has not answered */
+        return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
     if (!q.is_end && (s->system->subscription_count >= x->bounds.subscriptions_max || exchange_subscriber_count(t) >= SUBSCRIBERS_MAX))
         return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
     r.kind = q.is_end ? RECORD_UNSUBSCRIBED : RECORD_SUBSCRIBED;

@@ -78,6 +78,7 @@ struct exchange_arrival {
     struct hash digest, sealed_hash; /* computed from it */
     int64_t accepted_ms;
     uint64_t registry_version;
+    bool is_key;           /* of an event's keys, for whoever here subscribes to it; inbox is empty */
     const struct exchange_skip *skip; /* instead of an envelope; borrowed for the call */
 };
 /* How a message ended where it was delivered: told to the gateway that accepted it. */

@@ -46,7 +46,7 @@ def test_topics_and_rights_are_made_once_and_are_good(kafka, land):
     assert done.returncode == 0, done.stderr
     assert made["made"] == dry["made"] and made["good"] is True and made["findings"] == []
     wanted = {topic(prefix, kind) for kind in SINGLES} | {topic(prefix, kind, i) for kind in ("call", "inbox") for i in SYSTEMS.values()}
-    wanted |= {topic(prefix, "reply", "AZ/gw1"), topic(prefix, "event", "AZ/GOV/MIA/population/person/PersonChanged")}
+    wanted |= {topic(prefix, "reply", "AZ/gw1")} | {topic(prefix, kind, "AZ/GOV/MIA/population/person/PersonChanged") for kind in ("key", "event")}
     assert {m["name"] for m in made["made"] if m["what"] == "topic"} == wanted
     assert [m["name"] for m in made["made"] if m["what"] == "rights"] == ["AZ/gw1"]
     partitions = {t["topic"]: len(t["partitions"]) for t in json.loads(kafka.cluster.kcat("-L", "-J").stdout)["topics"] if t["topic"] in wanted}

@@ -219,7 +219,7 @@ static void perform(struct probe *p, char *line)
 int main(int argc, char **argv)
 {
     struct probe p = {.state = EHIS_E_BUS_UNREACHABLE, .bytes = 100, .filler = calloc(1, 1000000)};
-    struct kafka_calls calls = {&p, on_sent, on_record, on_watch_error, on_position, on_state};
+    struct kafka_calls calls = {&p, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
     struct ehis_why why = {{0}};
     char line[1200];
     if (argc != 5 || !p.filler)

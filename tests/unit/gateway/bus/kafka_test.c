@@ -113,7 +113,7 @@ static int set_up(void **state)
     struct bench *b = calloc(1, sizeof *b);
     rd_kafka_conf_t *c = rd_kafka_conf_new();
     struct ehis_why why = {{0}};
-    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state};
+    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
     rd_kafka_conf_set(c, "log_level", "0", text, sizeof text);
     b->host = rd_kafka_new(RD_KAFKA_PRODUCER, c, text, sizeof text);
     b->cluster = rd_kafka_mock_cluster_new(b->host, 1);
@@ -370,7 +370,7 @@ static void a_file_that_is_not_there_is_a_wrong_setting(void **state)
     struct bench *b = *state;
     struct kafka *k = NULL;
     struct ehis_why why = {{0}};
-    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state};
+    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
     struct kafka_config config = {.options = &b->options, .client = "gw", .queue_max_bytes = 1, .queue_max_count = 1};
     assert_int_equal(kafka_new(b->loop, &config, &calls, &k, &why), EHIS_E_BUS_CLIENT);
     assert_non_null(strstr(why.text, "ssl.ca.location"));

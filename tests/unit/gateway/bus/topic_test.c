@@ -28,6 +28,7 @@ static void names_are_as_the_specification_has_them(void **state)
     assert_string_equal(name("", TOPIC_INBOX, "AZ/GOV/MIA/population", ""), "inbox.AZ..GOV..MIA..population");
     assert_string_equal(name("", TOPIC_REPLY, "AZ/gw1", ""), "reply.AZ..gw1");
     assert_string_equal(name("", TOPIC_EVENT, "AZ/GOV/MIA/population/persons", "PersonChanged"), "event.AZ..GOV..MIA..population..persons..PersonChanged");
+    assert_string_equal(name("", TOPIC_KEY, "AZ/GOV/MIA/population/persons", "PersonChanged"), "key.AZ..GOV..MIA..population..persons..PersonChanged");
     assert_string_equal(name("", TOPIC_AUDIT, "", ""), "audit");
     assert_string_equal(name("", TOPIC_DLQ, "", ""), "dlq");
     assert_string_equal(name("", TOPIC_BLOB, "", ""), "blob");

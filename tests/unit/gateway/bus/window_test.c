@@ -205,6 +205,44 @@ static void step(struct window *w, struct model *m)
     model_settle(m);
 }
 
+static void bytes_give_the_window_back_and_nothing_else_does(void **state)
+{
+    struct window w, back;
+    struct buf b;
+    size_t at = 0;
+    bool is_known;
+    (void)state;
+    buf_init(&b, 2048);
+    window_init(&w, 70);
+    for (int64_t o = 70; o < 100; o++)
+        OK(window_begin(&w, o, &is_known));
+    window_finish(&w, 75), window_finish(&w, 90);
+    OK(window_put(&w, &b));
+    window_init(&w, 5); /* and one without a bitmap behind it */
+    OK(window_put(&w, &b));
+    const struct span all = buf_span(&b);
+    assert_int_equal(all.len, 10 + 3 + 10);
+    OK(window_get(&back, all, &at));
+    assert_int_equal(window_position(&back), 70);
+    OK(window_begin(&back, 75, &is_known));
+    assert_true(is_known);
+    OK(window_begin(&back, 76, &is_known));
+    assert_false(is_known);
+    OK(window_get(&back, all, &at));
+    assert_int_equal(window_position(&back), 5);
+    assert_int_equal(at, all.len);
+    for (size_t len = 0; len < 13; len++) {
+        at = 0;
+        assert_int_equal(window_get(&back, span_of(all.p, len), &at), EHIS_E_BUS_POSITION);
+    }
+    static const uint8_t bad[][12] = {{0x80}, {[9] = 1, [10] = 1} /* the position finished */, {[9] = 2, [10] = 2} /* ends in nothing */, {[8] = 2, [9] = 1} /* 513 bytes */};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        at = 0;
+        assert_int_equal(window_get(&back, span_of(bad[i], sizeof bad[i]), &at), EHIS_E_BUS_POSITION);
+    }
+    buf_fini(&b);
+}
+
 static void it_does_as_a_naive_model_does(void **state)
 {
     static struct model m;
@@ -221,6 +259,13 @@ static void it_does_as_a_naive_model_does(void **state)
             if (draw(700) == 0) { /* killed: what was open is read again */
                 char committed[WINDOW_METADATA_MAX + 1];
                 snprintf(committed, sizeof committed, "%s", text(&w));
+                struct buf bytes; /* the same in a cursor */
+                size_t at = 0;
+                buf_init(&bytes, 1024);
+                OK(window_put(&w, &bytes));
+                OK(window_get(&w, buf_span(&bytes), &at));
+                assert_string_equal(text(&w), committed);
+                buf_fini(&bytes);
                 OK(window_from_text(&w, m.position, span_str(committed)));
                 for (int64_t o = m.position; o < m.next; o++)
                     m.of[o] = m.of[o] == OPEN ? UNREAD : m.of[o];
@@ -241,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_window_is_full_at_its_bound),
         cmocka_unit_test(a_window_goes_on_after_a_restart),
         cmocka_unit_test(metadata_that_is_not_ours_is_refused),
+        cmocka_unit_test(bytes_give_the_window_back_and_nothing_else_does),
         cmocka_unit_test(it_does_as_a_naive_model_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
