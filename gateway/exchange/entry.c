@@ -36,7 +36,9 @@ static ehis_err check_time(const struct exchange *x, const struct submission *u)
 {
     if (u->header.created_ms > (uint64_t)x->now_ms + CLOCK_SKEW_MS)
         return EHIS_E_EXCHANGE_FROM_FUTURE;
-    bool is_forgotten = envelope_is_waiting(&u->header) && u->header.expires_ms <= (uint64_t)x->latest_ms; /* or was, and the clock was set back */
+    /* It was expired, and the clock was set back: what was made after all that is forgotten is new all the same. */
+    bool is_forgotten = u->header.kind == KIND_REQUEST && envelope_is_waiting(&u->header) && u->header.expires_ms <= (uint64_t)x->latest_ms &&
+                        exchange_id_ms(u->header.exchange_id) <= u->session->system->forgotten_ms;
     return is_forgotten || u->header.expires_ms <= (uint64_t)x->now_ms ? EHIS_E_EXCHANGE_EXPIRED : EHIS_OK;
 }
 

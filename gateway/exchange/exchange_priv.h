@@ -61,6 +61,7 @@ struct system {
     uint32_t stream_count, subscription_count;
     uint32_t stored_messages, known_calls, calls_open; /* as sender: in streams, and keys; calls and what else is known by its id; calls unfinished */
     uint64_t stored_bytes;                             /* as sender: of unfinished messages */
+    uint64_t forgotten_ms;                             /* as sender: the latest time in an exchange id of a call that is known no more */
     uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
     struct node guests, outgoing;                      /* as recipient: what came over the bus; what was accepted here and is on its way to it */
     int64_t probed_ms;
@@ -287,6 +288,7 @@ ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d
 /* The same without the record: also for replay. */
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
 void exchange_message_schedule(struct exchange *x, struct message *m);
+static inline uint64_t exchange_id_ms(const uint8_t id[16]) { return be_get(id, 6); } /* UUIDv7 */
 static inline bool message_is(const struct message *m, unsigned flag) { return (m->flags & flag) != 0; }
 static inline bool message_is_numbered(const struct message *m) { return m->kind != KIND_KEY && m->stream; }
 static inline struct message *message_of_stream(struct node *n) { return container_of(n, struct message, in_stream); }

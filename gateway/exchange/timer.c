@@ -65,6 +65,8 @@ static void due(struct exchange *x, struct message *m)
                 exchange_delivery_drop(x, m->deliveries);
             node_remove(&m->in_owed);
             m->flags |= IS_FORGOTTEN;
+            if (message_is(m, IS_WAITING) && exchange_id_ms(m->id) > m->sender->forgotten_ms)
+                m->sender->forgotten_ms = exchange_id_ms(m->id);
         }
     }
     exchange_message_schedule(x, m);
