@@ -44,7 +44,7 @@ static ehis_err check_time(const struct exchange *x, const struct submission *u)
 
 /* ---- is it allowed? ---- */
 
-/* Some rule lets its recipient call some service of the provider's. */
+/* Some rule lets its recipient call some service of the provider's, whose requests of this name are not remembered here for an answer. */
 static bool may_answer(struct exchange *x, const struct system *provider, const struct envelope_header *response)
 {
     for (size_t i = 0; x->registry && i < registry_service_count(x->registry); i++) {
@@ -52,7 +52,8 @@ static bool may_answer(struct exchange *x, const struct system *provider, const 
         struct decide_question q = {.what = DECIDE_CALL, .consumer = response->recipient, .service = service->id, .operation = response->operation,
                                      .at_ms = x->now_ms};
         struct decide_answer a;
-        if (!span_eq(service->system, name_span(provider->name)))
+        const struct registry_operation *operation = registry_operation(service, response->operation);
+        if (!span_eq(service->system, name_span(provider->name)) || (!x->is_carried && (!operation || operation->response_schema.len)))
             continue;
         decide(x->registry, &q, &a);
         if (a.is_consumer_named)
@@ -68,7 +69,7 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
     memcpy(asked.b, u->header.in_reply_to.p, HASH_BYTES);
     struct message *q = x->is_carried ? exchange_guest_find(x, &asked, u->session->system) : exchange_message_by_digest(x, &asked);
     bool is_waiting = envelope_is_waiting(&u->header);
-    if (!q && x->is_carried && !is_waiting) /* it may have been handed over by another gateway: its caller's libehis knows what it asked */
+    if (!q && !is_waiting) /* it may have been handed over by another gateway, or be settled: its caller's libehis knows what it asked */
         return may_answer(x, u->session->system, &u->header) ? EHIS_OK : EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (!q || q->kind != KIND_REQUEST || q->to != u->session->system || !span_eq(name_span(q->sender->name), u->header.recipient))
         return EHIS_E_EXCHANGE_NOT_A_REPLY;

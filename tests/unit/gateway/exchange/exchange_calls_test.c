@@ -289,9 +289,8 @@ static void two_systems_that_call_each_other_with_all_their_room_still_answer(vo
     buf_fini(&bytes);
 }
 
-static void an_asynchronous_answer_finds_its_request_after_that_was_settled(void **state)
+static void answer_after_it_was_settled(struct sim_house *h, const char *operation)
 {
-    struct sim_house *h = *state;
     static const uint8_t there[16] = {1}, back[16] = {2};
     struct hash d, answer;
     uint8_t id[16];
@@ -301,7 +300,7 @@ static void an_asynchronous_answer_finds_its_request_after_that_was_settled(void
     buf_init(&bytes, 1 << 20);
     assert_int_equal(sim_stream_open(h, a, there, B, NULL, 1), EHIS_OK);
     assert_int_equal(sim_stream_open(h, b, back, A, NULL, 1), EHIS_OK);
-    sim_envelope(h, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get", .stream = there, .number = 1}, &bytes, &d, id);
+    sim_envelope(h, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = operation, .stream = there, .number = 1}, &bytes, &d, id);
     assert_int_equal(sim_submit_bytes(h, a, buf_span(&bytes)), EHIS_OK);
     sim_durable(h);
     struct sim_out *o = sim_take(h, SIM_DELIVERY, b);
@@ -311,7 +310,7 @@ static void an_asynchronous_answer_finds_its_request_after_that_was_settled(void
     assert_int_equal(sim_settled(h, a, there, 2), EHIS_OK);
     sim_forget(h);
     struct sim_message reply = reply_to(&d, id, 64);
-    reply.stream = back, reply.number = 1;
+    reply.operation = operation, reply.stream = back, reply.number = 1;
     assert_int_equal(sim_submit(h, b, &reply, &answer), EHIS_OK);
     sim_durable(h);
     assert_receipt(h, b, &answer, STATE_ACCEPTED, 0);
@@ -324,10 +323,15 @@ static void an_asynchronous_answer_finds_its_request_after_that_was_settled(void
     exchange_status(h->x, &s);
     assert_int_equal(s.stored_messages, 1); /* the answer's receipt is not settled; the request is gone */
     reply.number = 2;
+    reply.operation = "Get"; /* an answer is due, and remembered until it is here: once */
     assert_int_equal(sim_submit(h, b, &reply, &answer), EHIS_OK);
     assert_refused(h, b, &answer, EHIS_E_EXCHANGE_NOT_A_REPLY);
     buf_fini(&bytes);
 }
+
+static void an_asynchronous_answer_finds_its_request_after_that_was_settled(void **state) { answer_after_it_was_settled(*state, "Get"); }
+
+static void also_where_its_operation_names_none(void **state) { answer_after_it_was_settled(*state, "Put"); }
 
 int main(void)
 {
@@ -344,6 +348,7 @@ int main(void)
         HOUSE_TEST(a_provider_may_reject_a_call),
         HOUSE_TEST(two_systems_that_call_each_other_with_all_their_room_still_answer),
         HOUSE_TEST(an_asynchronous_answer_finds_its_request_after_that_was_settled),
+        HOUSE_TEST(also_where_its_operation_names_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
