@@ -88,11 +88,12 @@ static void drop_done(struct ehis *e, struct job *j)
 ehis_err call_new(struct ehis *e, const ehis_message *m, struct call **out, struct ehis_why *why)
 {
     uint64_t lifetime = m->lifetime_ms ? m->lifetime_ms : CALL_LIFETIME_MS;
+    if (lifetime > CALL_LIFETIME_MAX_MS)
+        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "a call lives for at most 5 minutes");
     struct call *c = calloc(1, sizeof *c);
     if (!c)
         return EHIS_E_NO_MEMORY;
-    ehis_err err = lifetime > CALL_LIFETIME_MAX_MS ? ehis_fail(why, EHIS_E_SDK_MESSAGE, "a call lives for at most 5 minutes")
-                                                   : message_draft(e, m, KIND_REQUEST, lifetime, &c->draft, why);
+    ehis_err err = message_draft(e, m, KIND_REQUEST, lifetime, &c->draft, why);
     if (err != EHIS_OK) {
         free(c);
         return err;

@@ -65,12 +65,10 @@ int ehis_config_load(const char *file, ehis_config **out, char *why)
         *out = &l->config;
     } else {
         struct span first = buf_span(&report); /* the first line: the place of the first error */
-        size_t n = 0;
-        while (n < first.len && first.p[n] != '\n')
-            n++;
-        if (why)
-            snprintf(why, EHIS_WHY_BYTES, "%.*s", (int)n, first.len ? (const char *)first.p : "");
-        if (why && n == 0)
+        const uint8_t *end = first.p ? memchr(first.p, '\n', first.len) : NULL;
+        if (why && end)
+            snprintf(why, EHIS_WHY_BYTES, "%.*s", (int)(end - first.p), (const char *)first.p);
+        else if (why)
             snprintf(why, EHIS_WHY_BYTES, "%s: %s", file, ehis_err_row(err)->text);
         free(l);
     }
