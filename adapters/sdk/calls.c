@@ -211,12 +211,22 @@ void calls_make(struct ehis *e)
     }
 }
 
+/* One that has not turned it away, and has not just put it off, before others. */
+static struct session *to_ask(struct ehis *e, const struct call *c)
+{
+    struct session *any = NULL;
+    for (struct session *s = e->sessions; s < e->sessions + e->session_count; s++)
+        if (s->is_ready && !s->is_leaving && !(c->turned_away & 1u << s->slot) && (!any || any->id == c->avoided))
+            any = s;
+    return any ? any : session_ready(e, c->avoided);
+}
+
 void calls_run(struct ehis *e)
 {
     int64_t now = now_ms(e);
     for (struct call **at = &e->calls_due; *at;) {
         struct call *c = *at;
-        struct session *s = session_ready(e, c->avoided);
+        struct session *s = to_ask(e, c);
         if (!s)
             return;
         if (now < c->send_at_ms) {
@@ -273,6 +283,14 @@ void calls_on_receipt(struct session *from, struct call *c, uint8_t state, uint3
         return;
     if (!ehis_err_from_number(code, &err) || err == EHIS_OK)
         err = state == STATE_EXPIRED ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_REJECTED;
+    if (state == STATE_REFUSED && err == EHIS_E_EXCHANGE_NO_SESSION) { /* it was not passed on: another gateway may know better */
+        c->turned_away |= 1u << from->slot;
+        const struct session *other = to_ask(from->e, c);
+        if (other && !(c->turned_away & 1u << other->slot)) {
+            calls_repeat(from->e, c, 0);
+            return;
+        }
+    }
     struct ehis_why why;
     ehis_fail(&why, err, "%s by %s", state_name(state), from->peer.leaf.id);
     finish(from->e, c, err, why.text);

@@ -82,6 +82,7 @@ struct call {
     struct draft *draft; /* not made yet */
     bool is_made, is_to_send /* among the due */, is_unanswered;
     uint64_t session, avoided; /* where it was submitted last; where it was not taken */
+    uint32_t turned_away; /* a bit for each slot of a gateway that knows no session of its provider */
     struct ehis_reply **reply_to; /* ehis_call: takes the reply, and done is quick: no handler's thread */
     uint8_t *bytes;
     size_t len;

@@ -590,6 +590,32 @@ static void a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_an
     sim_client_fini(&c);
 }
 
+static void a_call_that_one_gateway_knows_no_provider_for_is_asked_of_the_other_once(void **state)
+{
+    struct ended x = {0};
+    ehis_message m = message("pin");
+    struct hash d, again;
+    (void)state;
+    begin(SIM_TAX, false);
+    assert_int_equal(ehis_call_start(c.e, &m, on_done, &x, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    sim_client_turn(&c);
+    for (c.at = 0; c.at < 2; c.at++) {
+        handed();
+        assert_int_equal(x.count, 0);
+        assert_int_not_equal(submitted(c.at ? &again : &d, NULL), UINT64_MAX);
+        assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_REFUSED, EHIS_E_EXCHANGE_NO_SESSION), EHIS_OK);
+        sim_client_turn(&c);
+    }
+    assert_memory_equal(d.b, again.b, 32);
+    handed();
+    assert_int_equal(x.count, 1);
+    assert_int_equal(x.err, EHIS_E_EXCHANGE_NO_SESSION);
+    for (c.at = 0; c.at < 2; c.at++)
+        assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+    sim_client_fini(&c);
+}
+
 static void a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes(void **state)
 {
     struct envelope_header h = {.kind = KIND_REQUEST, .recipient = span_str(SIM_PERSON), .operation = span_str("GetPerson"), .purpose = span_str("tax"),
@@ -867,6 +893,7 @@ int main(void)
         cmocka_unit_test(a_stream_across_gateways_that_come_and_go_is_the_same_bytes_in_order_and_each_number_ends_once),
         cmocka_unit_test(a_sender_that_dies_between_gateways_is_told_every_end),
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
+        cmocka_unit_test(a_call_that_one_gateway_knows_no_provider_for_is_asked_of_the_other_once),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
         cmocka_unit_test(what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there),
         cmocka_unit_test(what_two_gateways_deliver_again_and_again_is_handed_over_once_in_order_across_sessions_and_crashes),
