@@ -52,7 +52,7 @@ struct kafka_calls { /* on the loop's thread; each may call any verb below but k
 /* Returns at once; connects in the background. BUS_OPTIONS, BUS_PREFIX, BUS_CLIENT (a file or value that librdkafka
  * refuses) with why. */
 ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const struct kafka_calls *calls, struct kafka **out, struct ehis_why *why) EHIS_MUST_USE;
-/* Destroys the handles; what was not confirmed is not. May take a moment (up to some 100 ms): only at the end of a process. */
+/* Destroys the handles; what was not confirmed is not. May take a moment (up to 2 s): only at the end of a process. */
 void kafka_free(struct kafka *k);
 
 /* Parts are copied. token comes back in on_sent. partition -1: by key (murmur2 as Java's, so that others can find it). BUS_FULL; BUS_TOO_LARGE

@@ -66,7 +66,8 @@ static void claim(struct relay *r, struct inbox *i)
 static bool is_claim_due(const struct relay *r, const struct inbox *i)
 {
     bool is_wanted = i->wants_streams || i->wants_calls;
-    return !i->is_claiming && (i->wants_streams != i->claimed_streams || i->wants_calls != i->claimed_calls || (is_wanted && r->is_ready && !lease_is_claimed(r->leases, name_of(i))));
+    bool is_otherwise = r->is_ready && is_wanted != lease_is_claimed(r->leases, name_of(i)); /* forgotten, or an old one came again */
+    return !i->is_claiming && (i->wants_streams != i->claimed_streams || i->wants_calls != i->claimed_calls || is_otherwise);
 }
 
 void relay_want(struct bus *b, struct span system, bool streams, bool calls)

@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """Two gateways with buses of their own, and systems on libehis that hold a session with each: whichever goes, calls are answered, streams go on and
 nothing is handed over twice. (What one gateway alone has accepted waits there: only a replicating bus lets the other deliver it.)"""
+import json
 import signal
 import time
 
@@ -21,22 +22,26 @@ class Pair:
         world.publish_registry()
         for name, identifier in (("population", "AZ/GOV/MIA/population"), ("tax", "AZ/GOV/STS/tax")):
             world.write_adapter_settings(name, identifier, gateways=f"['127.0.0.1:{world.port}', '127.0.0.1:{self.port}']")
-        first = (world.dir / "gateway.yaml").read_text()
-        second = (first.replace("AZ/gw1", SECOND).replace(f":{world.port}'", f":{self.port}'").replace("gw/", "gw2/").replace("dir: journal,", "dir: journal2,")
-                  .replace("admin.sock", "admin2.sock"))
-        assert second.count("gw2") >= 4
-        (world.dir / "gateway2.yaml").write_text(second)
+        (world.dir / "gateway2.yaml").write_text(self.second((world.dir / "gateway.yaml").read_text()))
         (world.dir / "journal2").mkdir(mode=0o700)
 
-    def start(self, number):
+    def second(self, first):
+        """The second gateway's settings, made of the first's."""
+        return (first.replace("AZ/gw1", SECOND).replace(f":{self.world.port}'", f":{self.port}'").replace("gw/", "gw2/").replace("dir: journal,", "dir: journal2,")
+                .replace("admin.sock", "admin2.sock"))
+
+    def start(self, number, env=None):
         if number == 1:
-            self.world.start_gateway()
+            self.world.start_gateway(env)
             return
-        p = self.world.start("gateway2", "ehis-gateway", "--config", "gateway2.yaml")
+        p = self.world.start("gateway2", "ehis-gateway", "--config", "gateway2.yaml", env=env)
         wait_until(lambda: p.poll() is None and self.world.run("ehis-gateway", "status", "--socket", "admin2.sock").returncode == 0, 60, "the second gateway's status")
 
     def stop(self, number, how=signal.SIGKILL):
         self.world.stop("gateway" if number == 1 else "gateway2", how)
+
+    def status(self, number):
+        return json.loads(self.world.run("ehis-gateway", "status", "--socket", "admin.sock" if number == 1 else "admin2.sock", check=True).stdout)
 
     def peer(self, name):
         self.peers[name] = Peer(self.world, name)

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("cryptography")
 pytest.importorskip("nacl")
-from spec_peer import (ACCEPTED, DELIVERED, DONE, EVENT, EXPIRED, FAILED, REFUSED, REJECTED, REQUEST, RESPONSE, RETRY, Ended, Peer, message, parse, spec)
+from spec_peer import (ACCEPTED, DELIVERED, DONE, EVENT, EXPIRED, FAILED, REFUSED, REQUEST, RESPONSE, Ended, Peer, message, parse, spec)
 from world import BASIS, PURPOSE, SERVICE, SYSTEMS, World
 
 POPULATION, TAX, STUDENTS = SYSTEMS["population"], SYSTEMS["tax"], SYSTEMS["students"]
@@ -123,40 +123,6 @@ def test_a_provider_that_leaves_is_told_to_the_caller(peers):
     population.delivery()
     population.close()
     assert tax.receipt(d, FAILED)[1] == 5067
-
-
-def test_a_stream_waits_keeps_its_order_and_ends_with_the_recipient_s_word(peers):
-    tax = peers("tax")
-    stream = os.urandom(16)
-    assert tax.open_stream(stream, POPULATION) == (1, 0)
-    sent = []
-    for number in range(1, 5):
-        sent.append(tax.submit(*tax.seal(call(tax, stream=stream, number=number, lifetime=86400000), POPULATION, b"%d" % number)))
-        assert tax.receipt(sent[-1])[:2] == (ACCEPTED, 0)
-    ahead = tax.seal(call(tax, stream=stream, number=9), POPULATION, b"9")
-    d = tax.submit(*ahead)
-    flow = tax.want("FLOW")
-    assert (flow.bytes(1), flow.number(2), flow.number(5)) == (d, 5053, 5)
-    refused = tax.submit(*tax.seal(call(tax, stream=stream, number=5, purpose="school.enrolment"), POPULATION, b"5"))
-    assert tax.receipt(refused)[:2] == (REFUSED, 4103)
-    population = peers("population")
-    rows = [population.delivery() for _ in range(4)]
-    assert [r[2] for r in rows] == [b"1", b"2", b"3", b"4"] and [r[1].number(9) for r in rows] == [1, 2, 3, 4]
-    ((skip, number, digest, state, leaf),) = population.skips()
-    assert (number, digest, state) == (5, refused, REFUSED)
-    population.ack(*[(r[0], r[3], DONE) for r in rows[:2]], (rows[2][0], rows[2][3], REJECTED, 4103), (skip, leaf, DONE))
-    for d in sent[:2]:
-        assert tax.check_ack(tax.receipt(d, DELIVERED)[2], d, POPULATION) == DONE
-    state, code, ack = tax.receipt(sent[2], FAILED)
-    assert code == 4103 and tax.check_ack(ack, sent[2], POPULATION) == REJECTED
-    ((skip, number, _, state, leaf),) = population.skips()  # what it rejected is passed over, to its own record too
-    assert (number, state) == (3, FAILED)
-    population.ack((skip, leaf, DONE), (rows[3][0], rows[3][3], RETRY, 0, 10))
-    again = population.delivery()
-    assert again[3] == sent[3] and again[4].number(4) == 2
-    population.ack((again[0], again[3], DONE))
-    assert tax.receipt(sent[3], DELIVERED)[0] == DELIVERED
-    tax.send("STREAM_SETTLED", message({1: stream, 2: 6}))
 
 
 def test_a_stream_is_taken_up_again_where_it_was(peers):

@@ -3,7 +3,7 @@
 /* A system on libehis that does what lines on its standard input say, and prints JSON lines, for scenario tests:
  *   sdk_peer SETTINGS.yaml SERVICE
  *   call OP BODY | send OP BODY | publish EVENT BODY | serve OP | subscribe EVENT | unsubscribe EVENT | flush final|state | ready | status | many N OP | quit
- * What a handler does with a body: "fault:..." a fault, "reject" rejects, "retry" gives back until it is repeated three times, "hang" never
+ * An operation may be named with its service, SERVICE/OP. What a handler does with a body: "fault:..." a fault, "reject" rejects, "retry" gives back until it is repeated three times, "hang" never
  * finishes, "sleep:MS"; everything else is echoed. */
 #include "adapters/sdk/ehis.h"
 #include <inttypes.h>
@@ -152,9 +152,15 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
 {
     char why[EHIS_WHY_BYTES] = "";
     int err = -1;
-    char *big = NULL;
-    ehis_message m = {.size = sizeof m, .service = service, .operation = what, .purpose = PURPOSE, .legal_basis = BASIS, .content_type = "text/plain",
+    char *big = NULL, own[256];
+    ehis_message m = {.size = sizeof m, .service = service, .operation = strcmp(verb, "many") == 0 ? body : what, .purpose = PURPOSE, .legal_basis = BASIS, .content_type = "text/plain",
                       .body = body, .body_bytes = strlen(body)};
+    const char *last = strrchr(m.operation, '/');
+    if (last) {
+        snprintf(own, sizeof own, "%.*s", (int)(last - m.operation), m.operation);
+        m.service = own;
+        m.operation = last + 1;
+    }
     if (strncmp(body, "big:", 4) == 0) {
         m.body_bytes = strtoul(body + 4, NULL, 10);
         m.body = big = calloc(1, m.body_bytes + 1);
@@ -167,7 +173,6 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
         return;
     }
     if (strcmp(verb, "many") == 0) {
-        m.operation = body;
         m.body = "ping";
         m.body_bytes = 4;
         many(e, &m, (int)strtol(what, NULL, 10));
@@ -182,7 +187,7 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
     if (strcmp(verb, "publish") == 0)
         err = ehis_publish(e, &m, NULL, why);
     if (strcmp(verb, "serve") == 0)
-        err = ehis_serve(e, service, what, on_message, "request", why);
+        err = ehis_serve(e, m.service, m.operation, on_message, "request", why);
     if (strcmp(verb, "subscribe") == 0)
         err = ehis_subscribe(e, service, what, on_message, "published", why);
     if (strcmp(verb, "unsubscribe") == 0)
