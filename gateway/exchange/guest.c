@@ -5,11 +5,12 @@
 
 #include <stdlib.h>
 
+/* Not a skip of the same digest: what one gateway has refused another may have accepted. */
 struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to)
 {
     for (struct table_node *n = *table_head(&x->by_guest, table_hash(&x->by_guest, digest->b, HASH_BYTES)); n; n = n->next) {
         struct message *m = container_of(n, struct message, by_digest);
-        if (m->guest->to == to && memcmp(m->digest.b, digest->b, HASH_BYTES) == 0)
+        if (m->guest->to == to && m->guest->bytes.len && memcmp(m->digest.b, digest->b, HASH_BYTES) == 0)
             return m;
     }
     return NULL;
@@ -25,10 +26,35 @@ void exchange_guest_drop(struct exchange *x, struct message *m)
         exchange_stream_drop(x, st);
 }
 
+/* Its acknowledgement is borrowed from keys_buf. */
+static struct exchange_report report_of(struct exchange *x, const struct message *m)
+{
+    struct record r;
+    struct exchange_report report = {.digest = m->digest, .gateway = exchange_gateway(x), .recipient = name_span(m->guest->to->name),
+                                     .state = m->state, .code = m->code};
+    buf_clear(&x->keys_buf);
+    if (message_is(m, HAS_ACK) && exchange_load(x, m->final, &r, NULL) == EHIS_OK && buf_put_span(&x->keys_buf, r.ack) == EHIS_OK)
+        report.ack = buf_span(&x->keys_buf);
+    return report;
+}
+
+/* It has ended and stands here for its skip alone. Where it was accepted here as well, that ends now, too. */
+static void again_behind_its_end(struct exchange *x, struct message *m, uint64_t handle)
+{
+    const struct exchange_report report = report_of(x, m);
+    ehis_err err = m->kind == KIND_EVENT ? EHIS_OK : exchange_on_report(x, &report, x->now_ms);
+    (void)err; /* no room for the record: it is found as a gap */
+    x->ports.bus_done(x->ports.ctx, handle, m->kind == KIND_EVENT ? NULL : &report);
+}
+
 void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle, struct name *gateway)
 {
     struct guest *g = m->guest;
     bool is_told = g->arrival_count == GUEST_ARRIVALS_MAX;
+    if (m->durable > STATE_REPLICATED) {
+        again_behind_its_end(x, m, handle);
+        return;
+    }
     for (uint32_t i = 0; i < g->arrival_count; i++)
         is_told |= g->arrivals[i].gateway == gateway;
     if (is_told) {
@@ -49,11 +75,7 @@ void exchange_guest_done(struct exchange *x, struct message *m, const struct exc
 
 void exchange_guest_ended(struct exchange *x, struct message *m)
 {
-    struct record r;
-    struct exchange_report report = {.digest = m->digest, .gateway = exchange_gateway(x), .recipient = name_span(m->guest->to->name),
-                                     .state = m->state, .code = m->code};
-    if (message_is(m, HAS_ACK) && exchange_load(x, m->final, &r, NULL) == EHIS_OK)
-        report.ack = r.ack;
+    const struct exchange_report report = report_of(x, m);
     exchange_guest_done(x, m, m->kind == KIND_EVENT ? NULL : &report); /* its publisher is told no more than that the broker has it */
 }
 

@@ -389,6 +389,33 @@ static void a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once(void
     assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
 }
 
+static void what_comes_again_behind_its_end_is_finished_and_told_as_well(void **state)
+{
+    struct buf b;
+    struct hash d;
+    struct sim_message m = numbered(1);
+    (void)state;
+    buf_init(&b, 1 << 20);
+    sim_envelope(t.one, &m, &b, &d, NULL);
+    session_id a2 = sim_ready(t.two, A, 8, 0, 0);
+    assert_int_equal(sim_stream_open(t.two, a2, stream, B, NULL, 1), EHIS_OK);
+    assert_stream_state(t.two, a2, 1, 0);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_unfinished(t.c), 1);
+    take(1, OUTCOME_REJECTED);
+    assert_non_null(sim_take(t.two, SIM_SKIP, t.b)); /* not taken yet: the message stands here for it */
+    assert_int_equal(sim_carrier_unfinished(t.c), 0);
+    assert_int_equal(sim_submit_bytes(t.two, a2, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_unfinished(t.c), 0);
+    assert_receipt(t.two, a2, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.two, a2, &d, STATE_REPLICATED, 0);
+    assert_receipt(t.two, a2, &d, STATE_FAILED, 0);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    buf_fini(&b);
+}
+
 static struct subscription subscription(struct sim_house *h, session_id s)
 {
     struct subscription got = {.code = 1};
@@ -457,6 +484,7 @@ int main(void)
         CARRIER_TEST(an_event_reaches_a_subscriber_at_another_gateway_with_its_key),
         CARRIER_TEST(what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too),
         CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
+        CARRIER_TEST(what_comes_again_behind_its_end_is_finished_and_told_as_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

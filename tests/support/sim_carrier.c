@@ -53,6 +53,14 @@ void sim_carrier_free(struct sim_carrier *c)
 }
 
 struct sim_faults *sim_carrier_faults(struct sim_carrier *c) { return &c->faults; }
+size_t sim_carrier_unfinished(const struct sim_carrier *c)
+{
+    size_t count = 0;
+    for (const struct parcel *p = c->log; p; p = p->next)
+        count += p->to[0] && p->is_read && !p->is_finished;
+    return count;
+}
+
 size_t sim_carrier_refused(const struct sim_carrier *c) { return c->refused; }
 
 static int at(const struct sim_carrier *c, const struct sim_house *h)

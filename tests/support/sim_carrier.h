@@ -28,4 +28,5 @@ struct sim_faults {
 struct sim_faults *sim_carrier_faults(struct sim_carrier *c);
 /* The newest parcel once more, into an inbox (NULL: the same); what on_arrival says of it. */
 ehis_err sim_carrier_forge(struct sim_carrier *c, struct sim_house *reader, const char *inbox);
+size_t sim_carrier_unfinished(const struct sim_carrier *c); /* read of inboxes and in a core's hands: its offsets are not finished */
 size_t sim_carrier_refused(const struct sim_carrier *c); /* parcels that a core did not take */
