@@ -73,6 +73,9 @@ def read_asker(v, c):
             c.answered[e["id"]] = e
         elif e["e"] == "receipt":
             c.receipts[e["digest"]].append(e)
+
+
+def judge_flushed(v, c):
     flushed = [e for e in c.events if e["e"] == "flushed"]
     v.must(flushed and flushed[-1]["code"] == 0 and flushed[-1]["run"] == c.runs[-1], f"R1: {c.name}: not all became final: {flushed[-1:]}")
 
@@ -223,6 +226,7 @@ def judge(clients, gateways, is_carried):
     for c in askers.values():
         read_asker(v, c)
     for c in clients.values():
+        judge_flushed(v, c)
         if c.role != "ask":
             judge_handed(v, c, askers, handed)
     for c in askers.values():

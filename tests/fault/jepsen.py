@@ -3,10 +3,10 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """Applications that ask and serve, gateways, and a nemesis that draws its blows from a seed; at the end all heals, and checker.py judges.
 
-    tests/fault/jepsen.py [--rounds 200] [--seed N] [--gateways 1] [--bus local|kafka] [--nodes 1] [--folder DIR]
+    tests/fault/jepsen.py [--rounds 200] [--seed N] [--gateways 1] [--bus local|kafka] [--nodes 1] [--folder DIR] [--only BLOW,BLOW]
 
-Prints seed and blows; exit 0 with no promise broken, 1 with some: then the folder stays. With Kafka, as root, it runs in a network namespace of its
-own and each gateway under a user of its own, so that rules of the kernel's routing can part one from the brokers.
+Prints seed and blows; exit 0 with no promise broken, 1 with some: then the folder stays. With Kafka, as root, it runs in namespaces of its own: each
+gateway under a user of its own, so that rules of the kernel's routing can part one from the brokers; the brokers on a small disk that can be filled.
 """
 import argparse
 import collections
@@ -25,6 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy/kafka"))
 import checker  # noqa: E402
 import cluster  # noqa: E402
+import kafka_admin  # noqa: E402
 from world import BIN, free_port, wait_until  # noqa: E402
 
 ASKERS = {"a": "AZ/GOV/ASK/a", "b": "AZ/GOV/ASK/b", "c": "AZ/GOV/ASK/c"}
@@ -45,6 +46,8 @@ rules:
 
 IN_NAMESPACE = "EHIS_JEPSEN_NAMESPACE"
 FIRST_USER = 61000
+DISK_BYTES = 256 * 1024 * 1024  # of all brokers
+FAKETIME = next(iter(sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 
 
 def enter_namespace():
@@ -53,9 +56,9 @@ def enter_namespace():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         subprocess.run(["ip", "rule", "add", "from", "all", "lookup", "local", "prio", "100"], check=True)
         subprocess.run(["ip", "rule", "del", "prio", "0"], check=True)
-    elif os.geteuid() == 0 and shutil.which("ip") and subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode == 0:
+    elif os.geteuid() == 0 and shutil.which("ip") and subprocess.run(["unshare", "-n", "-m", "true"], capture_output=True, check=False).returncode == 0:
         os.environ[IN_NAMESPACE] = "1"
-        os.execvp("unshare", ["unshare", "-n", sys.executable, "-B", *sys.argv])
+        os.execvp("unshare", ["unshare", "-n", "-m", sys.executable, "-B", *sys.argv])
 
 
 class Proc:
@@ -64,10 +67,11 @@ class Proc:
     def __init__(self, name, words, log, user=None):
         self.name, self.words, self.log, self.user, self.p = name, [str(w) for w in words], log, user, None
 
-    def start(self):
+    def start(self, more=None):
+        """more: variables of its environment."""
         with open(self.log, "ab") as log:
             who = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
-            self.p = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **who)
+            self.p = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(more or {})}, **who)
 
     def is_up(self):
         return self.p is not None and self.p.poll() is None
@@ -119,7 +123,11 @@ class Land:
         for name, (system, role) in PROVIDERS.items():
             self.add_client(name, system, role, f"{system}/inbox")
         if kafka:
-            self.tool("ehis-gateway", "topics", "create", "--config", "gw1.yaml", *kafka.admin())
+            self.make_topics()
+
+    def make_topics(self):
+        """And rights: what is there stays."""
+        return self.tool("ehis-gateway", "topics", "create", "--config", "gw1.yaml", *self.kafka.admin())
 
     def give(self, user, *paths):
         for top in (self.dir / p for p in paths):
@@ -186,12 +194,12 @@ class Land:
         done = subprocess.run([BIN / "ehis-gateway", "status", "--socket", self.dir / f"{g}.run/admin.sock"], capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def start(self, name):
+    def start(self, name, more=None):
         """Runs again, whatever state it is in; a gateway that answers."""
         p = self.gateways.get(name) or self.clients[name]
         p.send(signal.SIGCONT)
         if not p.is_up():
-            p.start()
+            p.start(more)
         if name in self.gateways:
             wait_until(lambda: not p.is_up() or self.status(name) is not None, 90, f"{name}'s status")
         else:
@@ -210,11 +218,12 @@ class Land:
         """Everything heals and comes to its end; the verdict."""
         self.start_all()
         askers = [c for c in self.clients.values() if c.role == "ask"]
-        for c in askers:
-            c.send(signal.SIGTERM)
-        wait_until(lambda: all(any(e["e"] == "flushed" and e["run"] == c.p.pid for e in self.events(c.name)) for c in askers), 200, "the end of all that was sent")
-        self.settle(askers)
-        ends = {c.name: c.end(60) for c in [*askers, *(c for c in self.clients.values() if c.role != "ask")]}
+        providers = [c for c in self.clients.values() if c.role != "ask"]
+        for clients, what in ((askers, "sent"), (providers, "answered")):
+            for c in clients:
+                c.send(signal.SIGTERM)
+            wait_until(lambda those=clients: all(any(e["e"] == "flushed" and e["run"] == c.p.pid for e in self.events(c.name)) for c in those), 200, f"the end of all that was {what}")
+        ends = {c.name: c.end(60) for c in [*askers, *providers]}
         ends.update({g: p.end(60) for g, p in self.gateways.items()})
         v = self.judge()
         for name, code in ends.items():
@@ -224,15 +233,6 @@ class Land:
             for sign in ("Sanitizer", "runtime error", "ssertion"):
                 v.must(sign not in text, f"{name}: {text[max(0, text.find(sign) - 200):][:3000]}")
         return v
-
-    def settle(self, askers):
-        """Answers travel in streams of their own, behind the receipts: until nothing has come for a second and no provider has any left."""
-        end, before, since = time.monotonic() + 60, None, time.monotonic()
-        while time.monotonic() < end and time.monotonic() < since + 1.5:
-            now = sum(e["e"] == "response" for c in askers for e in self.events(c.name))
-            if now != before:
-                before, since = now, time.monotonic()
-            time.sleep(0.1)
 
     def judge(self):
         gateways = []
@@ -252,14 +252,18 @@ class Land:
 class Nemesis:
     """Blows drawn from the seed: each does its harm, leaves it for a while, and heals it."""
 
-    def __init__(self, land, seed, say=print):
+    def __init__(self, land, seed, say=print, only=()):
         self.land, self.chance, self.say = land, random.Random(f"jepsen {seed}"), say
         self.blows = [(self.kill, "gateway", 4), (self.kill, "client", 4), (self.pause, "gateway", 3), (self.pause, "client", 2), (self.kill_all, "gateway", 1),
                       (self.drain, "gateway", 1), (self.kill_two, "any", 2)]
         if land.kafka:
-            self.blows += [(self.kill_broker, "broker", 3), (self.pause_broker, "broker", 2), (self.stop_broker, "broker", 1), (self.kill_all_brokers, "broker", 1)]
+            self.blows += [(self.kill_broker, "broker", 3), (self.pause_broker, "broker", 2), (self.stop_broker, "broker", 1), (self.kill_all_brokers, "broker", 1),
+                           (self.delete_topic, "topic", 3), (self.forbid, "gateway", 2)]
         if land.is_parted:
-            self.blows += [(self.part, "gateway", 5)]
+            self.blows += [(self.part, "gateway", 5), (self.fill_disk, "broker", 1)]
+        if land.kafka and FAKETIME:
+            self.blows += [(self.move_clock, "gateway", 2)]
+        self.blows = [b for b in self.blows if not only or b[0].__name__ in only]
         self.dealt = collections.Counter()
 
     def pick(self, what):
@@ -314,6 +318,16 @@ class Nemesis:
         self.land.start(name)
         return name
 
+    def move_clock(self, what):
+        """A gateway dies and comes back with a clock that is wrong by less than anybody minds; then right again."""
+        name, seconds, wrong = self.pick(what), self.chance.choice([-45, -10, 20, 45]), self.chance.choice([2, 6])
+        moved = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        for more in (moved, None):
+            self.proc(name).kill()
+            self.land.start(name, more)
+            time.sleep(wrong if more else 0)
+        return f"{name}, {seconds:+d} s for {wrong} s"
+
     # -- brokers
 
     def broker(self):
@@ -353,6 +367,39 @@ class Nemesis:
         c.stop(node, signal.SIGCONT)
         return f"{node}, still for {still} s"
 
+    def delete_topic(self, _):
+        """All that stands in it is gone, and its offsets mean nothing any more."""
+        land, down = self.land, self.chance.choice([0, 0, 3, 8])
+        names = [f"{kind}.{c.system.replace('/', '..')}" for c in land.clients.values() for kind in ("inbox", "inbox", "call")] + [f"reply.AZ..{g}" for g in land.gateways]
+        name = f"{land.prefix}..{self.chance.choice(names)}"
+        kafka_admin.Admin(land.kafka.cluster).delete(name)
+        time.sleep(down)
+        wait_until(lambda: name in land.make_topics(), 30, f"{name} is made again")
+        return f"{name}, gone for {down} s"
+
+    def forbid(self, what):
+        """A gateway loses every right, and gets them back."""
+        name, down = self.pick(what), self.chance.choice([1, 4, 10])
+        kafka_admin.Admin(self.land.kafka.cluster).forbid(f"AZ/{name}")
+        time.sleep(down)
+        self.land.make_topics()
+        return f"{name} for {down} s"
+
+    def fill_disk(self, _):
+        c, full = self.land.kafka.cluster, self.chance.choice([1, 4, 10])
+        filler = c.dir / "filler"
+        try:
+            with open(filler, "wb") as f:
+                while True:
+                    f.write(bytes(1 << 20))
+                    f.flush()
+        except OSError:
+            pass
+        time.sleep(full)
+        filler.unlink()
+        self.start_brokers()  # who could not write has ended
+        return f"for {full} s"
+
     def part(self, what):
         """Nothing that this gateway sends reaches this broker, or any."""
         name, c, apart = self.pick(what), self.land.kafka.cluster, self.chance.choice([1, 4, 8, 15])
@@ -367,12 +414,12 @@ class Nemesis:
         return f"{name} from {ports} for {apart} s"
 
 
-def run(folder, rounds, seed, gateways=1, kafka=None, say=print):
+def run(folder, rounds, seed, gateways=1, kafka=None, say=print, only=()):
     """The verdict, with what was dealt in its counts."""
     land = Land(folder, gateways, kafka, seed=seed)
     try:
         land.start_all()
-        nemesis = Nemesis(land, seed, say)
+        nemesis = Nemesis(land, seed, say, only)
         for n in range(1, rounds + 1):
             nemesis.round(n)
         time.sleep(0.5)
@@ -391,6 +438,7 @@ def main():
     p.add_argument("--bus", choices=["local", "kafka"], default="local")
     p.add_argument("--nodes", type=int, default=1)
     p.add_argument("--folder")
+    p.add_argument("--only", default="", help="blows, with commas: no others are dealt")
     o = p.parse_args()
     if o.bus == "kafka":
         enter_namespace()
@@ -399,9 +447,12 @@ def main():
     kafka = None
     if o.bus == "kafka":
         import kafka_cluster
+        if os.environ.get(IN_NAMESPACE) == "1":
+            (folder / "kafka").mkdir(parents=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "tmpfs", folder / "kafka"], check=True)
         kafka = kafka_cluster.make(folder / "kafka", nodes=o.nodes)
     try:
-        v = run(folder / "land", o.rounds, o.seed, o.gateways, kafka)
+        v = run(folder / "land", o.rounds, o.seed, o.gateways, kafka, only=[b for b in o.only.split(",") if b])
     finally:
         if kafka:
             kafka.cluster.down()

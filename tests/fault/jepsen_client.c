@@ -5,7 +5,7 @@
  *   jepsen_client SETTINGS LOG ask NAME PAUSE_MS SEED SERVICE...    numbered messages and calls to the services, each PAUSE_MS on average
  *   jepsen_client SETTINGS LOG serve SERVICE                        libehis keeps the positions of streams
  *   jepsen_client SETTINGS LOG exact SERVICE                        LOG is where the application keeps them, with the effect
- * SIGTERM: nothing new; who asks waits until all is final. */
+ * SIGTERM: nothing new; waits until all that it has sent, or answered, is final. Who asks then waits for another. */
 #include "adapters/sdk/ehis.h"
 #include <fcntl.h>
 #include <inttypes.h>
@@ -244,21 +244,9 @@ static void pause_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
-static void run_asker(ehis *e, char **words, int count)
+static void flush(ehis *e)
 {
-    const unsigned pause = (unsigned)strtoul(words[1], NULL, 10);
-    unsigned seed = (unsigned)strtoul(words[2], NULL, 10) + (unsigned)last_id;
     char why[EHIS_WHY_BYTES] = "";
-    for (int i = 0; i < SERVICES_MAX && last_sent[i].id; i++) /* what a kill may have caught between asking and being told: kept once all the same */
-        ask(e, words[0], last_sent[i].service, last_sent[i].id, 0);
-    while (!is_ending) {
-        const char *service = words[3 + rand_r(&seed) % (unsigned)(count - 3)];
-        pthread_mutex_lock(&lock);
-        const int has_room = calls_waiting < CALLS_MAX;
-        pthread_mutex_unlock(&lock);
-        ask(e, words[0], service, ++last_id, rand_r(&seed) % 3 == 0 && has_room);
-        pause_ms((unsigned)rand_r(&seed) % (2 * pause + 1));
-    }
     int err = ehis_flush(e, 1, 150000, why);
     for (int i = 0; i < 1500; i++) {
         pthread_mutex_lock(&lock);
@@ -269,6 +257,23 @@ static void run_asker(ehis *e, char **words, int count)
         pause_ms(10);
     }
     note("\"e\":\"flushed\",\"code\":%d", err);
+}
+
+static void run_asker(ehis *e, char **words, int count)
+{
+    const unsigned pause = (unsigned)strtoul(words[1], NULL, 10);
+    unsigned seed = (unsigned)strtoul(words[2], NULL, 10) + (unsigned)last_id;
+    for (int i = 0; i < SERVICES_MAX && last_sent[i].id; i++) /* what a kill may have caught between asking and being told: kept once all the same */
+        ask(e, words[0], last_sent[i].service, last_sent[i].id, 0);
+    while (!is_ending) {
+        const char *service = words[3 + rand_r(&seed) % (unsigned)(count - 3)];
+        pthread_mutex_lock(&lock);
+        const int has_room = calls_waiting < CALLS_MAX;
+        pthread_mutex_unlock(&lock);
+        ask(e, words[0], service, ++last_id, rand_r(&seed) % 3 == 0 && has_room);
+        pause_ms((unsigned)rand_r(&seed) % (2 * pause + 1));
+    }
+    flush(e);
 }
 
 static void on_signal(int number)
@@ -308,7 +313,9 @@ int main(int argc, char **argv)
         run_asker(e, argv + 4, argc - 4);
     while (!is_ending)
         pause_ms(20);
-    if (is_asker) /* responses come behind receipts: the harness says when */
+    if (!is_asker)
+        flush(e);
+    else /* responses come behind receipts: the harness says when */
         for (is_ending = 0; !is_ending;)
             pause_ms(20);
     ehis_close(e, 20000);
