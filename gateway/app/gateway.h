@@ -4,6 +4,7 @@
 #pragma once
 #include "gateway/admin/admin.h"
 #include "gateway/app/options.h"
+#include "gateway/bus/blob.h"
 #include "gateway/bus/relay.h"
 #include "gateway/journal/writer.h"
 #include "gateway/session/sessions.h"
@@ -20,6 +21,7 @@ struct gateway {
     struct exchange *exchange;
     struct bus *bus;
     struct relay *relay; /* the bus, with Kafka; else NULL */
+    struct blobs *blobs;
     struct sessions *sessions;
     struct admin *admin;
     struct loop_timer *tick, *second;

@@ -99,11 +99,40 @@ static ehis_err subscribe(void *ctx, struct span system, struct span service, st
     return b->ops->subscribe(b, system, service, event, is_end);
 }
 
+static struct blob_name blob_name_of(const struct exchange_blob *b)
+{
+    struct blob_name n = {.sender = b->sender, .manifest = {.bytes = b->bytes}, .place = {b->partition, b->offset}};
+    memcpy(n.manifest.root.b, b->root, HASH_BYTES);
+    return n;
+}
+
+static ehis_err blob_find(void *ctx, struct exchange_blob *b)
+{
+    struct blob_name n = blob_name_of(b);
+    EHIS_TRY(blobs_find(((struct gateway *)ctx)->blobs, &n));
+    b->partition = n.place.partition;
+    b->offset = n.place.offset;
+    return EHIS_OK;
+}
+
+static void blob_keep(void *ctx, const struct exchange_blob *b)
+{
+    const struct blob_name n = blob_name_of(b);
+    blobs_keep(((struct gateway *)ctx)->blobs, &n);
+}
+
+static void blob_let_go(void *ctx, const struct exchange_blob *b)
+{
+    const struct blob_name n = blob_name_of(b);
+    blobs_let_go(((struct gateway *)ctx)->blobs, &n);
+}
+
 void gateway_ports(struct gateway *g, struct exchange_ports *ports)
 {
     *ports = (struct exchange_ports){.ctx = g, .append = append, .open_group = open_group, .room_bytes = room_bytes, .live_max_bytes = live_max_bytes, .read = gateway_read_entry,
                                      .send_receipt = send_receipt, .send_flow = send_flow, .send_delivery = send_delivery, .send_skip = send_skip,
-                                     .send_frame = send_frame, .end_session = end_session, .to_bus = to_bus};
+                                     .send_frame = send_frame, .end_session = end_session, .to_bus = to_bus,
+                                     .blob_find = blob_find, .blob_keep = blob_keep, .blob_let_go = blob_let_go};
     if (g->bus->ops->done) {
         ports->bus_done = bus_done;
         ports->want_inbox = want_inbox;
@@ -112,5 +141,7 @@ void gateway_ports(struct gateway *g, struct exchange_ports *ports)
         ports->probe = probe;
         ports->subscribe = subscribe;
     }
+    if (!g->blobs)
+        ports->blob_find = NULL;
     random_fill(&random_system, ports->seed, sizeof ports->seed);
 }

@@ -129,6 +129,8 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     sessions_set_journal(g->sessions, g->journal);
     EHIS_TRY(journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer));
     exchange_recovered(g->exchange, now_ms(g));
+    if (g->blobs)
+        blobs_recovered(g->blobs);
     if (g->relay)
         relay_recovered(g->relay);
     return EHIS_OK;
@@ -148,6 +150,23 @@ static ehis_err open_bus(struct gateway *g, const struct registry *registry, str
     EHIS_TRY(relay_new(g->loop, g->clock, &config, &g->relay, why));
     g->bus = relay_bus(g->relay);
     return EHIS_OK;
+}
+
+/* Large bodies: files in the journal's folder, or the topic. */
+static ehis_err open_blobs(struct gateway *g, struct ehis_why *why)
+{
+    struct blob_store *store;
+    uint8_t seed[16];
+    struct buf folder;
+    if (g->relay)
+        return EHIS_OK;
+    buf_init(&folder, 8192);
+    ehis_err err = buf_printf(&folder, "%s/blobs%c", g->options.journal_dir, 0);
+    if (err == EHIS_OK)
+        err = blob_local_new((const char *)buf_span(&folder).p, g->options.journal_reserve_bytes, &store, why);
+    buf_fini(&folder);
+    random_fill(&random_system, seed, sizeof seed);
+    return err == EHIS_OK ? blobs_new(g->loop, g->clock, store, seed, &g->blobs) : err;
 }
 
 /* The others' leases first, so that nobody is told that a system is away who is there. Without a broker the doors open all the same. */
@@ -171,6 +190,8 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     EHIS_TRY(gateway_identity_load(g, &g->options, NULL, &identity, &g->own_certificate_expiry_ms, why));
     ehis_err err = open_bus(g, identity.registry, why);
     if (err == EHIS_OK)
+        err = open_blobs(g, why);
+    if (err == EHIS_OK)
         gateway_ports(g, &ports);
     if (err == EHIS_OK)
         err = exchange_new(span_str(g->options.name), &bounds, &ports, &g->exchange);
@@ -182,6 +203,8 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     }
     exchange_set_registry(g->exchange, identity.registry, now_ms(g));
     sessions_set_exchange(g->sessions, g->exchange);
+    if (g->blobs)
+        sessions_set_blobs(g->sessions, g->blobs);
     sessions_set_identity(g->sessions, &identity);
     if (g->relay) {
         relay_set_exchange(g->relay, g->exchange);
@@ -245,6 +268,7 @@ static ehis_err close_all(struct gateway *g)
     admin_stop(g->admin);
     sessions_free(g->sessions);
     exchange_free(g->exchange);
+    blobs_free(g->blobs);
     bus_free(g->bus);
     journal_close(g->journal);
     disk_free(g->disk);

@@ -305,7 +305,8 @@ static ehis_err take_envelope(struct held *h, const struct parcel *p)
     struct reading *g = h->reading;
     struct exchange_skip skip = {.sender = d->sender, .recipient = d->system, .stream = d->stream.p, .number = d->number, .state = (uint8_t)d->state};
     struct exchange_arrival a = {.handle = (uint64_t)(uintptr_t)h, .gateway = span_of(h->gateway, h->gateway_len), .accepted_ms = (int64_t)d->accepted_ms,
-                                 .is_key = g->kind == READ_KEY, .registry_version = d->registry_version, .bytes = p->payload, .envelope = p->envelope, .digest = p->digest, .sealed_hash = p->sealed_hash};
+                                 .is_key = g->kind == READ_KEY, .registry_version = d->registry_version, .blob_partition = d->blob_partition, .blob_offset = d->blob_offset,
+                                 .bytes = p->payload, .envelope = p->envelope, .digest = p->digest, .sealed_hash = p->sealed_hash};
     if (g->inbox)
         a.inbox = span_of(g->inbox->name, g->inbox->name_len);
     if (g->kind == READ_EVENT) /* its writer knows no subscriber */

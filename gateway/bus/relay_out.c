@@ -92,7 +92,8 @@ ehis_err relay_send(struct bus *b, const struct exchange_item *item, bool *is_he
 {
     struct relay *r = container_of(b, struct relay, bus);
     struct out *o = NULL;
-    struct parcel_head h = {.kind = PARCEL_ENVELOPE, .accepted_ms = (uint64_t)item->accepted_ms, .registry_version = item->registry_version};
+    struct parcel_head h = {.kind = PARCEL_ENVELOPE, .accepted_ms = (uint64_t)item->accepted_ms, .registry_version = item->registry_version,
+                            .blob_partition = item->blob_partition, .blob_offset = item->blob_offset};
     struct span system = identifier_prefix(item->recipient, IDENTIFIER_SYSTEM);
     struct out_place at = {.topic = TOPIC_CALL, .lane = KAFKA_FAST, .owner = system};
     *is_here = false;

@@ -177,6 +177,7 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
         return EHIS_OK;
     }
     EHIS_TRY(lay(x, v, &m));
+    exchange_large_place(m, v->a->blob_partition, v->a->blob_offset);
     m->largest_bytes = h->kind == KIND_REQUEST ? exchange_largest_response(x, h, &(bool){false}) : 0;
     exchange_message_open(x, m);
     exchange_message_schedule(x, m);
@@ -189,7 +190,8 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
 /* The response to a caller who waits here: journaled like one that was submitted, so that it can be given again. */
 static ehis_err keep_response(struct exchange *x, struct visit *v, struct message *request)
 {
-    struct record r = {.kind = RECORD_ACCEPTED, .gateway = span_eq(v->a->gateway, exchange_gateway(x)) ? span_of(NULL, 0) : v->a->gateway};
+    struct record r = {.kind = RECORD_ACCEPTED, .gateway = span_eq(v->a->gateway, exchange_gateway(x)) ? span_of(NULL, 0) : v->a->gateway,
+                       .blob_partition = v->a->blob_partition, .blob_offset = v->a->blob_offset};
     struct journal_pos pos;
     struct message *m = exchange_message_new(x, &v->u.header, &v->a->digest, v->a->envelope.sealed.len, false, NULL);
     if (!m)
@@ -208,6 +210,7 @@ static ehis_err keep_response(struct exchange *x, struct visit *v, struct messag
     m->sequence = r.sequence;
     m->flags |= IS_SENT;
     exchange_message_stand(x, m, &pos);
+    exchange_large_place(m, v->a->blob_partition, v->a->blob_offset);
     exchange_message_answer(x, request, m);
     exchange_message_schedule(x, m);
     exchange_pend(x, m, STATE_ACCEPTED);
@@ -237,7 +240,7 @@ static ehis_err reply_arrived(struct exchange *x, struct visit *v)
     } else if (own && request->peer == own && own->durable == STATE_ACCEPTED) {
         exchange_respond(x, own);
     } else if (!own && !is_late) {
-        if (v->a->envelope.sealed.len > request->largest_bytes)
+        if (v->a->envelope.sealed.len + h->large.bytes > request->largest_bytes)
             return EHIS_E_EXCHANGE_RESPONSE_TOO_LARGE;
         EHIS_TRY(keep_response(x, v, request));
     }

@@ -38,7 +38,7 @@ void exchange_respond(struct exchange *x, struct message *response)
     struct session *s = exchange_session_find(x, request->session);
     if (!s || s->system != response->to)
         s = any_ready(response->to);
-    if (!s)
+    if (!s || (response->large && !s->takes_large))
         return;
     struct delivery *d = exchange_delivery_new(x, response, response->to, NULL);
     if (!d)

@@ -79,7 +79,7 @@ static ehis_err check_response(struct exchange *x, struct submission *u)
         return EHIS_E_EXCHANGE_NOT_A_REPLY;
     if (u->header.expires_ms > (uint64_t)q->expires_ms)
         return EHIS_E_EXCHANGE_RESPONSE_LATE;
-    if (u->envelope.sealed.len > q->largest_bytes)
+    if (u->envelope.sealed.len + u->header.large.bytes > q->largest_bytes)
         return EHIS_E_EXCHANGE_RESPONSE_TOO_LARGE;
     u->request = q;
     return EHIS_OK;
@@ -131,8 +131,8 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     EHIS_TRY(exchange_verify(x, u));
     if (u->stream && !exchange_stream_fits(u->stream, h))
         return EHIS_E_EXCHANGE_STREAM_RECIPIENT;
-    if (h->large.root.len)
-        return EHIS_E_EXCHANGE_NO_LARGE; /* not in force yet */
+    if (h->large.root.len && !x->ports.blob_find)
+        return EHIS_E_EXCHANGE_NO_LARGE;
     if (h->kind == KIND_RESPONSE)
         return check_response(x, u);
     EHIS_TRY(check_policy(x, u));
@@ -166,7 +166,7 @@ static bool has_room(struct exchange *x, const struct submission *u)
     uint64_t needed = sealed + ENVELOPE_HEADER_MAX_BYTES + 2 * FINAL_BYTES;
     if (h->kind == KIND_RESPONSE && is_waiting)
         return true;
-    if ((!is_waiting && from->stored_messages >= b->stored_messages_max) || from->stored_bytes + sealed > b->stored_bytes_max)
+    if ((!is_waiting && from->stored_messages >= b->stored_messages_max) || from->stored_bytes + sealed + h->large.bytes > b->stored_bytes_max)
         return false;
     uint32_t largest = exchange_largest_response(x, h, &needs_reply);
     bool is_known_long = !h->stream.len || (h->kind == KIND_REQUEST && needs_reply);
@@ -177,7 +177,7 @@ static bool has_room(struct exchange *x, const struct submission *u)
         needed += t ? exchange_subscriber_count(t) * (FINAL_BYTES + IDENTIFIER_MAX_BYTES) : 0;
     }
     if (is_waiting) {
-        needed += largest + ENVELOPE_HEADER_MAX_BYTES;
+        needed += response_room(largest) + ENVELOPE_HEADER_MAX_BYTES;
         if (from->calls_open >= b->calls_max)
             return false;
     }
@@ -195,7 +195,7 @@ static bool recipient_has_room(struct exchange *x, const struct submission *u)
         return true;
     if (envelope_is_waiting(h))
         return exchange_share_fits_call(x, u->session->system, to);
-    return exchange_share_fits(x, u->session->system, to, u->envelope.sealed.len);
+    return exchange_share_fits(x, u->session->system, to, u->envelope.sealed.len + h->large.bytes);
 }
 
 /* ---- accepted ---- */
@@ -255,9 +255,9 @@ void exchange_submission_record(struct exchange *x, const struct submission *u, 
     memcpy(r->registry_hash, registry_hash(x->registry)->b, HASH_BYTES);
 }
 
-static ehis_err accept(struct exchange *x, struct submission *u)
+static ehis_err accept(struct exchange *x, struct submission *u, const struct exchange_blob *blob)
 {
-    struct record r = {.kind = RECORD_ACCEPTED};
+    struct record r = {.kind = RECORD_ACCEPTED, .blob_partition = blob->partition, .blob_offset = blob->offset};
     struct journal_pos pos;
     uint64_t expected = u->stream ? u->stream->expected : 0;
     struct message *m = admit(x, u);
@@ -281,6 +281,8 @@ static ehis_err accept(struct exchange *x, struct submission *u)
         return err == EHIS_E_JOURNAL_FULL ? exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS) : err;
     }
     exchange_message_stand(x, m, &pos);
+    exchange_large_place(m, blob->partition, blob->offset);
+    exchange_large_keep(x, m);
     m->sequence = r.sequence;
     m->group = x->append_group;
     exchange_pend(x, m, STATE_ACCEPTED);
@@ -389,5 +391,9 @@ ehis_err exchange_on_submit(struct exchange *x, session_id id, struct span paylo
         return exchange_busy(x, &u, err, 4 * BUSY_RETRY_MS);
     if (err == EHIS_OK && !recipient_has_room(x, &u))
         return exchange_busy(x, &u, EHIS_E_EXCHANGE_SHARE_FULL, BUSY_RETRY_MS);
-    return err == EHIS_OK ? accept(x, &u) : exchange_refuse(x, &u, err);
+    if (err != EHIS_OK)
+        return exchange_refuse(x, &u, err);
+    struct exchange_blob blob;
+    err = exchange_submitted_blob(x, &u, &blob);
+    return err == EHIS_OK ? accept(x, &u, &blob) : exchange_busy(x, &u, err, BUSY_RETRY_MS);
 }

@@ -42,6 +42,7 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
     node_init(&x->visiting);
     node_init(&x->to_pump);
     node_init(&x->unsent);
+    node_init(&x->larges);
     x->is_carried = ports->bus_done != NULL;
     x->audited_sequence = UINT64_MAX;
     pool_init(&x->messages, sizeof(struct message));
@@ -143,6 +144,7 @@ void exchange_free(struct exchange *x)
         free((void *)(uintptr_t)x->pending[(x->pending_at + i) % x->pending_cap].frame.p);
     for (size_t i = 0; i < x->segment_count; i++)
         free(x->segments[i]);
+    exchange_larges_free(x);
     pool_fini(&x->messages);
     pool_fini(&x->deliveries);
     buf_fini(&x->record_buf);

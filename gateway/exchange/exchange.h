@@ -64,7 +64,10 @@ struct exchange_item {
     int64_t accepted_ms;
     uint64_t registry_version;
     const struct exchange_skip *skip;
+    uint64_t blob_partition, blob_offset; /* of a large body */
 };
+/* A large body (SPEC 18): whose, its manifest, and where the list of its chunks stands. */
+struct exchange_blob { struct span sender; uint8_t root[HASH_BYTES]; uint64_t bytes, partition, offset; };
 
 /* ---- with a bus that carries (several gateways; SPEC 17) ---- */
 
@@ -79,6 +82,7 @@ struct exchange_arrival {
     int64_t accepted_ms;
     uint64_t registry_version;
     bool is_key;           /* of an event's keys, for whoever here subscribes to it; inbox is empty */
+    uint64_t blob_partition, blob_offset; /* of a large body */
     const struct exchange_skip *skip; /* instead of an envelope; borrowed for the call */
 };
 /* How a message ended where it was delivered: told to the gateway that accepted it. */
@@ -124,6 +128,11 @@ struct exchange_ports {
     ehis_err (*subscribe)(void *ctx, struct span system, struct span service, struct span event, bool is_end);
     /* Messages to this system have been on their way for long: asks whoever owns its inbox what of ours is there (exchange_on_probed). */
     void (*probe)(void *ctx, struct span system);
+    /* Large bodies; NULL: none are taken. All chunks of it are here and no message has them yet: place is filled in; EXCHANGE_BLOB_MISSING. A message has
+     * it; none has it any more. The last two also in replay. */
+    ehis_err (*blob_find)(void *ctx, struct exchange_blob *b);
+    void (*blob_keep)(void *ctx, const struct exchange_blob *b);
+    void (*blob_let_go)(void *ctx, const struct exchange_blob *b);
     uint8_t seed[16]; /* unguessable: keys of the hash tables */
 };
 
@@ -141,7 +150,7 @@ ehis_err exchange_replay(struct exchange *x, const struct journal_entry *e, stru
 void exchange_recovered(struct exchange *x, int64_t now_ms);
 
 /* Sessions: after HELLO, with the authenticated system. peer_* go into records. */
-struct exchange_peer { session_id id; struct span system; struct span address; uint8_t certificate[32]; uint8_t state_id[16]; };
+struct exchange_peer { session_id id; struct span system; struct span address; uint8_t certificate[32]; uint8_t state_id[16]; bool takes_large; };
 ehis_err exchange_session_open(struct exchange *x, const struct exchange_peer *peer, int64_t now_ms) EHIS_MUST_USE; /* appends SESSION_OPENED */
 void exchange_session_ended(struct exchange *x, session_id s, ehis_err code, struct span text, int64_t now_ms);
 void exchange_session_room(struct exchange *x, session_id s, int64_t now_ms); /* output has room again */
@@ -155,6 +164,13 @@ ehis_err exchange_on_submit(struct exchange *x, session_id s, struct span payloa
 ehis_err exchange_on_acks(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err exchange_on_subscribe(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err exchange_on_keys_get(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+
+/* The large body of a message that is being delivered to this session; b borrows until the next verb. EXCHANGE_BLOB_UNKNOWN. */
+ehis_err exchange_blob(struct exchange *x, session_id s, const uint8_t digest[HASH_BYTES], struct exchange_blob *b, int64_t now_ms) EHIS_MUST_USE;
+/* A chunk of it is lost or altered: the message fails. */
+void exchange_on_blob_bad(struct exchange *x, session_id s, const uint8_t digest[HASH_BYTES], ehis_err code, int64_t now_ms);
+/* What its system may store yet. */
+uint64_t exchange_room_bytes(const struct exchange *x, session_id s);
 
 /* This group (and all before it) is durable: everything that waited for it happens now. */
 void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);

@@ -36,6 +36,7 @@
 #define REFUSALS_HELD_MAX 4096                  /* receipts waiting for their aggregate, of all peers */
 #define REFUSAL_SLOTS 16                         /* codes of one peer in one second; one more is BUSY */
 #define FRAMES_HELD_MAX_BYTES (1024 * 1024)     /* small frames kept for a session whose output is full */
+#define RESPONSE_ROOM_BYTES (16u * 1024 * 1024) /* what is larger goes in chunks */
 #define FINAL_BYTES 1536                        /* in the journal for the end of a message: a record with an acknowledgement */
 #define KEYS_FRAME_BYTES (256 * 1024)
 #define WHEEL_SLOTS 4096                        /* seconds; what is due later stays in its slot for another round */
@@ -79,7 +80,7 @@ struct session {
     struct ready windows;
     uint64_t in_flight_bytes;
     uint32_t calls_in_flight, streams_in_flight;
-    bool is_ready, is_full /* until exchange_session_room */, is_doomed;
+    bool is_ready, is_full /* until exchange_session_room */, is_doomed, takes_large;
     uint8_t certificate[32], state_id[16], address_bytes;
     char address[64];
     struct node asked; /* subscriptions that the bus has not confirmed yet */
@@ -93,6 +94,14 @@ enum { IS_WAITING = 1, /* a call, or its response */
        IS_PARKED = 512, /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */
        IS_SENT = 1024, /* the bus has it */
        IS_CARRIED = 2048, IS_REPLICATED = 4096 /* the broker has confirmed it; on more than one machine */ };
+
+/* A message's body that travels in chunks. */
+struct large {
+    struct node in_all;
+    uint8_t root[HASH_BYTES];
+    uint64_t bytes, partition, offset;
+    bool is_kept /* by ports.blob_keep */, is_bad;
+};
 
 #define GUEST_ARRIVALS_MAX 4 /* of one message over several gateways; one more is told nothing: its gateway asks */
 struct guest {
@@ -123,6 +132,7 @@ struct message {
         char *text;             /* transient: recipient of an aggregated refusal; owned */
     };
     struct guest *guest;      /* NULL: accepted here */
+    struct large *large;      /* NULL: its body is in the envelope */
     struct name *gateway;     /* a waiting response: where the caller waits; with a bus that carries */
     struct delivery *deliveries;
     session_id session; /* that submitted it last */
@@ -242,6 +252,7 @@ struct exchange {
     uint32_t refusals_held;
     struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery, by_guest;
     struct pool messages, deliveries;
+    struct node larges; /* of all messages */
     struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
     int64_t wheel_s; /* the next second to look at */
     struct segment **segments;
@@ -342,6 +353,17 @@ ehis_err exchange_ready_state(struct exchange *x, struct session *s, ehis_err co
 
 /* acks.c: one that stands alone, of this message by this system. */
 ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system *s, const struct hash *digest, struct span bytes, struct ack *out) EHIS_MUST_USE;
+
+/* blobs.c */
+ehis_err exchange_large_new(struct exchange *x, struct message *m, const struct envelope_large *l) EHIS_MUST_USE; /* nothing where its body is in the envelope */
+void exchange_large_place(struct message *m, uint64_t partition, uint64_t offset);
+void exchange_large_keep(struct exchange *x, struct message *m);
+void exchange_large_let_go(struct exchange *x, struct message *m); /* its chunks are needed no longer */
+void exchange_large_free(struct message *m);
+void exchange_larges_free(struct exchange *x);
+static inline uint64_t response_room(uint32_t largest) { return largest < RESPONSE_ROOM_BYTES ? largest : RESPONSE_ROOM_BYTES; } /* in the journal */
+static inline uint64_t message_bytes(const struct message *m) { return m->sealed_bytes + (m->large ? m->large->bytes : 0); }
+ehis_err exchange_submitted_blob(struct exchange *x, const struct submission *u, struct exchange_blob *b) EHIS_MUST_USE; /* all of it is here */
 
 /* calls.c */
 uint32_t exchange_largest_response(const struct exchange *x, const struct envelope_header *h, bool *needs_reply); /* entry.c */

@@ -8,7 +8,7 @@
 /* Skips do not count: whoever has no right fills nobody's inbox with them. */
 static void count_waiting(struct delivery *d, int by)
 {
-    uint64_t bytes = d->message->sealed_bytes;
+    uint64_t bytes = message_bytes(d->message);
     uint32_t calls = !d->lane && d->message->kind == KIND_REQUEST;
     d->to->waiting += (uint64_t)by;
     d->to->waiting_bytes += by < 0 ? 0 - bytes : bytes;
@@ -186,6 +186,8 @@ static ehis_err deliver(struct exchange *x, struct session *s, struct delivery *
     } else {
         if (x->now_ms >= m->expires_ms)
             return exchange_finish(x, m, NULL, RECORD_EXPIRED, EHIS_E_EXCHANGE_EXPIRED, span_of(NULL, 0), NULL);
+        if (m->large && !s->takes_large)
+            return exchange_finish(x, m, d, RECORD_FAILED, EHIS_E_EXCHANGE_NO_LARGE, span_of(NULL, 0), s);
         if (m->kind == KIND_EVENT)
             EHIS_TRY(exchange_keys_before(x, s, d));
         struct span header;

@@ -87,7 +87,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     if (!m)
         return NULL;
     m->kind = (uint8_t)h->kind;
-    if (!name_ends(x, m, h, is_refused))
+    if (!name_ends(x, m, h, is_refused) || (!is_refused && exchange_large_new(x, m, &h->large) != EHIS_OK))
         goto out;
     if (h->stream.len) {
         m->stream = exchange_stream_find(x, m->sender, h->stream.p, guest != NULL);
@@ -121,6 +121,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     count(m, 1);
     return m;
 out:
+    exchange_large_free(m);
     pool_give(&x->messages, m);
     return NULL;
 }
@@ -131,6 +132,8 @@ void exchange_message_drop(struct exchange *x, struct message *m)
     while (m->deliveries)
         exchange_delivery_drop(x, m->deliveries);
     exchange_message_close(x, m);
+    exchange_large_let_go(x, m);
+    exchange_large_free(m);
     x->live_bytes -= m->live_bytes;
     table_remove(m->guest ? &x->by_guest : &x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
     node_remove(&m->in_bus);
@@ -208,7 +211,7 @@ static uint64_t reserved_for(const struct message *m)
     bool is_call = m->kind == KIND_REQUEST && message_is(m, IS_WAITING);
     if (m->kind == KIND_EVENT)
         return m->largest_bytes;
-    return FINAL_BYTES + (is_call ? (uint64_t)m->largest_bytes + ENVELOPE_HEADER_MAX_BYTES + FINAL_BYTES : 0);
+    return FINAL_BYTES + (is_call ? response_room(m->largest_bytes) + ENVELOPE_HEADER_MAX_BYTES + FINAL_BYTES : 0);
 }
 
 void exchange_message_open(struct exchange *x, struct message *m)
@@ -218,7 +221,7 @@ void exchange_message_open(struct exchange *x, struct message *m)
     x->reserved_bytes += reserved_for(m);
     if (m->guest)
         return;
-    m->sender->stored_bytes += m->sealed_bytes;
+    m->sender->stored_bytes += message_bytes(m);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open++;
     count_live(x, m);
@@ -243,7 +246,8 @@ void exchange_message_close(struct exchange *x, struct message *m)
     x->reserved_bytes -= reserved_for(m);
     if (m->guest)
         return;
-    m->sender->stored_bytes -= m->sealed_bytes;
+    m->sender->stored_bytes -= message_bytes(m);
+    exchange_large_let_go(x, m);
     node_remove(&m->in_bus);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open--;

@@ -56,6 +56,7 @@ ehis_err exchange_session_open(struct exchange *x, const struct exchange_peer *p
     s->system = system;
     s->id = peer->id;
     s->next_delivery = 1;
+    s->takes_large = peer->takes_large;
     memcpy(s->certificate, peer->certificate, sizeof s->certificate);
     memcpy(s->state_id, peer->state_id, sizeof s->state_id);
     s->address_bytes = (uint8_t)(peer->address.len < sizeof s->address ? peer->address.len : sizeof s->address);

@@ -47,6 +47,12 @@ static struct message *remember(struct exchange *x, const struct journal_entry *
     if (!m)
         return NULL;
     exchange_message_stand(x, m, &e->pos);
+    if (e->attachment.len) { /* else its body is needed no longer */
+        exchange_large_place(m, r->blob_partition, r->blob_offset);
+        exchange_large_keep(x, m);
+    } else {
+        exchange_large_free(m);
+    }
     m->state = m->durable = STATE_ACCEPTED;
     m->registry_version = r->registry_version;
     m->sequence = r->sequence;

@@ -45,6 +45,10 @@ void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway
         item.pos = (struct journal_pos){m->home.segment, m->home.offset, m->home.record_bytes, m->home.attachment_bytes};
         item.recipient = name_span(m->to ? m->to->name : m->recipient);
         item.is_key = m->kind == KIND_KEY;
+        if (m->large) {
+            item.blob_partition = m->large->partition;
+            item.blob_offset = m->large->offset;
+        }
         if (m->kind == KIND_EVENT || item.is_key)
             item.event = topic_event(m->topic);
         if (gateway || m->gateway)

@@ -132,8 +132,10 @@ static ehis_err send_hello(struct session *x)
                          .window_bytes = s->limits.window_bytes,
                          .clock_ms = (uint64_t)clock_wall_ms(s->clock),
                          .registry_version = registry_version(s->identity.registry)};
-    mine.features[0] = span_str(FEATURE_REPLICATES);
-    mine.feature_count = s->limits.is_replicating;
+    if (s->limits.is_replicating)
+        mine.features[mine.feature_count++] = span_str(FEATURE_REPLICATES);
+    if (s->blobs && s->limits.link.max_frame_bytes >= LARGE_FRAME_BYTES)
+        mine.features[mine.feature_count++] = span_str(FEATURE_LARGE);
     memcpy(mine.registry_hash, registry_hash(s->identity.registry)->b, HASH_BYTES);
     memcpy(mine.crl_hash, pki_trust_crl_hash(s->identity.trust)->b, HASH_BYTES);
     buf_clear(&s->item);
@@ -160,6 +162,9 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
     struct exchange_peer peer = {.id = x->id, .system = span_str(x->peer.leaf.id), .address = span_str(link_peer_address(x->link))};
     memcpy(peer.certificate, x->peer.leaf.fingerprint.b, sizeof peer.certificate);
     memcpy(peer.state_id, h.state_id, sizeof peer.state_id);
+    for (size_t i = 0; i < h.feature_count; i++)
+        peer.takes_large |= span_eq(h.features[i], span_str(FEATURE_LARGE)) && h.max_frame_bytes >= LARGE_FRAME_BYTES;
+    x->takes_large = peer.takes_large;
     EHIS_TRY(exchange_session_open(s->exchange, &peer, clock_wall_ms(s->clock)));
     x->is_noted = true;
     s->status.opened++;
@@ -325,6 +330,10 @@ static ehis_err dispatch(struct session *x, uint8_t type, struct span payload, s
         return exchange_on_subscribe(core, x->id, payload, now, why);
     case FRAME_KEYS_GET:
         return exchange_on_keys_get(core, x->id, payload, now, why);
+    case FRAME_BLOB_PUT:
+        return session_on_blob_put(x, payload, why);
+    case FRAME_BLOB_GET:
+        return session_on_blob_get(x, payload, why);
     case FRAME_GOODBYE: {
         struct goodbye g;
         EHIS_TRY(goodbye_read(payload, &g, why));
@@ -385,6 +394,7 @@ static void on_room(void *arg, struct link *l)
 {
     struct session *x = arg;
     (void)l;
+    session_chunks_room(x);
     if (x->id)
         exchange_session_room(x->all->exchange, x->id, clock_wall_ms(x->all->clock));
 }
@@ -421,6 +431,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         x->next->prev = x->prev;
     s->status.sessions--;
     s->status.half_open -= x->is_half_open;
+    session_chunks_free(x);
     free(x);
 }
 

@@ -23,6 +23,9 @@ struct session {
     uint32_t statements_first, statements_last; /* + 1, in all->statements; 0 = none */
     bool has_skip; /* among them */
     size_t statement_bytes;
+    bool takes_large;
+    uint32_t blob_puts, blob_gets;          /* without an answer */
+    struct blob_chunk_out *chunks, **chunks_end; /* that the output had no room for */
 };
 /* A receipt or skip that waits for its signature. */
 struct statement {
@@ -45,6 +48,7 @@ struct sessions {
     struct sessions_identity identity;
     struct exchange *exchange;
     const struct journal *journal;
+    struct blobs *blobs;
     struct session *live;
     struct session **slots;
     uint32_t slot_count, slot_next;
@@ -74,3 +78,8 @@ void session_push_registry(struct session *x, uint64_t have_version);
 void session_push_crl(struct session *x);
 void session_recheck(struct session *x);
 void listener_pause(struct sessions *s);
+/* chunks.c */
+ehis_err session_on_blob_put(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err session_on_blob_get(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void session_chunks_room(struct session *x);
+void session_chunks_free(struct session *x);

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+#include "gateway/bus/blob.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include "base/log.h"
+#include "gateway/exchange/table.h"
+#include "proto/wire/identifier.h"
+
+#define HEADS 1024
+#define IDLE_MS 60000 /* an upload that nobody goes on with, or uses */
+#define TICK_US 1000000
+#define LISTS_KEPT 16 /* that the thread remembers */
+
+struct blob {
+    struct table_node by_key;
+    struct node in_uploads;  /* until a message has it */
+    struct hash key;
+    struct large_manifest manifest;
+    struct blob_place place; /* of its chunks' partition; when it is whole, of its list */
+    uint32_t count, queued, durable, jobs;
+    bool is_whole, is_kept, is_gone;
+    int64_t used_ms;
+    uint8_t *list;
+    size_t sender_len;
+    char sender[IDENTIFIER_MAX_BYTES];
+};
+
+enum job_op { PUT_CHUNK, PUT_LIST, GET_CHUNK, DROP };
+struct job {
+    struct node in_list;
+    enum job_op op;
+    struct blob *blob; /* of a put: the loop's */
+    uint64_t session;
+    uint8_t digest[HASH_BYTES];
+    struct hash key, leaf;
+    struct large_manifest manifest;
+    struct blob_place place;
+    uint32_t index;
+    uint8_t *data;
+    size_t len;
+    ehis_err err;
+};
+
+struct list { struct hash key, root; uint8_t *entries; uint64_t used; };
+
+struct blobs {
+    struct loop *loop;
+    const struct clock *clock;
+    struct blob_store *store;
+    struct blobs_calls calls;
+    struct table by_key;
+    struct node uploads;
+    struct loop_timer *tick;
+    size_t jobs; /* with chunks */
+    bool is_recovered;
+    struct blobs_status status;
+    /* the thread's */
+    pthread_t thread;
+    bool has_thread;
+    struct list lists[LISTS_KEPT];
+    uint64_t list_uses;
+    /* under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct node todo, done;
+    bool is_stopping, is_posted;
+};
+
+/* ---- the thread ---- */
+
+/* The leaves of a list give the root, or it is not the body's. */
+static ehis_err check_list(const uint8_t *entries, uint32_t count, const struct hash *root)
+{
+    struct hash *leaves = calloc(count, sizeof *leaves), top;
+    struct tree t;
+    if (!leaves)
+        return EHIS_E_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(leaves[i].b, entries + (size_t)i * BLOB_ENTRY_BYTES, HASH_BYTES);
+    tree_init(&t);
+    ehis_err err = tree_build(&t, leaves, count);
+    if (err == EHIS_OK)
+        tree_root(&t, &top);
+    tree_fini(&t);
+    free(leaves);
+    return err != EHIS_OK ? err : memcmp(top.b, root->b, HASH_BYTES) == 0 ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_ALTERED;
+}
+
+static ehis_err list_of(struct blobs *b, const struct job *j, const uint8_t **out)
+{
+    struct list *oldest = b->lists;
+    for (struct list *l = b->lists; l < b->lists + LISTS_KEPT; l++) {
+        if (l->entries && memcmp(&l->key, &j->key, sizeof l->key) == 0 && memcmp(&l->root, &j->manifest.root, sizeof l->root) == 0) {
+            l->used = ++b->list_uses;
+            *out = l->entries;
+            return EHIS_OK;
+        }
+        if (l->used < oldest->used)
+            oldest = l;
+    }
+    uint32_t count = large_chunk_count(j->manifest.bytes);
+    uint8_t *entries = malloc((size_t)count * BLOB_ENTRY_BYTES);
+    ehis_err err = entries ? b->store->read(b->store, &j->key, &j->place, entries, (size_t)count * BLOB_ENTRY_BYTES) : EHIS_E_NO_MEMORY;
+    if (err == EHIS_OK)
+        err = check_list(entries, count, &j->manifest.root);
+    if (err != EHIS_OK) {
+        free(entries);
+        return err;
+    }
+    free(oldest->entries);
+    *oldest = (struct list){j->key, j->manifest.root, entries, ++b->list_uses};
+    *out = entries;
+    return EHIS_OK;
+}
+
+static ehis_err get_chunk(struct blobs *b, struct job *j)
+{
+    const uint8_t *entries;
+    struct hash leaf;
+    EHIS_TRY(list_of(b, j, &entries));
+    entries += (size_t)j->index * BLOB_ENTRY_BYTES;
+    struct blob_place at = {j->place.partition, be_get(entries + HASH_BYTES, 8)};
+    j->len = large_chunk_bytes(j->manifest.bytes, j->index);
+    j->data = malloc(j->len);
+    EHIS_TRY(j->data ? b->store->read(b->store, &j->key, &at, j->data, j->len) : EHIS_E_NO_MEMORY);
+    large_leaf(span_of(j->data, j->len), &leaf);
+    return memcmp(leaf.b, entries, HASH_BYTES) == 0 ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_ALTERED;
+}
+
+static ehis_err run(struct blobs *b, struct job *j)
+{
+    switch (j->op) {
+    case PUT_CHUNK:
+        large_leaf(span_of(j->data, j->len), &j->leaf);
+        return b->store->write(b->store, &j->key, j->index == 0, span_of(j->data, j->len), &j->place);
+    case PUT_LIST:
+        if (check_list(j->data, large_chunk_count(j->manifest.bytes), &j->manifest.root) != EHIS_OK)
+            return EHIS_E_EXCHANGE_BLOB_ROOT;
+        return b->store->write(b->store, &j->key, false, span_of(j->data, j->len), &j->place);
+    case GET_CHUNK:
+        return get_chunk(b, j);
+    default:
+        for (struct list *l = b->lists; l < b->lists + LISTS_KEPT; l++)
+            if (l->entries && memcmp(&l->key, &j->key, sizeof l->key) == 0) {
+                free(l->entries);
+                *l = (struct list){.entries = NULL};
+            }
+        b->store->drop(b->store, &j->key);
+        return EHIS_OK;
+    }
+}
+
+static void on_done(void *arg);
+
+static void *work(void *arg)
+{
+    struct blobs *b = arg;
+    pthread_mutex_lock(&b->lock);
+    while (!b->is_stopping) {
+        if (list_is_empty(&b->todo)) {
+            pthread_cond_wait(&b->wake, &b->lock);
+            continue;
+        }
+        struct job *j = container_of(b->todo.next, struct job, in_list);
+        node_remove(&j->in_list);
+        pthread_mutex_unlock(&b->lock);
+        j->err = run(b, j);
+        pthread_mutex_lock(&b->lock);
+        list_add(&b->done, &j->in_list);
+        if (!b->is_posted)
+            loop_post(b->loop, on_done, b);
+        b->is_posted = true;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return NULL;
+}
+
+/* ---- the loop's ---- */
+
+static void queue(struct blobs *b, struct job *j)
+{
+    b->jobs += j->op != DROP;
+    pthread_mutex_lock(&b->lock);
+    list_add(&b->todo, &j->in_list);
+    pthread_cond_signal(&b->wake);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void job_free(struct job *j)
+{
+    free(j->data);
+    free(j);
+}
+
+static uint64_t key_hash(const struct blobs *b, const struct hash *key) { return table_hash(&b->by_key, key->b, HASH_BYTES); }
+
+static struct blob *find_key(const struct blobs *b, const struct hash *key)
+{
+    for (struct table_node *n = *table_head(&b->by_key, key_hash(b, key)); n; n = n->next)
+        if (memcmp(container_of(n, struct blob, by_key)->key.b, key->b, HASH_BYTES) == 0)
+            return container_of(n, struct blob, by_key);
+    return NULL;
+}
+
+static struct blob *find(const struct blobs *b, const struct blob_name *name, struct hash *key)
+{
+    large_blob_key(name->sender, name->manifest.root.b, key);
+    return find_key(b, key);
+}
+
+static struct blob *add(struct blobs *b, const struct blob_name *name, const struct hash *key)
+{
+    struct blob *x = name->sender.len <= sizeof x->sender ? calloc(1, sizeof *x) : NULL;
+    if (!x)
+        return NULL;
+    x->key = *key;
+    x->manifest = name->manifest;
+    x->count = large_chunk_count(name->manifest.bytes);
+    memcpy(x->sender, name->sender.p, name->sender.len);
+    x->sender_len = name->sender.len;
+    table_add(&b->by_key, key_hash(b, key), &x->by_key);
+    return x;
+}
+
+/* Its jobs may still run: the last frees it. */
+static void drop(struct blobs *b, struct blob *x, bool is_deleted)
+{
+    table_remove(&b->by_key, key_hash(b, &x->key), &x->by_key);
+    b->status.uploads -= !x->is_kept;
+    b->status.kept -= x->is_kept;
+    node_remove(&x->in_uploads);
+    struct job *j = is_deleted && b->store->drop ? calloc(1, sizeof *j) : NULL; /* without memory it is swept at the next start */
+    if (j) {
+        j->op = DROP;
+        j->key = x->key;
+        queue(b, j);
+    }
+    free(x->list);
+    x->list = NULL;
+    x->is_gone = true;
+    if (x->jobs == 0)
+        free(x);
+}
+
+static uint32_t next_of(const struct blob *x) { return x->is_whole ? x->count : x->durable < x->count ? x->durable : x->count - 1; }
+
+static void finish_put(struct blobs *b, struct job *j)
+{
+    struct blob *x = j->blob;
+    struct hash root = j->manifest.root;
+    uint64_t session = j->session;
+    bool is_gone = x->is_gone;
+    x->jobs--;
+    if (is_gone && x->jobs == 0)
+        free(x);
+    if (is_gone || j->err != EHIS_OK) {
+        if (!is_gone) {
+            log_line(LOG_WARN, "blob.put.failed", F_ERR(j->err), F_HEX("blob", j->key.b, HASH_BYTES), F_U64("index", j->index));
+            b->status.failed++;
+            drop(b, x, true);
+        }
+        b->calls.on_state(b->calls.ctx, session, &root, 0, j->err == EHIS_E_EXCHANGE_BLOB_ROOT ? j->err : EHIS_E_EXCHANGE_BUSY);
+        return;
+    }
+    x->place = j->place;
+    if (j->op == PUT_CHUNK) {
+        uint8_t *entry = x->list + (size_t)x->durable++ * BLOB_ENTRY_BYTES;
+        memcpy(entry, j->leaf.b, HASH_BYTES);
+        be_put(entry + HASH_BYTES, j->place.offset, 8);
+        if (x->durable == x->count) { /* the same job goes on with the list */
+            free(j->data);
+            j->data = x->list;
+            j->len = (size_t)x->count * BLOB_ENTRY_BYTES;
+            j->op = PUT_LIST;
+            j->place.offset = x->manifest.bytes;
+            x->list = NULL;
+            x->jobs++;
+            queue(b, j);
+            return;
+        }
+    } else {
+        x->is_whole = true;
+    }
+    b->calls.on_state(b->calls.ctx, session, &root, next_of(x), EHIS_OK);
+}
+
+static void finish_get(struct blobs *b, struct job *j)
+{
+    struct blob_chunk_out *c = calloc(1, sizeof *c);
+    EHIS_ASSERT(c);
+    *c = (struct blob_chunk_out){.session = j->session, .index = j->index, .code = j->err};
+    memcpy(c->digest, j->digest, HASH_BYTES);
+    if (j->err == EHIS_OK) {
+        c->bytes = j->data;
+        c->len = j->len;
+        j->data = NULL;
+        b->status.chunks_out++;
+    } else {
+        log_line(LOG_WARN, "blob.get.failed", F_ERR(j->err), F_HEX("blob", j->key.b, HASH_BYTES), F_U64("index", j->index));
+        b->status.failed++;
+    }
+    b->calls.on_chunk(b->calls.ctx, c);
+}
+
+static void on_done(void *arg)
+{
+    struct blobs *b = arg;
+    struct node done;
+    node_init(&done);
+    pthread_mutex_lock(&b->lock);
+    b->is_posted = false;
+    while (!list_is_empty(&b->done))
+        node_move(&done, b->done.next);
+    pthread_mutex_unlock(&b->lock);
+    while (!list_is_empty(&done)) {
+        struct job *j = container_of(done.next, struct job, in_list);
+        enum job_op op = j->op;
+        node_remove(&j->in_list);
+        b->jobs -= op != DROP;
+        if (op == GET_CHUNK)
+            finish_get(b, j);
+        else if (op != DROP)
+            finish_put(b, j);
+        if (op != PUT_CHUNK || j->op != PUT_LIST) /* else it is queued again */
+            job_free(j);
+    }
+}
+
+static void on_tick(void *arg)
+{
+    struct blobs *b = arg;
+    int64_t now = clock_mono_ms(b->clock);
+    for (struct node *n = b->uploads.next, *next; n != &b->uploads; n = next) {
+        struct blob *x = container_of(n, struct blob, in_uploads);
+        next = n->next;
+        if (now - x->used_ms >= IDLE_MS)
+            drop(b, x, true);
+    }
+    loop_timer_set(b->tick, TICK_US);
+}
+
+ehis_err blobs_new(struct loop *loop, const struct clock *clock, struct blob_store *store, const uint8_t seed[16], struct blobs **out)
+{
+    sigset_t all, before;
+    struct blobs *b = calloc(1, sizeof *b);
+    if (!b) {
+        store->free(store);
+        return EHIS_E_NO_MEMORY;
+    }
+    b->loop = loop;
+    b->clock = clock;
+    b->store = store;
+    node_init(&b->uploads);
+    node_init(&b->todo);
+    node_init(&b->done);
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->wake, NULL);
+    ehis_err err = table_init(&b->by_key, HEADS, seed);
+    if (err == EHIS_OK)
+        err = loop_timer_new(loop, on_tick, b, &b->tick);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (err == EHIS_OK)
+        b->has_thread = pthread_create(&b->thread, NULL, work, b) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err == EHIS_OK && !b->has_thread)
+        err = EHIS_E_NO_MEMORY;
+    if (err != EHIS_OK) {
+        blobs_free(b);
+        return err;
+    }
+    loop_timer_set(b->tick, TICK_US);
+    *out = b;
+    return EHIS_OK;
+}
+
+void blobs_free(struct blobs *b)
+{
+    if (!b)
+        return;
+    pthread_mutex_lock(&b->lock);
+    b->is_stopping = true;
+    pthread_cond_signal(&b->wake);
+    pthread_mutex_unlock(&b->lock);
+    if (b->has_thread)
+        pthread_join(b->thread, NULL);
+    struct node *lists[] = {&b->todo, &b->done};
+    for (size_t i = 0; i < 2; i++)
+        while (!list_is_empty(lists[i])) {
+            struct job *j = container_of(lists[i]->next, struct job, in_list);
+            node_remove(&j->in_list);
+            if (j->blob && --j->blob->jobs == 0 && j->blob->is_gone)
+                free(j->blob);
+            job_free(j);
+        }
+    for (size_t i = 0; b->by_key.heads && i < HEADS; i++)
+        for (struct table_node *n = b->by_key.heads[i], *next; n; n = next) {
+            next = n->next;
+            free(container_of(n, struct blob, by_key)->list);
+            free(container_of(n, struct blob, by_key));
+        }
+    for (size_t i = 0; i < LISTS_KEPT; i++)
+        free(b->lists[i].entries);
+    table_fini(&b->by_key);
+    loop_timer_free(b->tick);
+    pthread_cond_destroy(&b->wake);
+    pthread_mutex_destroy(&b->lock);
+    b->store->free(b->store);
+    free(b);
+}
+
+void blobs_set_calls(struct blobs *b, const struct blobs_calls *calls) { b->calls = *calls; }
+
+/* One upload more of this sender? */
+static bool has_room(const struct blobs *b, const struct blob_name *name, uint64_t room_bytes)
+{
+    uint64_t bytes = name->manifest.bytes;
+    unsigned count = 1;
+    for (const struct node *n = b->uploads.next; n != &b->uploads; n = n->next) {
+        const struct blob *x = container_of(n, struct blob, in_uploads);
+        if (!span_eq(span_of(x->sender, x->sender_len), name->sender))
+            continue;
+        bytes += x->manifest.bytes;
+        count++;
+    }
+    return count <= BLOB_UPLOADS_MAX && bytes <= room_bytes;
+}
+
+static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, struct span chunk)
+{
+    struct job *j = calloc(1, sizeof *j);
+    uint8_t *data = malloc(chunk.len);
+    if (!x->list)
+        x->list = malloc((size_t)x->count * BLOB_ENTRY_BYTES);
+    if (!j || !data || !x->list) {
+        free(j);
+        free(data);
+        return EHIS_E_EXCHANGE_BUSY;
+    }
+    memcpy(data, chunk.p, chunk.len);
+    *j = (struct job){.op = PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
+                      .place = {x->place.partition, (uint64_t)x->queued * LARGE_CHUNK_BYTES}};
+    x->queued++;
+    x->jobs++;
+    x->used_ms = clock_mono_ms(b->clock);
+    b->status.chunks_in++;
+    queue(b, j);
+    return EHIS_OK;
+}
+
+ehis_err blobs_put(struct blobs *b, uint64_t session, const struct blob_name *name, uint32_t index, struct span chunk, uint64_t room_bytes)
+{
+    struct hash key;
+    struct blob *x = find(b, name, &key);
+    ehis_err code = EHIS_OK;
+    if (name->manifest.bytes > LARGE_MAX_BYTES || index >= large_chunk_count(name->manifest.bytes) ||
+        (chunk.len && chunk.len != large_chunk_bytes(name->manifest.bytes, index)))
+        return EHIS_E_PROTOCOL_ORDER;
+    if (x && x->manifest.bytes != name->manifest.bytes) {
+        code = EHIS_E_EXCHANGE_CONFLICT;
+    } else if (chunk.len && x && x->is_kept) {
+        code = EHIS_E_EXCHANGE_CONFLICT;
+    } else if (chunk.len && !(x && x->is_whole)) {
+        if (index != (x ? x->queued : 0))
+            code = EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
+        else if (b->jobs >= BLOB_JOBS_MAX || (!x && !has_room(b, name, room_bytes)))
+            code = EHIS_E_EXCHANGE_BUSY;
+        bool is_new = code == EHIS_OK && !x;
+        if (is_new) {
+            x = add(b, name, &key);
+            if (x)
+                list_add(&b->uploads, &x->in_uploads);
+            b->status.uploads += x != NULL;
+        }
+        if (code == EHIS_OK)
+            code = x ? put_chunk(b, session, x, chunk) : EHIS_E_EXCHANGE_BUSY;
+        if (code == EHIS_OK)
+            return EHIS_OK; /* answered when it is durable */
+        if (is_new && x) {
+            drop(b, x, false);
+            x = NULL;
+        }
+    }
+    if (x && !x->is_kept)
+        x->used_ms = clock_mono_ms(b->clock);
+    b->calls.on_state(b->calls.ctx, session, &name->manifest.root, x ? next_of(x) : 0, code);
+    return EHIS_OK;
+}
+
+ehis_err blobs_find(struct blobs *b, struct blob_name *name)
+{
+    struct hash key;
+    const struct blob *x = find(b, name, &key);
+    if (!x || !x->is_whole || x->is_kept || x->manifest.bytes != name->manifest.bytes)
+        return EHIS_E_EXCHANGE_BLOB_MISSING;
+    name->place = x->place;
+    return EHIS_OK;
+}
+
+void blobs_keep(struct blobs *b, const struct blob_name *name)
+{
+    struct hash key;
+    struct blob *x = find(b, name, &key);
+    if (x && x->is_kept)
+        return;
+    if (x && !b->store->drop) {
+        drop(b, x, false);
+        return;
+    }
+    if (!x && b->store->drop) { /* out of the journal */
+        x = add(b, name, &key);
+        EHIS_ASSERT(x); /* else it would be deleted under its message */
+        b->status.uploads++;
+    }
+    if (!x)
+        return;
+    node_remove(&x->in_uploads);
+    x->is_whole = x->is_kept = true;
+    b->status.uploads--;
+    b->status.kept++;
+}
+
+void blobs_let_go(struct blobs *b, const struct blob_name *name)
+{
+    struct hash key;
+    struct blob *x = find(b, name, &key);
+    if (x && x->is_kept)
+        drop(b, x, b->is_recovered);
+}
+
+static bool is_kept(void *arg, const struct hash *key) { return find_key(arg, key) != NULL; }
+
+void blobs_recovered(struct blobs *b)
+{
+    b->is_recovered = true;
+    if (b->store->sweep)
+        b->store->sweep(b->store, is_kept, b);
+}
+
+ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index)
+{
+    struct job *j = b->jobs < BLOB_JOBS_MAX ? calloc(1, sizeof *j) : NULL;
+    if (!j)
+        return EHIS_E_EXCHANGE_BUSY;
+    *j = (struct job){.op = GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
+    memcpy(j->digest, digest, HASH_BYTES);
+    large_blob_key(name->sender, name->manifest.root.b, &j->key);
+    queue(b, j);
+    return EHIS_OK;
+}
+
+void blob_chunk_free(struct blob_chunk_out *c)
+{
+    free(c->bytes);
+    free(c);
+}
+
+void blobs_status(const struct blobs *b, struct blobs_status *out) { *out = b->status; }
