@@ -115,6 +115,7 @@ static const struct cli_option call_options[] = {
     CLI_TEXT("on-behalf-of", "NAME", "the agency or system that it is asked for"),
     CLI_TEXTS("subject", "HEX", "subject token, 64 hexadecimal digits"),
     BODY, TYPE,
+    CLI_TEXT("output", "FILE", "writes the body of the answer there, of any size; the file appears when it is whole"),
     CLI_DURATION("timeout", 300000, "30s", "how long to wait for the answer"),
     CLI_FLAG("send", "asynchronously: prints receipts; the response comes to ehis-call receive"),
     LIFETIME, WAIT, LANG,

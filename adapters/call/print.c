@@ -61,6 +61,8 @@ ehis_err print_reply(const struct client *k, const ehis_reply *r, struct ehis_wh
     size_t n;
     const void *body = ehis_reply_body(r, &n);
     const char *type = ehis_reply_content_type(r);
+    if (!body)
+        return ehis_fail(why, EHIS_E_TOO_LARGE, "a body of %llu bytes, or it was altered: --output FILE takes one of any size", (unsigned long long)ehis_reply_body_bytes(r));
     if (k->is_json) {
         json_t *line = json_pack("{s:o, s:b, s:s}", "exchange", tool_uuid(ehis_reply_exchange_id(r)), "is_fault", ehis_reply_is_fault(r), "schema", ehis_reply_schema(r));
         set_body(line, type, body, n);
@@ -78,6 +80,8 @@ ehis_err print_incoming(const ehis_incoming *in, struct ehis_why *why)
     size_t n;
     const ehis_info *i = ehis_incoming_info(in);
     const void *body = ehis_incoming_body(in, &n);
+    if (!body)
+        return ehis_fail(why, EHIS_E_TOO_LARGE, "a body of %llu bytes, or it was altered", (unsigned long long)ehis_incoming_body_bytes(in));
     json_t *line = json_pack("{s:o, s:s, s:s, s:s, s:o, s:I, s:o, s:b, s:b, s:b}", "exchange", tool_uuid(i->exchange_id), "sender", i->sender, "service", i->service, "operation", i->operation,
                              "stream", tool_hex(i->stream, 16), "number", (json_int_t)i->number, "created", tool_time(i->created_ms), "is_repeated", i->is_repeated, "is_late", i->is_late,
                              "is_fault", i->is_fault);

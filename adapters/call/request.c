@@ -2,13 +2,21 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* What goes out: calls, asynchronous requests, events. */
 #include "adapters/call/call.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define SUBJECTS_MAX 16
 #define GRACE_MS 1000
+#define PIECE_BYTES 65536
 
 struct outgoing {
     struct client client;
-    struct buf body;
+    struct buf body; /* of a request its beginning: the rest is read as it is sent */
+    size_t body_at;
+    int fd;
     uint8_t subjects[SUBJECTS_MAX][32], exchange_id[16];
     ehis_message message;
     int state, code; /* of the one that was sent */
@@ -38,10 +46,41 @@ static ehis_err prepare(struct outgoing *o, struct cli *c, struct ehis_why *why)
     return EHIS_OK;
 }
 
+static int64_t read_body(void *arg, void *into, size_t max)
+{
+    struct outgoing *o = arg;
+    size_t n = o->body.len - o->body_at < max ? o->body.len - o->body_at : max;
+    if (n == 0)
+        return ehis_read_fd(&o->fd, into, max);
+    memcpy(into, buf_span(&o->body).p + o->body_at, n);
+    o->body_at += n;
+    return (int64_t)n;
+}
+
+/* As much of it as tells its type. */
+static ehis_err open_body(struct outgoing *o, const char *file, struct ehis_why *why)
+{
+    uint8_t *room;
+    o->fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+    if (o->fd < 0)
+        return ehis_fail(why, errno == ENOENT ? EHIS_E_NOT_FOUND : EHIS_E_IO, "%s: %s", file, strerror(errno));
+    for (int64_t n = 1; n != 0 && o->body.len < PIECE_BYTES;) {
+        EHIS_TRY(buf_reserve(&o->body, PIECE_BYTES, &room));
+        n = ehis_read_fd(&o->fd, room, PIECE_BYTES);
+        if (n < 0)
+            return ehis_fail(why, EHIS_E_IO, "%s: %s", file, strerror(errno));
+        buf_commit(&o->body, (size_t)n);
+    }
+    return EHIS_OK;
+}
+
 static ehis_err prepare_request(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
     const char *given[CLI_VALUES_MAX];
-    EHIS_TRY(prepare(o, c, why));
+    buf_init(&o->body, 2 * PIECE_BYTES);
+    EHIS_TRY(open_body(o, cli_get(c, "body"), why));
+    o->message = (ehis_message){.size = sizeof o->message, .service = cli_word(c, 0), .operation = cli_word(c, 1), .content_type = content_type(c, buf_span(&o->body)),
+                                .read = read_body, .read_arg = o};
     ehis_message *m = &o->message;
     m->subject_count = cli_get_all(c, "subject", given);
     for (size_t i = 0; i < m->subject_count; i++)
@@ -64,11 +103,47 @@ static int fault_exit(const ehis_reply *r)
     return strcmp(ehis_reply_content_type(r), "application/json") == 0 && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
 }
 
+/* Beside the file, and in its place when all of it is as it was sent. */
+static ehis_err write_output(const ehis_reply *reply, const char *file, struct ehis_why *why)
+{
+    uint8_t *piece = malloc(PIECE_BYTES);
+    struct buf part;
+    ehis_err err;
+    int64_t n = 1;
+    buf_init(&part, 8192);
+    EHIS_ASSERT(piece);
+    err = buf_printf(&part, "%s.part%c", file, 0);
+    const char *name = (const char *)buf_span(&part).p;
+    FILE *f = err == EHIS_OK ? fopen(name, "wxe") : NULL;
+    if (err == EHIS_OK && !f)
+        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    while (err == EHIS_OK && (n = ehis_reply_read(reply, piece, PIECE_BYTES)) > 0)
+        if (fwrite(piece, 1, (size_t)n, f) != (size_t)n)
+            err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    if (n < 0)
+        err = ehis_fail(why, (ehis_err)-n, "the answer's body");
+    if (f && fclose(f) != 0 && err == EHIS_OK)
+        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    if (err == EHIS_OK && rename(name, file) != 0)
+        err = ehis_fail(why, EHIS_E_IO, "%s: %s", file, strerror(errno));
+    if (err != EHIS_OK && f)
+        (void)!unlink(name); /* what came is not whole */
+    buf_fini(&part);
+    free(piece);
+    return err;
+}
+
+static ehis_err show(struct outgoing *o, const ehis_reply *reply)
+{
+    const char *file = cli_get(o->client.c, "output");
+    return file && !ehis_reply_is_fault(reply) ? write_output(reply, file, &o->why) : print_reply(&o->client, reply, &o->why);
+}
+
 static void on_answer(void *arg, int err, const ehis_reply *reply, const char *why)
 {
     struct outgoing *o = arg;
     o->is_done = true;
-    o->err = err == EHIS_OK ? print_reply(&o->client, reply, &o->why) : ehis_fail(&o->why, (ehis_err)err, "%s", why);
+    o->err = err == EHIS_OK ? show(o, reply) : ehis_fail(&o->why, (ehis_err)err, "%s", why);
     if (reply && ehis_reply_is_fault(reply))
         cli_set_exit(o->client.c, fault_exit(reply));
 }
@@ -113,6 +188,8 @@ static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehi
 static ehis_err end(struct outgoing *o, ehis_err err)
 {
     client_close(&o->client);
+    if (o->fd > STDIN_FILENO)
+        close(o->fd);
     buf_fini(&o->body);
     return err;
 }

@@ -6,6 +6,7 @@
 #include "proto/evidence/receipt.h"
 #include <stdlib.h>
 
+#define UPLOAD_MS 5000
 #define RETRY_MIN_MS 10 /* whatever the gateway says */
 #define RETRY_MAX_MS 60000
 #define UNTOLD_EVERY_MS 60000
@@ -280,6 +281,9 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
     EHIS_TRY(flow_read(payload, &f, why));
     uint32_t pause_ms = f.retry_ms < RETRY_MIN_MS ? RETRY_MIN_MS : f.retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : f.retry_ms;
     int64_t until = now_ms(e) + pause_ms;
+    bool is_upload = f.code == EHIS_E_EXCHANGE_BLOB_MISSING && large_out_wanted(from, f.digest);
+    if (is_upload)
+        until = now_ms(e) + UPLOAD_MS; /* or as soon as it is whole there */
     struct out_message *m = outbox_by_digest(e->outbox, f.digest);
     struct call *c = m ? NULL : calls_find(e, f.digest);
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);
@@ -297,8 +301,9 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
     }
     if (c && c->session == from->id) {
         sending_answered(e, from->id, &c->is_unanswered, c->len);
-        bool is_round = session_of(e, c->avoided) && c->avoided != from->id;
-        c->avoided = from->id;
+        bool is_round = is_upload || (session_of(e, c->avoided) && c->avoided != from->id);
+        if (!is_upload)
+            c->avoided = from->id;
         calls_repeat(e, c, is_round || session_ready(e, from->id) == from ? until : now_ms(e) + RETRY_MIN_MS);
     }
     if (s) {

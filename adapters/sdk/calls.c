@@ -35,8 +35,8 @@ ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_even
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].text && (texts[i].text[0] == 0 || strlen(texts[i].text) > texts[i].max || !utf8_is_valid(span_str(texts[i].text), NULL)))
             return ehis_fail(why, EHIS_E_SDK_MESSAGE, "%s must be UTF-8 of 1 to %zu bytes", texts[i].name, texts[i].max);
-    if (m->subject_count > ENVELOPE_SUBJECTS_MAX || m->body_bytes > BODY_MAX_BYTES || (m->body_bytes && !m->body))
-        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "at most %d subjects, and a body of %u bytes", ENVELOPE_SUBJECTS_MAX, BODY_MAX_BYTES);
+    if (m->subject_count > ENVELOPE_SUBJECTS_MAX || (is_event && m->body_bytes > BODY_MAX_BYTES) || (m->body_bytes && !m->body && !m->read))
+        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "at most %d subjects, and of an event a body of %u bytes", ENVELOPE_SUBJECTS_MAX, BODY_MAX_BYTES);
     return EHIS_OK;
 }
 
@@ -61,7 +61,8 @@ ehis_err message_draft(struct ehis *e, const ehis_message *m, enum envelope_kind
         h.subjects[i] = span_of(m->subjects[i], 32);
     h.created_ms = (uint64_t)now_ms(e);
     uuid7_make(h.exchange_id, now_ms(e), e->random);
-    return draft_new(&h, span_of(m->body, m->body_bytes), out);
+    struct body_source from = {.memory = span_of(m->body, m->body_bytes), .read = m->read, .arg = m->read_arg};
+    return large_draft(e, &h, &from, out, why);
 }
 
 static void run_done(struct ehis *e, struct job *j)
@@ -315,6 +316,8 @@ void calls_on_response(struct ehis *e, struct ehis_incoming *in)
     if (in->header.schema.len)
         memcpy(r->schema, in->header.schema.p, in->header.schema.len);
     r->body = in->body;
+    r->large = in->large;
+    in->large = NULL;
     buf_init(&in->body, FRAME_MAX_BYTES_LIMIT);
     c->reply = r;
     finish(e, c, EHIS_OK, NULL);
@@ -340,14 +343,36 @@ const uint8_t *ehis_reply_exchange_id(const ehis_reply *r) { return r->exchange_
 
 const void *ehis_reply_body(const ehis_reply *r, size_t *bytes)
 {
+    if (r->large && r->body.len == 0)
+        return large_in_all(r->large, &((ehis_reply *)(uintptr_t)r)->body, bytes);
     *bytes = r->body.len;
     return r->body.len ? buf_span(&r->body).p : (const uint8_t *)"";
+}
+
+uint64_t ehis_reply_body_bytes(const ehis_reply *r) { return r->large ? r->large->bytes : r->body.len; }
+
+int64_t message_read_body(struct large_in *l, const struct buf *body, size_t *at, void *into, size_t max)
+{
+    if (l)
+        return large_in_read(l, into, max);
+    size_t n = body->len - *at < max ? body->len - *at : max;
+    if (n)
+        memcpy(into, buf_span(body).p + *at, n);
+    *at += n;
+    return (int64_t)n;
+}
+
+int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max)
+{
+    ehis_reply *own = (ehis_reply *)(uintptr_t)r; /* const for whoever is called back: it is not his to free */
+    return message_read_body(own->large, &own->body, &own->read_at, into, max);
 }
 
 void ehis_reply_free(ehis_reply *r)
 {
     if (!r)
         return;
+    large_in_free(r->large);
     buf_fini(&r->body);
     free(r);
 }

@@ -169,6 +169,8 @@ void client_turn(struct ehis *e)
     serving_run(e);
     calls_run(e);
     sending_streams(e);
+    large_out_pump(e);
+    large_in_pump(e);
     check_flushes(e);
     if (e->is_ending && !has_link(e) && !e->drafts && !e->committed)
         end_turn(e);
@@ -182,6 +184,7 @@ void client_tick(struct ehis *e)
     serving_tick(e);
     acks_tick(e);
     outbox_forget_asked(e->outbox, now_ms(e));
+    large_out_tick(e);
     receiving_again(e);
     inbox_touch_gaps(e->inbox);
     if (e->is_ending && clock_mono_us(e->clock) >= e->end_by_us)
@@ -344,6 +347,7 @@ void client_free(struct ehis *e)
         serving_fini(e);
     }
     events_fini(e);
+    large_out_fini(e);
     outbox_free(e->outbox);
     state_close(e);
     free_handlers(e);

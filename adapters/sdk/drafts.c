@@ -56,6 +56,8 @@ void draft_free(struct draft *d)
         return;
     secret_wipe(&d->key, sizeof d->key);
     secret_wipe(d->text, d->body.len ? (size_t)(d->body.p - d->text) + d->body.len : 0);
+    if (d->large)
+        large_out_free(d->e, d->large);
     buf_fini(&d->header_bytes);
     buf_fini(&d->sealed);
     free(d);
@@ -183,7 +185,7 @@ static ehis_err fill(struct ehis *e, struct draft *d, struct ehis_why *why)
     set_registry(e, h);
     if (d->class_) {
         struct span to = d->class_ == OUT_EVENTS ? h->recipient : identifier_prefix(h->recipient, IDENTIFIER_SYSTEM);
-        EHIS_TRY(outbox_check_room(e->outbox, d->body.len + ENVELOPE_HEADER_MAX_BYTES));
+        EHIS_TRY(outbox_check_room(e->outbox, d->body.len + ENVELOPE_HEADER_MAX_BYTES + (d->large ? d->large->manifest.bytes + large_out_bytes(e) : 0)));
         EHIS_TRY(outbox_stream(e->outbox, d->class_, to, d->class_ == OUT_EVENTS ? h->operation : (struct span){0}, e->random, &d->stream));
         d->sequence_before = d->stream->sequence;
         if (d->sequence && d->sequence <= d->sequence_before)
@@ -283,12 +285,13 @@ static void sign_all(struct ehis *e, struct draft *made, size_t count)
             env.signature.path = span_of(path, tree_path(&e->tree, index, path) * HASH_BYTES);
             err = envelope_write(&env, &e->scratch);
         }
-        if (err != EHIS_OK && d->class_)
-            ehis_fatal(e, err); /* a number is missing in its stream */
+        ehis_err own = err == EHIS_OK ? large_out_name(e, d) : err;
+        if (own != EHIS_OK && d->class_)
+            ehis_fatal(e, own); /* a number is missing in its stream */
         if (d->header.kind == KIND_KEY)
             store_key(e, d, buf_span(&e->scratch));
         else
-            d->on_made(e, d, err, NULL, buf_span(&e->scratch));
+            d->on_made(e, d, own, NULL, buf_span(&e->scratch));
     }
 }
 

@@ -87,7 +87,12 @@ typedef struct ehis_message {
     const char *schema;        /* NULL = the registry's for this operation */
     const void *body;
     size_t body_bytes;
-    uint32_t max_response_bytes; /* 0 = the service's default */
+    /* In the place of body: gives up to max bytes of it at a time, 0 at its end, less than 0 where it fails (SDK_BODY). Called before the function that
+     * was given the message returns. A body above 256 KiB, of either kind, is sealed in chunks into a file of the state folder and never stands in memory
+     * whole; at most 1 GiB. Not for events. */
+    int64_t (*read)(void *arg, void *into, size_t max);
+    void *read_arg;
+    uint32_t max_response_bytes; /* 0 = the service's default; a large body counts with its chunks */
     uint64_t lifetime_ms;      /* 0 = 30 s for calls, 24 h otherwise; at most 5 min and 14 days */
     const uint8_t *trace_id;   /* 16 bytes or NULL */
     /* What is sent in a stream, out of a queue of the application's own: its number there. Rising for each recipient system (ehis_send), for each
@@ -122,8 +127,16 @@ EHIS_API void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_rec
 /* Waits until everything sent so far has a final receipt, or the state waited for (wait_state); TIMEOUT. */
 EHIS_API int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why);
 
+/* A reader over a descriptor: arg is an int *. */
+EHIS_API int64_t ehis_read_fd(void *arg, void *into, size_t max);
+
 EHIS_API int ehis_reply_is_fault(const ehis_reply *r);
 EHIS_API const void *ehis_reply_body(const ehis_reply *r, size_t *bytes);
+/* A large body is fetched whole, up to 15 MiB; NULL where it is larger, or did not come as it was sent. ehis_reply_read instead takes it as it comes. */
+EHIS_API uint64_t ehis_reply_body_bytes(const ehis_reply *r);
+/* The next bytes of the body, at most max; 0 at its end, which is told only when all of it was as sealed and signed: before, nothing of it is sure to be
+ * whole. An error: its number, negative. Blocks; one thread at a time. */
+EHIS_API int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max);
 EHIS_API const char *ehis_reply_content_type(const ehis_reply *r);
 EHIS_API const char *ehis_reply_schema(const ehis_reply *r);
 EHIS_API const uint8_t *ehis_reply_exchange_id(const ehis_reply *r);
@@ -155,10 +168,16 @@ typedef struct ehis_info {
     const char *rule;     /* that this side's own evaluation found */
 } ehis_info;
 EHIS_API const ehis_info *ehis_incoming_info(const ehis_incoming *in);
-EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes);
+EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes); /* a large one: as ehis_reply_body */
+EHIS_API uint64_t ehis_incoming_body_bytes(const ehis_incoming *in);
+/* As ehis_reply_read, before the message is finished. A message whose body was altered is rejected with LARGE_ALTERED, however its handler finishes it. */
+EHIS_API int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max);
 /* Each consumes the message. content_type NULL = that of the request. fields: names of what is returned, for the audit record. */
 EHIS_API int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields,
                          size_t field_count, char *why);
+/* The same with a reader, as ehis_message.read. */
+EHIS_API int ehis_answer_from(ehis_incoming *in, int is_fault, const char *content_type, int64_t (*read)(void *arg, void *into, size_t max), void *read_arg,
+                              const char *const *fields, size_t field_count, char *why);
 EHIS_API void ehis_done(ehis_incoming *in); /* a request that is done without an answer counts as rejected */
 EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the sender gets failed */
 EHIS_API void ehis_retry(ehis_incoming *in, uint32_t delay_ms); /* later; delays its own stream only */

@@ -19,6 +19,7 @@
 #include "pki/keyfile.h"
 #include "pki/tls.h"
 #include "policy/decide/decide.h"
+#include "proto/crypto/large.h"
 #include "proto/crypto/recent.h"
 #include "proto/link/link.h"
 #include "proto/wire/session_frames.h"
@@ -49,8 +50,53 @@ struct job {
     void (*run)(struct ehis *e, struct job *j); /* in a handler's thread; frees it */
     void (*drop)(struct ehis *e, struct job *j); /* instead, when closing */
 };
+/* Where a body comes from: memory, or what the application reads. */
+struct body_source { struct span memory; int64_t (*read)(void *arg, void *into, size_t max); void *arg; };
+struct large_upload { /* to one gateway */
+    uint64_t session;
+    uint32_t next, unanswered;
+    bool is_asking, is_known /* how far it is there */, is_whole;
+    int64_t again_ms;
+};
+struct large_out {
+    struct large_out *next;
+    struct large_manifest manifest; /* the root is not known yet while is_restored */
+    uint8_t digest[32];             /* of its message, once it is made */
+    bool is_restored;
+    int fd;
+    char name[80];
+    struct large_upload uploads[GATEWAYS_MAX];
+};
+#define READ_PIECE_BYTES 65536
+struct large_in {
+    struct large_in *next;
+    struct ehis *e;
+    uint8_t digest[32];
+    uint64_t bytes; /* of the body */
+    uint32_t count; /* chunks */
+    /* the I/O thread's */
+    uint32_t asked; /* chunks that came */
+    uint64_t session;
+    bool is_asked;
+    int64_t again_ms, since_ms;
+    ehis_err last;
+    /* [lock] */
+    bool is_wanted;
+    uint8_t *chunk;
+    size_t chunk_len;
+    ehis_err err;
+    /* the reader's */
+    struct large_opener *opener;
+    struct buf plain;
+    size_t at;
+    uint32_t taken;
+    bool is_whole;
+    ehis_err failed;
+};
 struct draft {
     struct draft *next;
+    struct ehis *e;
+    struct large_out *large; /* its body, until it is made */
     struct envelope_header header; /* its spans point into text */
     struct span body;
     enum out_class class_; /* 0: no stream */
@@ -132,6 +178,8 @@ struct ehis_incoming {
     int64_t held_until_ms;
     ehis_info info;
     struct buf body, texts, rule;
+    struct large_in *large; /* NULL: body is whole */
+    size_t read_at;         /* in body */
     uint8_t *envelope;
     size_t envelope_bytes;
     ehis_handler fn;
@@ -147,6 +195,8 @@ struct ehis_reply {
     uint8_t exchange_id[16];
     char content_type[65], schema[129];
     struct buf body;
+    struct large_in *large;
+    size_t read_at;
 };
 struct sealing { /* a seal context to one key */
     struct hash key_id;
@@ -185,6 +235,7 @@ struct session {
     enum frame_state state;
     bool is_hello, is_ready, is_ready_sent, has_streams, is_fetching_registry, is_fetching_crl, is_leaving;
     bool is_replicating; /* its gateway says *replicated* */
+    bool takes_large;
     struct pki_peer peer;
     uint64_t gateway_version, unanswered_bytes;
     uint32_t window_messages, window_bytes, unanswered;
@@ -273,6 +324,8 @@ struct ehis {
     size_t served_count, served_bytes;
     struct seal_cache *opening;
     struct ehis_incoming *incoming;
+    struct large_out *larges_out;
+    struct large_in *larges_in;
     struct outbox *outbox;
     struct inbox *inbox;
     uint32_t handling_count; /* messages of streams */
@@ -350,6 +403,29 @@ ehis_err drafts_keep(struct ehis *e, const struct draft *d, struct span envelope
 void drafts_flush(struct ehis *e);
 void drafts_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
 void drafts_fini(struct ehis *e);
+
+/* large_out.c */
+/* A draft whose body is this source's: large where it is over 256 KiB. May block for as long as reading and writing take. */
+ehis_err large_draft(struct ehis *e, const struct envelope_header *h, struct body_source *from, struct draft **out, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
+void large_out_free(struct ehis *e, struct large_out *l); /* [any] before it is named; its file goes too */
+ehis_err large_out_name(struct ehis *e, struct draft *d) EHIS_MUST_USE; /* durable under its message's digest */
+uint64_t large_out_bytes(const struct ehis *e);
+void large_out_restore(struct ehis *e);
+bool large_out_wanted(struct session *s, const uint8_t digest[32]);
+ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void large_out_pump(struct ehis *e);
+void large_out_tick(struct ehis *e);
+void large_out_fini(struct ehis *e);
+
+/* large_in.c */
+ehis_err large_in_new(struct ehis *e, const struct envelope_header *h, const struct hash *digest, uint64_t session, struct span plaintext, struct large_in **out) EHIS_MUST_USE;
+void large_in_free(struct large_in *l); /* [any] */
+int64_t large_in_read(struct large_in *l, void *into, size_t max); /* [any] one at a time */
+const void *large_in_all(struct large_in *l, struct buf *body, size_t *bytes); /* [any] NULL: too large, or it failed */
+int64_t message_read_body(struct large_in *l, const struct buf *body, size_t *at, void *into, size_t max); /* calls.c; [any] l NULL: what stands in memory */
+void large_in_pump(struct ehis *e);
+ehis_err large_in_on_chunk(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+void large_in_session_ended(struct ehis *e, uint64_t session);
 
 /* sending.c */
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */

@@ -193,9 +193,14 @@ const ehis_info *ehis_incoming_info(const ehis_incoming *in) { return &in->info;
 
 const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes)
 {
+    if (in->large && in->body.len == 0)
+        return large_in_all(in->large, &((ehis_incoming *)(uintptr_t)in)->body, bytes);
     *bytes = in->body.len;
     return in->body.len ? buf_span(&in->body).p : (const uint8_t *)"";
 }
+
+uint64_t ehis_incoming_body_bytes(const ehis_incoming *in) { return in->large ? in->large->bytes : in->body.len; }
+int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max) { return message_read_body(in->large, &in->body, &in->read_at, into, max); }
 
 static void on_end_order(struct ehis *e, struct order *o)
 {
@@ -205,9 +210,14 @@ static void on_end_order(struct ehis *e, struct order *o)
 
 static void end(struct ehis_incoming *in, enum outcome outcome, uint32_t code, uint32_t retry_ms)
 {
-    in->outcome = outcome;
-    in->code = code;
-    in->retry_ms = retry_ms;
+    bool is_altered = in->large && in->large->failed == EHIS_E_LARGE_ALTERED; /* nobody makes anything of that */
+    if (is_altered) {
+        draft_free(in->answer);
+        in->answer = NULL;
+    }
+    in->outcome = is_altered ? OUTCOME_REJECTED : outcome;
+    in->code = is_altered ? EHIS_E_LARGE_ALTERED : code;
+    in->retry_ms = is_altered ? 0 : retry_ms;
     in->end.run = on_end_order;
     (void)!work_post(in->e, &in->end); /* closed: it comes again, marked */
 }
@@ -234,7 +244,7 @@ void ehis_retry(ehis_incoming *in, uint32_t delay_ms)
         end(in, OUTCOME_RETRY, EHIS_E_SDK_BUSY, delay_ms ? delay_ms : 1);
 }
 
-static ehis_err answer_check(const struct ehis_incoming *in, const char *content_type, size_t bytes, const char *const *fields, size_t field_count,
+static ehis_err answer_check(const struct ehis_incoming *in, const char *content_type, const char *const *fields, size_t field_count,
                              struct ehis_why *why)
 {
     if (in->header.kind != KIND_REQUEST)
@@ -246,17 +256,25 @@ static ehis_err answer_check(const struct ehis_incoming *in, const char *content
     for (size_t i = 0; i < field_count; i++)
         if (fields[i][0] == 0 || strlen(fields[i]) > 128 || !utf8_is_valid(span_str(fields[i]), NULL))
             return ehis_fail(why, EHIS_E_SDK_MESSAGE, "a field's name must be UTF-8 of 1 to 128 bytes");
-    if (bytes > BODY_MAX_BYTES || (in->max_response_bytes && seal_sealed_bytes(bytes) > in->max_response_bytes))
-        return ehis_fail(why, EHIS_E_SDK_RESPONSE_TOO_LARGE, "%zu bytes sealed, the request allows %u", seal_sealed_bytes(bytes), in->max_response_bytes);
     return EHIS_OK;
 }
 
-int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields, size_t field_count,
-                char *why_text)
+/* Consumes d where it does not fit. */
+static ehis_err check_size(const struct ehis_incoming *in, struct draft *d, struct ehis_why *why)
+{
+    uint64_t bytes = seal_sealed_bytes(d->body.len) + d->header.large.bytes;
+    if (bytes == 0 || (in->max_response_bytes && bytes > in->max_response_bytes)) {
+        draft_free(d);
+        return ehis_fail(why, EHIS_E_SDK_RESPONSE_TOO_LARGE, "%llu bytes sealed, the request allows %u", (unsigned long long)bytes, in->max_response_bytes);
+    }
+    return EHIS_OK;
+}
+
+static int answer(ehis_incoming *in, int is_fault, const char *content_type, struct body_source *from, const char *const *fields, size_t field_count, char *why_text)
 {
     struct ehis_why why = {""};
     const struct envelope_header *q = &in->header;
-    ehis_err err = answer_check(in, content_type, bytes, fields, field_count, &why);
+    ehis_err err = answer_check(in, content_type, fields, field_count, &why);
     if (err == EHIS_OK) {
         struct envelope_header h = {.kind = KIND_RESPONSE, .status = is_fault ? STATUS_FAULT : STATUS_OK, .recipient = q->sender, .operation = q->operation,
                                     .in_reply_to = span_of(in->digest.b, HASH_BYTES), .expires_ms = q->expires_ms,
@@ -266,7 +284,9 @@ int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const
         for (size_t i = 0; i < field_count; i++)
             h.fields[i] = span_str(fields[i]);
         struct draft *d;
-        err = draft_new(&h, span_of(body, bytes), &d);
+        err = large_draft(in->e, &h, from, &d, &why);
+        if (err == EHIS_OK)
+            err = check_size(in, d, &why);
         if (err == EHIS_OK) {
             d->class_ = q->stream.len ? OUT_RESPONSES : 0;
             if (atomic_exchange(&in->is_finished, true)) {
@@ -281,4 +301,17 @@ int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const
     if (why_text && err != EHIS_OK)
         memcpy(why_text, why.text[0] ? why.text : ehis_err_row(err)->text, strnlen(why.text[0] ? why.text : ehis_err_row(err)->text, EHIS_WHY_BYTES - 1) + 1);
     return (int)err;
+}
+
+int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields, size_t field_count, char *why)
+{
+    struct body_source from = {.memory = span_of(body, bytes)};
+    return answer(in, is_fault, content_type, &from, fields, field_count, why);
+}
+
+int ehis_answer_from(ehis_incoming *in, int is_fault, const char *content_type, int64_t (*read)(void *arg, void *into, size_t max), void *read_arg,
+                     const char *const *fields, size_t field_count, char *why)
+{
+    struct body_source from = {.read = read, .arg = read_arg};
+    return answer(in, is_fault, content_type, &from, fields, field_count, why);
 }

@@ -38,6 +38,7 @@ void receiving_free(struct ehis_incoming *in)
     if (in->item.also)
         receiving_free(OWNER_OF(in->item.also, struct ehis_incoming, item));
     draft_free(in->answer);
+    large_in_free(in->large);
     buf_fini(&in->body);
     buf_fini(&in->texts);
     buf_fini(&in->rule);

@@ -161,7 +161,8 @@ void session_fail(struct session *s, ehis_err err)
 static ehis_err send_hello(struct session *s, struct link *l)
 {
     struct hello h = {.version = PROTOCOL_VERSION, .software = span_str(SOFTWARE), .name = span_str(s->e->system), .max_frame_bytes = FRAME_MAX_BYTES_LIMIT,
-                      .window_messages = 1024, .window_bytes = 64 * 1024 * 1024, .clock_ms = (uint64_t)now_ms(s->e)};
+                      .window_messages = 1024, .window_bytes = 64 * 1024 * 1024, .clock_ms = (uint64_t)now_ms(s->e),
+                      .features = {span_str(FEATURE_LARGE)}, .feature_count = 1};
     memcpy(h.state_id, s->e->state_id, sizeof h.state_id);
     if (s->e->registry) {
         h.registry_version = registry_version(s->e->registry);
@@ -256,9 +257,11 @@ static ehis_err on_hello(struct session *s, struct span payload, struct ehis_why
     s->is_hello = true;
     s->state = FRAME_STATE_FETCH;
     s->id = ++s->e->session_last;
-    s->is_replicating = false;
-    for (size_t i = 0; i < h.feature_count; i++)
+    s->is_replicating = s->takes_large = false;
+    for (size_t i = 0; i < h.feature_count; i++) {
         s->is_replicating |= span_eq(h.features[i], span_str(FEATURE_REPLICATES));
+        s->takes_large |= span_eq(h.features[i], span_str(FEATURE_LARGE));
+    }
     s->window_messages = h.window_messages < 65536 ? h.window_messages : 65536;
     s->window_bytes = h.window_bytes;
     s->max_frame_bytes = h.max_frame_bytes < FRAME_MAX_BYTES_LIMIT ? h.max_frame_bytes : FRAME_MAX_BYTES_LIMIT;
@@ -413,6 +416,8 @@ ehis_err session_frame(struct session *s, uint8_t type, struct span payload, str
     case FRAME_SKIPS: return receiving_on_skips(s, payload, why);
     case FRAME_SUBSCRIPTION: return on_subscription(s, payload, why);
     case FRAME_KEYS: return events_on_keys(s->e, payload, why);
+    case FRAME_BLOB_STATE: return large_out_on_state(s, payload, why);
+    case FRAME_BLOB_CHUNK: return large_in_on_chunk(s, payload, why);
     default: return EHIS_E_FRAME_OUT_OF_STATE;
     }
 }
@@ -481,6 +486,7 @@ void session_ended(struct session *s)
     calls_session_ended(s->e, s->id);
     serving_session_ended(s->e, s->id);
     receiving_session_ended(s->e, s->id);
+    large_in_session_ended(s->e, s->id);
     for (struct handler *h = s->e->handlers; h; h = h->next)
         h->told &= ~(1u << s->slot);
 }

@@ -98,6 +98,7 @@ ehis_err state_open(struct ehis *e, struct ehis_why *why)
         return ehis_fail(why, err, "the state folder %s: %s", e->state_dir, ehis_err_row(err)->text);
     }
     load_registry(e);
+    large_out_restore(e);
     return EHIS_OK;
 }
 

@@ -95,6 +95,12 @@ static ehis_err open_body(struct ehis *e, struct ehis_incoming *in)
     buf_clear(&in->body);
     ehis_err err = seal_open(&key, h->seal.commitment.p, in->parts.header, in->parts.sealed, &in->body);
     secret_wipe(&key, sizeof key);
+    if (err == EHIS_OK && h->large.root.len) {
+        large_in_free(in->large);
+        in->large = NULL;
+        err = large_in_new(e, h, &in->digest, in->session, buf_span(&in->body), &in->large);
+        buf_fini(&in->body);
+    }
     return err;
 }
 

@@ -94,6 +94,8 @@ static void add_header(json_t *o, const struct envelope_header *h)
     tool_set(o, "content_type", tool_text(h->content_type));
     tool_set(o, "created", tool_time((int64_t)h->created_ms));
     tool_set(o, "expires", tool_time((int64_t)h->expires_ms));
+    if (h->large.root.len)
+        json_object_set_new(o, "large", json_pack("{s:o, s:o}", "bytes", tool_count(h->large.bytes), "root", tool_hex(h->large.root.p, h->large.root.len)));
     json_t *subjects = json_array(), *fields = json_array();
     for (size_t i = 0; i < h->subject_count; i++)
         json_array_append_new(subjects, tool_hex(h->subjects[i].p, h->subjects[i].len));

@@ -6,13 +6,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include "base/log.h"
+#include "gateway/bus/blob_list.h"
 #include "gateway/exchange/table.h"
 #include "proto/wire/identifier.h"
 
 #define HEADS 1024
 #define IDLE_MS 60000 /* an upload that nobody goes on with, or uses */
 #define TICK_US 1000000
-#define LISTS_KEPT 16 /* that the thread remembers */
 
 struct blob {
     struct table_node by_key;
@@ -44,8 +44,6 @@ struct job {
     ehis_err err;
 };
 
-struct list { struct hash key, root; uint8_t *entries; uint64_t used; };
-
 struct blobs {
     struct loop *loop;
     const struct clock *clock;
@@ -60,8 +58,7 @@ struct blobs {
     /* the thread's */
     pthread_t thread;
     bool has_thread;
-    struct list lists[LISTS_KEPT];
-    uint64_t list_uses;
+    struct blob_lists lists;
     /* under lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -71,65 +68,6 @@ struct blobs {
 
 /* ---- the thread ---- */
 
-/* The leaves of a list give the root, or it is not the body's. */
-static ehis_err check_list(const uint8_t *entries, uint32_t count, const struct hash *root)
-{
-    struct hash *leaves = calloc(count, sizeof *leaves), top;
-    struct tree t;
-    if (!leaves)
-        return EHIS_E_NO_MEMORY;
-    for (uint32_t i = 0; i < count; i++)
-        memcpy(leaves[i].b, entries + (size_t)i * BLOB_ENTRY_BYTES, HASH_BYTES);
-    tree_init(&t);
-    ehis_err err = tree_build(&t, leaves, count);
-    if (err == EHIS_OK)
-        tree_root(&t, &top);
-    tree_fini(&t);
-    free(leaves);
-    return err != EHIS_OK ? err : memcmp(top.b, root->b, HASH_BYTES) == 0 ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_ALTERED;
-}
-
-static ehis_err list_of(struct blobs *b, const struct job *j, const uint8_t **out)
-{
-    struct list *oldest = b->lists;
-    for (struct list *l = b->lists; l < b->lists + LISTS_KEPT; l++) {
-        if (l->entries && memcmp(&l->key, &j->key, sizeof l->key) == 0 && memcmp(&l->root, &j->manifest.root, sizeof l->root) == 0) {
-            l->used = ++b->list_uses;
-            *out = l->entries;
-            return EHIS_OK;
-        }
-        if (l->used < oldest->used)
-            oldest = l;
-    }
-    uint32_t count = large_chunk_count(j->manifest.bytes);
-    uint8_t *entries = malloc((size_t)count * BLOB_ENTRY_BYTES);
-    ehis_err err = entries ? b->store->read(b->store, &j->key, &j->place, entries, (size_t)count * BLOB_ENTRY_BYTES) : EHIS_E_NO_MEMORY;
-    if (err == EHIS_OK)
-        err = check_list(entries, count, &j->manifest.root);
-    if (err != EHIS_OK) {
-        free(entries);
-        return err;
-    }
-    free(oldest->entries);
-    *oldest = (struct list){j->key, j->manifest.root, entries, ++b->list_uses};
-    *out = entries;
-    return EHIS_OK;
-}
-
-static ehis_err get_chunk(struct blobs *b, struct job *j)
-{
-    const uint8_t *entries;
-    struct hash leaf;
-    EHIS_TRY(list_of(b, j, &entries));
-    entries += (size_t)j->index * BLOB_ENTRY_BYTES;
-    struct blob_place at = {j->place.partition, be_get(entries + HASH_BYTES, 8)};
-    j->len = large_chunk_bytes(j->manifest.bytes, j->index);
-    j->data = malloc(j->len);
-    EHIS_TRY(j->data ? b->store->read(b->store, &j->key, &at, j->data, j->len) : EHIS_E_NO_MEMORY);
-    large_leaf(span_of(j->data, j->len), &leaf);
-    return memcmp(leaf.b, entries, HASH_BYTES) == 0 ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_ALTERED;
-}
-
 static ehis_err run(struct blobs *b, struct job *j)
 {
     switch (j->op) {
@@ -137,17 +75,15 @@ static ehis_err run(struct blobs *b, struct job *j)
         large_leaf(span_of(j->data, j->len), &j->leaf);
         return b->store->write(b->store, &j->key, j->index == 0, span_of(j->data, j->len), &j->place);
     case PUT_LIST:
-        if (check_list(j->data, large_chunk_count(j->manifest.bytes), &j->manifest.root) != EHIS_OK)
+        if (blob_list_check(j->data, &j->manifest) != EHIS_OK)
             return EHIS_E_EXCHANGE_BLOB_ROOT;
         return b->store->write(b->store, &j->key, false, span_of(j->data, j->len), &j->place);
     case GET_CHUNK:
-        return get_chunk(b, j);
+        j->len = large_chunk_bytes(j->manifest.bytes, j->index);
+        j->data = malloc(j->len);
+        return j->data ? blob_lists_read(&b->lists, b->store, &j->key, &j->manifest, &j->place, j->index, j->data) : EHIS_E_NO_MEMORY;
     default:
-        for (struct list *l = b->lists; l < b->lists + LISTS_KEPT; l++)
-            if (l->entries && memcmp(&l->key, &j->key, sizeof l->key) == 0) {
-                free(l->entries);
-                *l = (struct list){.entries = NULL};
-            }
+        blob_lists_forget(&b->lists, &j->key);
         b->store->drop(b->store, &j->key);
         return EHIS_OK;
     }
@@ -402,8 +338,7 @@ void blobs_free(struct blobs *b)
             free(container_of(n, struct blob, by_key)->list);
             free(container_of(n, struct blob, by_key));
         }
-    for (size_t i = 0; i < LISTS_KEPT; i++)
-        free(b->lists[i].entries);
+    blob_lists_forget(&b->lists, NULL);
     table_fini(&b->by_key);
     loop_timer_free(b->tick);
     pthread_cond_destroy(&b->wake);

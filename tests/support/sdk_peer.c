@@ -2,16 +2,18 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* A system on libehis that does what lines on its standard input say, and prints JSON lines, for scenario tests:
  *   sdk_peer SETTINGS.yaml SERVICE
- *   call OP BODY | send OP BODY | publish EVENT BODY | serve OP | subscribe EVENT | unsubscribe EVENT | flush final|state | ready | status | many N OP | quit
+ *   call OP BODY | send OP BODY | callfile OP PATH | sendfile OP PATH | publish EVENT BODY | serve OP | subscribe EVENT | unsubscribe EVENT | flush final|state | ready | status | many N OP | quit
  * An operation may be named with its service, SERVICE/OP. What a handler does with a body: "fault:..." a fault, "reject" rejects, "retry" gives back until it is repeated three times, "hang" never
- * finishes, "sleep:MS"; everything else is echoed. */
+ * finishes, "sleep:MS"; everything else is echoed. What is over 1 MiB is read into a file and echoed out of it. */
 #include "adapters/sdk/ehis.h"
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PURPOSE "tax.assessment"
 #define BASIS "Vergi Məcəlləsi 23"
@@ -34,10 +36,55 @@ static void hex(const uint8_t *p, size_t n, char *to)
         snprintf(to + 2 * i, 3, "%02x", p[i]);
 }
 
+#define PIECE 65536
+static uint64_t sum_of(uint64_t sum, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sum = (sum ^ p[i]) * UINT64_C(1099511628211);
+    return sum;
+}
+
+static void on_large(const char *sort, ehis_incoming *in)
+{
+    const ehis_info *i = ehis_incoming_info(in);
+    FILE *f = tmpfile();
+    uint8_t *piece = malloc(PIECE);
+    char why[EHIS_WHY_BYTES] = "";
+    uint64_t bytes = 0, sum = 0;
+    int64_t n = -1;
+    SAY("{\"event\":\"large-begins\",\"bytes\":%" PRIu64 "}", ehis_incoming_body_bytes(in));
+    while (f && piece && (n = ehis_incoming_read(in, piece, PIECE)) > 0) {
+        sum = sum_of(sum, piece, (size_t)n);
+        bytes += (uint64_t)n;
+        if (fwrite(piece, 1, (size_t)n, f) != (size_t)n)
+            n = -1;
+    }
+    SAY("{\"event\":\"large-%s\",\"bytes\":%" PRIu64 ",\"sum\":\"%016" PRIx64 "\",\"err\":%d,\"name\":\"%s\",\"repeated\":%d}", sort, bytes, sum, (int)-n, ehis_error_name((int)-n), i->is_repeated);
+    if (n < 0) {
+        ehis_reject(in, (int)-n);
+    } else if (strcmp(sort, "request") == 0) {
+        rewind(f);
+        int fd = fileno(f), err = ehis_answer_from(in, 0, NULL, ehis_read_fd, &fd, NULL, 0, why);
+        if (err)
+            SAY("{\"event\":\"unanswered\",\"err\":%d,\"why\":\"%s\"}", err, why);
+        if (err)
+            ehis_reject(in, err);
+    } else {
+        ehis_done(in);
+    }
+    free(piece);
+    if (f)
+        fclose(f);
+}
+
 static void on_message(void *arg, ehis_incoming *in)
 {
     const ehis_info *i = ehis_incoming_info(in);
     size_t bytes;
+    if (ehis_incoming_body_bytes(in) > 1024 * 1024) {
+        on_large(arg, in);
+        return;
+    }
     const char *body = ehis_incoming_body(in, &bytes), *fields[] = {"echo"};
     char text[256], stream[33], why[EHIS_WHY_BYTES] = "";
     snprintf(text, sizeof text, "%.*s", (int)(bytes < 200 ? bytes : 200), body);
@@ -136,6 +183,27 @@ static void call(ehis *e, const ehis_message *m)
     ehis_reply_free(r);
 }
 
+static void call_file(ehis *e, const ehis_message *m)
+{
+    ehis_reply *r = NULL;
+    char why[EHIS_WHY_BYTES] = "";
+    uint8_t *piece = malloc(PIECE);
+    uint64_t bytes = 0, sum = 0;
+    int64_t n = 0;
+    int err = ehis_call(e, m, &r, why);
+    if (r)
+        SAY("{\"event\":\"large-begins\",\"bytes\":%" PRIu64 "}", ehis_reply_body_bytes(r));
+    while (r && piece && (n = ehis_reply_read(r, piece, PIECE)) > 0) {
+        sum = sum_of(sum, piece, (size_t)n);
+        bytes += (uint64_t)n;
+    }
+    err = err ? err : (int)-n;
+    SAY("{\"event\":\"reply\",\"err\":%d,\"name\":\"%s\",\"why\":\"%s\",\"fault\":%d,\"bytes\":%" PRIu64 ",\"sum\":\"%016" PRIx64 "\"}", err, ehis_error_name(err), why,
+        r ? ehis_reply_is_fault(r) : 0, bytes, sum);
+    ehis_reply_free(r);
+    free(piece);
+}
+
 static void say_status(ehis *e)
 {
     ehis_status s = {.size = sizeof s};
@@ -167,6 +235,20 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
         if (big)
             memset(big, 'x', m.body_bytes);
     }
+    int fd = -1;
+    if (strcmp(verb, "callfile") == 0 || strcmp(verb, "sendfile") == 0) {
+        fd = open(body, O_RDONLY | O_CLOEXEC);
+        m.read = ehis_read_fd;
+        m.read_arg = &fd;
+        m.body = NULL;
+        m.body_bytes = 0;
+        m.lifetime_ms = 120000;
+    }
+    if (strcmp(verb, "callfile") == 0) {
+        call_file(e, &m);
+        close(fd);
+        return;
+    }
     if (strcmp(verb, "call") == 0) {
         call(e, &m);
         free(big);
@@ -182,7 +264,7 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
         say_status(e);
         return;
     }
-    if (strcmp(verb, "send") == 0)
+    if (strcmp(verb, "send") == 0 || strcmp(verb, "sendfile") == 0)
         err = ehis_send(e, &m, NULL, why);
     if (strcmp(verb, "publish") == 0)
         err = ehis_publish(e, &m, NULL, why);
@@ -197,6 +279,8 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
     if (strcmp(verb, "ready") == 0)
         err = ehis_wait_ready(e, 20000, why);
     free(big);
+    if (fd >= 0)
+        close(fd);
     SAY("{\"event\":\"did\",\"verb\":\"%s\",\"err\":%d,\"name\":\"%s\",\"why\":\"%s\"}", verb, err, ehis_error_name(err), why);
 }
 

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Large bodies on their way out (SPEC 18): sealed by the application's thread into a file of the state folder, named by its message's digest as soon as
+ * there is one, and uploaded to each gateway that says it has not got the chunks. A file goes with its message. */
+#include "adapters/sdk/ehis_priv.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LARGE_FROM_BYTES 262144 /* what is larger goes in chunks */
+#define READ_BYTES 65536
+#define WINDOW 3
+#define PAUSE_MS 100
+#define NAME_BYTES (2 * HASH_BYTES + 8)
+
+static void path_of(const struct ehis *e, const char *name, char *out, size_t bytes) { snprintf(out, bytes, "%s/large/%s", e->state_dir, name); }
+
+void large_out_free(struct ehis *e, struct large_out *l)
+{
+    char path[4096];
+    if (!l)
+        return;
+    path_of(e, l->name, path, sizeof path);
+    if (l->fd >= 0)
+        close(l->fd);
+    (void)!unlink(path); /* what stays goes at the next start */
+    free(l);
+}
+
+static ehis_err write_chunk(void *arg, struct span chunk)
+{
+    const struct large_out *l = arg;
+    while (chunk.len > 0) {
+        ssize_t n = write(l->fd, chunk.p, chunk.len);
+        if (n < 0 && errno != EINTR)
+            return EHIS_E_IO;
+        if (n > 0)
+            chunk = span_of(chunk.p + n, chunk.len - (size_t)n);
+    }
+    return EHIS_OK;
+}
+
+static ehis_err create(struct ehis *e, struct large_out *l, struct ehis_why *why)
+{
+    char path[4096];
+    uint8_t id[8];
+    path_of(e, "", path, sizeof path);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return ehis_fail(why, EHIS_E_IO, "%s: %s", path, strerror(errno));
+    random_fill(&random_system, id, sizeof id);
+    memcpy(l->name, "new-", 4);
+    hex_to_text(id, sizeof id, l->name + 4);
+    path_of(e, l->name, path, sizeof path);
+    l->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return l->fd < 0 ? ehis_fail(why, EHIS_E_IO, "%s: %s", path, strerror(errno)) : EHIS_OK;
+}
+
+static int64_t read_memory(void *arg, void *into, size_t max)
+{
+    struct span *left = arg;
+    size_t n = left->len < max ? left->len : max;
+    if (n)
+        memcpy(into, left->p, n);
+    *left = span_of(left->p + n, left->len - n);
+    return (int64_t)n;
+}
+
+int64_t ehis_read_fd(void *arg, void *into, size_t max)
+{
+    ssize_t n;
+    do
+        n = read(*(const int *)arg, into, max);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* All that it gives, into room first; the rest is sealed as it comes. */
+static ehis_err spool(struct large_out *l, struct span first, int64_t (*read_body)(void *, void *, size_t), void *arg, struct large_body *body, struct ehis_why *why)
+{
+    struct large_sealer *s = NULL;
+    uint8_t *piece = malloc(READ_BYTES);
+    ehis_err err = piece ? large_sealer_new(&random_system, write_chunk, l, &s) : EHIS_E_NO_MEMORY;
+    if (err == EHIS_OK)
+        err = large_sealer_put(s, first);
+    while (err == EHIS_OK) {
+        int64_t n = read_body(arg, piece, READ_BYTES);
+        if (n == 0)
+            break;
+        err = n < 0 || n > READ_BYTES ? ehis_fail(why, EHIS_E_SDK_BODY, "the body's source ended with %lld", (long long)n) : large_sealer_put(s, span_of(piece, (size_t)n));
+    }
+    if (err == EHIS_OK)
+        err = large_sealer_finish(s, body, &l->manifest);
+    if (err == EHIS_OK && fdatasync(l->fd) != 0)
+        err = EHIS_E_IO;
+    large_sealer_free(s);
+    if (piece)
+        secret_wipe(piece, READ_BYTES);
+    free(piece);
+    return err;
+}
+
+ehis_err large_draft(struct ehis *e, const struct envelope_header *h, struct body_source *from, struct draft **out, struct ehis_why *why)
+{
+    struct span memory = from->memory;
+    int64_t (*read_body)(void *, void *, size_t) = from->read ? from->read : read_memory;
+    void *arg = from->read ? from->arg : &memory;
+    uint8_t fixed[LARGE_BODY_BYTES], *first = NULL;
+    size_t len = 0;
+    if (!from->read && (memory.len <= LARGE_FROM_BYTES || h->kind == KIND_EVENT))
+        return draft_new(h, memory, out);
+    if (h->kind == KIND_EVENT)
+        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "an event's body stands in memory whole: none is large");
+    struct large_out *l = calloc(1, sizeof *l);
+    struct large_body body = {0};
+    first = l ? malloc(LARGE_FROM_BYTES + 1) : NULL;
+    ehis_err err = first ? EHIS_OK : EHIS_E_NO_MEMORY;
+    if (l)
+        l->fd = -1;
+    while (err == EHIS_OK && len <= LARGE_FROM_BYTES) {
+        int64_t n = read_body(arg, first + len, LARGE_FROM_BYTES + 1 - len);
+        if (n == 0)
+            break;
+        if (n < 0 || (uint64_t)n > LARGE_FROM_BYTES + 1 - len)
+            err = ehis_fail(why, EHIS_E_SDK_BODY, "the body's source ended with %lld", (long long)n);
+        else
+            len += (size_t)n;
+    }
+    if (err == EHIS_OK && len <= LARGE_FROM_BYTES) { /* it is small after all */
+        err = draft_new(h, span_of(first, len), out);
+        free(l);
+        l = NULL;
+    } else if (err == EHIS_OK) {
+        err = create(e, l, why);
+        if (err == EHIS_OK)
+            err = spool(l, span_of(first, len), read_body, arg, &body, why);
+        large_body_write(&body, fixed);
+        if (err == EHIS_OK)
+            err = draft_new(h, span_of(fixed, sizeof fixed), out);
+        if (err == EHIS_OK) {
+            (*out)->e = e;
+            (*out)->large = l;
+            (*out)->header.large = (struct envelope_large){l->manifest.bytes, span_of(l->manifest.root.b, HASH_BYTES)};
+            l = NULL;
+        }
+    }
+    if (l && l->name[0])
+        large_out_free(e, l);
+    else
+        free(l);
+    secret_wipe(&body, sizeof body);
+    secret_wipe(fixed, sizeof fixed);
+    if (first)
+        secret_wipe(first, LARGE_FROM_BYTES + 1);
+    free(first);
+    return err;
+}
+
+/* ---- the I/O thread's ---- */
+
+static bool is_needed(struct ehis *e, const uint8_t digest[32])
+{
+    const struct out_message *m = outbox_by_digest(e->outbox, digest);
+    return (m && m->is_held) || calls_find(e, digest) || serving_find_response(e, digest);
+}
+
+uint64_t large_out_bytes(const struct ehis *e)
+{
+    uint64_t bytes = 0;
+    for (const struct large_out *l = e->larges_out; l; l = l->next)
+        bytes += l->manifest.bytes;
+    return bytes;
+}
+
+ehis_err large_out_name(struct ehis *e, struct draft *d)
+{
+    char from[4096], to[4096];
+    struct large_out *l = d->large;
+    if (!l)
+        return EHIS_OK;
+    path_of(e, l->name, from, sizeof from);
+    hex_to_text(d->digest.b, HASH_BYTES, l->name);
+    path_of(e, l->name, to, sizeof to);
+    memcpy(l->digest, d->digest.b, HASH_BYTES);
+    d->large = NULL;
+    l->next = e->larges_out;
+    e->larges_out = l;
+    if (rename(from, to) != 0)
+        return EHIS_E_IO;
+    path_of(e, "", to, sizeof to);
+    int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_durable = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_durable ? EHIS_OK : EHIS_E_IO;
+}
+
+/* After the replay: files of what is still in the outbox; their manifest is read from its envelope. */
+void large_out_restore(struct ehis *e)
+{
+    char path[4096];
+    path_of(e, "", path, sizeof path);
+    DIR *d = opendir(path);
+    for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d)) {
+        struct large_out *l = strlen(f->d_name) < NAME_BYTES && f->d_name[0] != '.' ? calloc(1, sizeof *l) : NULL;
+        struct stat st;
+        if (!l)
+            continue;
+        memcpy(l->name, f->d_name, strlen(f->d_name));
+        path_of(e, l->name, path, sizeof path);
+        l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        bool is_ours = hex_from_text(span_str(l->name), l->digest, HASH_BYTES) == EHIS_OK && is_needed(e, l->digest);
+        if (l->fd < 0 || !is_ours || fstat(l->fd, &st) != 0) {
+            large_out_free(e, l);
+            continue;
+        }
+        l->manifest.bytes = (uint64_t)st.st_size;
+        l->is_restored = true;
+        l->next = e->larges_out;
+        e->larges_out = l;
+    }
+    if (d)
+        closedir(d);
+}
+
+static ehis_err read_manifest(struct ehis *e, struct large_out *l)
+{
+    struct out_message *m = outbox_by_digest(e->outbox, l->digest);
+    struct span bytes;
+    struct envelope parts;
+    struct envelope_header h;
+    if (!m)
+        return EHIS_E_NOT_FOUND;
+    EHIS_TRY(outbox_bytes(e->outbox, m, &e->scratch, &bytes));
+    EHIS_TRY(envelope_read(bytes, &parts, NULL));
+    EHIS_TRY(envelope_header_read(parts.header, &h, NULL));
+    if (h.large.bytes != l->manifest.bytes || h.large.root.len != HASH_BYTES)
+        return EHIS_E_LARGE_ALTERED;
+    memcpy(l->manifest.root.b, h.large.root.p, HASH_BYTES);
+    l->is_restored = false;
+    return EHIS_OK;
+}
+
+static ehis_err put(struct session *s, struct large_out *l, uint32_t index, bool is_question)
+{
+    struct ehis *e = s->e;
+    struct blob_put f = {.bytes = l->manifest.bytes, .index = index};
+    struct large_upload *u = &l->uploads[s->slot];
+    size_t len = is_question ? 0 : large_chunk_bytes(l->manifest.bytes, index);
+    uint8_t *chunk = malloc(len + 1);
+    memcpy(f.root, l->manifest.root.b, HASH_BYTES);
+    ehis_err err = !chunk ? EHIS_E_NO_MEMORY : len && pread(l->fd, chunk, len, (off_t)index * LARGE_CHUNK_BYTES) != (ssize_t)len ? EHIS_E_IO : EHIS_OK;
+    f.chunk = span_of(chunk, len);
+    buf_clear(&e->frame);
+    if (err == EHIS_OK)
+        err = blob_put_write(&f, &e->frame);
+    free(chunk);
+    EHIS_TRY(err);
+    EHIS_TRY(session_send(s, FRAME_BLOB_PUT, buf_span(&e->frame)));
+    u->unanswered++;
+    return EHIS_OK;
+}
+
+static void go_on(struct session *s, struct large_out *l)
+{
+    struct large_upload *u = &l->uploads[s->slot];
+    uint32_t count = large_chunk_count(l->manifest.bytes);
+    if (u->session != s->id || !s->is_ready || u->is_whole)
+        return;
+    if (!u->is_known) { /* how far is it there? */
+        if (u->unanswered == 0 && now_ms(s->e) >= u->again_ms && put(s, l, 0, true) == EHIS_OK)
+            u->is_asking = true;
+        return;
+    }
+    while (u->unanswered < WINDOW && u->next < count) {
+        ehis_err err = put(s, l, u->next, false);
+        if (err == EHIS_E_IO)
+            log_line(LOG_ERROR, "sdk.large.unreadable", F_ERR(err), F_STR("file", l->name));
+        if (err != EHIS_OK)
+            return; /* output full: the next turn */
+        u->next++;
+    }
+}
+
+void large_out_pump(struct ehis *e)
+{
+    for (struct large_out *l = e->larges_out; l; l = l->next)
+        for (size_t i = 0; i < e->session_count; i++)
+            go_on(&e->sessions[i], l);
+}
+
+static struct large_out *find(const struct ehis *e, const uint8_t digest[32])
+{
+    struct large_out *l = e->larges_out;
+    while (l && memcmp(l->digest, digest, HASH_BYTES) != 0)
+        l = l->next;
+    return l;
+}
+
+/* A gateway has not got the chunks: it gets them. False: we have none of that. */
+bool large_out_wanted(struct session *s, const uint8_t digest[32])
+{
+    struct large_out *l = find(s->e, digest);
+    if (!l || (l->is_restored && read_manifest(s->e, l) != EHIS_OK))
+        return false;
+    struct large_upload *u = &l->uploads[s->slot];
+    if (u->session != s->id || u->is_whole)
+        *u = (struct large_upload){.session = s->id};
+    go_on(s, l);
+    return true;
+}
+
+static void submit_again(struct ehis *e, const struct large_out *l, uint64_t session)
+{
+    struct out_message *m = outbox_by_digest(e->outbox, l->digest);
+    struct call *c = m ? NULL : calls_find(e, l->digest);
+    struct served *v = m || c ? NULL : serving_find_response(e, l->digest);
+    if (m)
+        m->stream->paused_until_ms = 0;
+    if (c)
+        calls_repeat(e, c, 0);
+    if (v)
+        serving_repeat(e, v, session, 0);
+}
+
+ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_why *why)
+{
+    struct blob_state f;
+    struct ehis *e = s->e;
+    struct large_out *l = e->larges_out;
+    EHIS_TRY(blob_state_read(payload, &f, why));
+    while (l && (l->is_restored || l->uploads[s->slot].session != s->id || memcmp(l->manifest.root.b, f.root, HASH_BYTES) != 0))
+        l = l->next;
+    struct large_upload *u = l ? &l->uploads[s->slot] : NULL;
+    if (!u)
+        return EHIS_OK; /* it has gone */
+    if (u->unanswered == 0 || f.next > large_chunk_count(l->manifest.bytes))
+        return EHIS_E_GATEWAY_UNASKED;
+    u->unanswered--;
+    if (f.code != 0 && f.code != EHIS_E_EXCHANGE_CONFLICT) {
+        bool is_flow = f.code == EHIS_E_EXCHANGE_BUSY || f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
+        if (!is_flow)
+            log_line(LOG_WARN, "sdk.large.refused", F_I64("code", f.code), F_STR("gateway", s->peer.leaf.id));
+        u->is_known = false; /* asked again when all that is under way has its answer */
+        u->again_ms = now_ms(e) + (is_flow ? PAUSE_MS : 50 * PAUSE_MS);
+    } else if (f.code != 0 || f.next == large_chunk_count(l->manifest.bytes)) {
+        u->is_whole = true;
+        submit_again(e, l, s->id);
+    } else if (u->is_asking) {
+        u->is_asking = false;
+        u->is_known = true;
+        u->next = f.next;
+    }
+    turn_soon(e);
+    return EHIS_OK;
+}
+
+/* Files whose messages need them no longer. */
+void large_out_tick(struct ehis *e)
+{
+    for (struct large_out **at = &e->larges_out, *l; (l = *at);) {
+        if (is_needed(e, l->digest)) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        large_out_free(e, l);
+    }
+}
+
+/* What is in the outbox keeps its file. */
+void large_out_fini(struct ehis *e)
+{
+    while (e->larges_out) {
+        struct large_out *l = e->larges_out;
+        e->larges_out = l->next;
+        close(l->fd);
+        free(l);
+    }
+}
