@@ -201,8 +201,8 @@ static void handle_failed(struct kafka_consumer *c, rd_kafka_error_t *error)
     c->handle.is_broken = true; /* what is assigned is not what we think: made anew, with all watches */
 }
 
-/* One call for all that changed in a turn: each waits for librdkafka's main thread (microseconds; it never waits for the network). */
-static void assign(struct kafka_consumer *c)
+/* One call for all that changed in a turn: each waits for librdkafka's main thread (microseconds; it never waits for the network). True: some are new. */
+static bool assign(struct kafka_consumer *c)
 {
     rd_kafka_error_t *error = NULL;
     if (c->drop->cnt) {
@@ -212,11 +212,14 @@ static void assign(struct kafka_consumer *c)
     }
     if (error) {
         handle_failed(c, error);
-        return;
+        return false;
     }
     if (list_is_empty(&c->dirty))
-        return;
+        return false;
     rd_kafka_topic_partition_list_t *add = rd_kafka_topic_partition_list_new(0);
+    if (!c->hears_nudges)
+        rd_kafka_topic_partition_list_add(add, c->handle.kafka->nudge, 0)->offset = RD_KAFKA_OFFSET_END;
+    c->hears_nudges = true;
     while (!list_is_empty(&c->dirty)) {
         struct watch *w = container_of(c->dirty.next, struct watch, in_dirty);
         node_remove(&w->in_dirty);
@@ -227,6 +230,7 @@ static void assign(struct kafka_consumer *c)
     if (error)
         handle_failed(c, error);
     rd_kafka_topic_partition_list_destroy(add);
+    return true;
 }
 
 /* ---- what comes ---- */
@@ -318,9 +322,12 @@ ehis_err kafka_commit(struct kafka *k, const char *topic, int32_t partition, int
 void kafka_consumers_apply(struct kafka *k)
 {
     struct kafka_consumer *c = k->consumers[KAFKA_BULK];
+    bool is_new = false;
     for (int lane = 0; lane < KAFKA_LANES; lane++)
-        if (k->consumers[lane])
-            assign(k->consumers[lane]);
+        if (k->consumers[lane] && assign(k->consumers[lane]))
+            is_new = true;
+    if (is_new)
+        kafka_nudge(k);
     if (!k->commits || !c)
         return;
     rd_kafka_resp_err_t err = rd_kafka_commit_queue(c->handle.rk, k->commits, c->handle.queue, NULL, NULL);

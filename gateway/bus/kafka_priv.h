@@ -37,6 +37,7 @@ struct kafka_consumer {
     struct table watches; /* by topic and partition */
     struct node dirty;    /* to be assigned at the end of the turn */
     rd_kafka_topic_partition_list_t *drop; /* to be unassigned then, before */
+    bool hears_nudges;
 };
 
 /* A dead handle whose end may block: destroyed by a thread of its own. */
@@ -53,6 +54,7 @@ struct kafka {
     struct kafka_calls calls;
     struct kafka_config config;
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
+    char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_reaper *reapers;
@@ -83,6 +85,8 @@ void kafka_end_turn(struct kafka *k); /* calls kafka_consumers_apply before the 
 ehis_err kafka_producer_open(struct kafka *k, enum kafka_lane lane, struct kafka_producer **out, struct ehis_why *why) EHIS_MUST_USE;
 void kafka_producer_free(struct kafka_producer *p); /* may block */
 void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes no more */
+/* What was assigned goes into the next fetch; the one that is under way would wait for its time. */
+void kafka_nudge(struct kafka *k);
 void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
 
 /* kafka_asks.c */

@@ -132,6 +132,14 @@ static ehis_err produce(struct kafka *k, enum kafka_lane lane, const char *topic
     return EHIS_OK;
 }
 
+void kafka_nudge(struct kafka *k)
+{
+    struct kafka_producer *p = k->producers[KAFKA_FAST];
+    struct topic *t = p ? topic_get(p, k->nudge) : NULL;
+    if (t) /* without it the new partitions are fetched a little later */
+        (void)rd_kafka_produce(t->rkt, 0, 0, NULL, 0, k->client, strlen(k->client), NULL);
+}
+
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
                     uint64_t token)
 {
@@ -204,6 +212,8 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
         kafka_heard(k);
     else if (m->err == RD_KAFKA_RESP_ERR__FATAL)
         p->handle.is_broken = true;
+    if (!s)
+        return; /* a nudge */
     if (!s->is_reported && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         uint64_t token = s->token;
         int64_t offset = m->offset;

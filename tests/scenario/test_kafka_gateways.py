@@ -255,7 +255,7 @@ def test_nothing_is_called_replicated_before_its_record_is_on_the_audit_topic(la
         tax.close()
     finally:
         land.stop_all()
-        three.cluster.down()
+        three.cluster.down(how=signal.SIGKILL)
 
 
 def test_the_audit_topic_holds_every_record_of_every_journal(kafka, pair):  # noqa: F811
