@@ -16,6 +16,7 @@
 #define SIM_GATEWAY "AZ/gw1"
 #define SIM_GATEWAY_2 "AZ/gw2"
 
+#define SIM_KEPT_MAX 16
 struct sim_frame { uint8_t type; uint8_t *p; size_t len; const struct session *from; };
 struct sim_client {
     struct sim_clock clock;
@@ -29,6 +30,10 @@ struct sim_client {
     struct sim_frame *frames; /* that the client has sent, and the test has not taken */
     size_t frame_count, frame_cap;
     uint64_t delivery[2];
+    ehis_incoming *got[SIM_KEPT_MAX]; /* of the application (sim_application.h) */
+    ehis_receipt told[SIM_KEPT_MAX];
+    size_t got_count, told_count;
+    uint64_t opened_lowest;
     struct pki_peer gateway[2]; /* their identities, once met */
     struct ehis_why why; /* of the last frame that was refused */
 };
