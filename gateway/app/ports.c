@@ -141,7 +141,5 @@ void gateway_ports(struct gateway *g, struct exchange_ports *ports)
         ports->probe = probe;
         ports->subscribe = subscribe;
     }
-    if (!g->blobs)
-        ports->blob_find = NULL;
     random_fill(&random_system, ports->seed, sizeof ports->seed);
 }

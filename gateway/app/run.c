@@ -129,8 +129,7 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     sessions_set_journal(g->sessions, g->journal);
     EHIS_TRY(journal_writer_start(g->journal, g->loop, on_durable, on_journal_failed, g, &g->writer));
     exchange_recovered(g->exchange, now_ms(g));
-    if (g->blobs)
-        blobs_recovered(g->blobs);
+    blobs_recovered(g->blobs);
     if (g->relay)
         relay_recovered(g->relay);
     return EHIS_OK;
@@ -157,14 +156,9 @@ static ehis_err open_blobs(struct gateway *g, struct ehis_why *why)
 {
     struct blob_store *store;
     uint8_t seed[16];
-    struct buf folder;
-    if (g->relay)
-        return EHIS_OK;
-    buf_init(&folder, 8192);
-    ehis_err err = buf_printf(&folder, "%s/blobs%c", g->options.journal_dir, 0);
-    if (err == EHIS_OK)
-        err = blob_local_new((const char *)buf_span(&folder).p, g->options.journal_reserve_bytes, &store, why);
-    buf_fini(&folder);
+    char folder[4200];
+    snprintf(folder, sizeof folder, "%s/blobs", g->options.journal_dir);
+    ehis_err err = g->relay ? blob_kafka_new(&g->options.kafka, g->options.name, &store, why) : blob_local_new(folder, g->options.journal_reserve_bytes, &store, why);
     random_fill(&random_system, seed, sizeof seed);
     return err == EHIS_OK ? blobs_new(g->loop, g->clock, store, seed, &g->blobs) : err;
 }
@@ -203,8 +197,7 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     }
     exchange_set_registry(g->exchange, identity.registry, now_ms(g));
     sessions_set_exchange(g->sessions, g->exchange);
-    if (g->blobs)
-        sessions_set_blobs(g->sessions, g->blobs);
+    sessions_set_blobs(g->sessions, g->blobs);
     sessions_set_identity(g->sessions, &identity);
     if (g->relay) {
         relay_set_exchange(g->relay, g->exchange);

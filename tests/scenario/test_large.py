@@ -15,8 +15,8 @@ CHUNK = 262144
 DELIVERED, FAILED = 3, 4
 BODY = 100 * MIB
 IS_SANITIZED = "release" not in os.environ.get("EHIS_BIN", "")
-GATEWAY_BOUND = (320 if IS_SANITIZED else 64) * MIB  # at its highest, with 100 MiB going through
-SDK_BOUND = (320 if IS_SANITIZED else 48) * MIB
+GATEWAY_BOUND = (128 if IS_SANITIZED else 48) * MIB  # at its highest, with 100 MiB going through
+SDK_BOUND = (96 if IS_SANITIZED else 32) * MIB
 ASAN = {"ASAN_OPTIONS": "quarantine_size_mb=8:malloc_context_size=4"}
 
 

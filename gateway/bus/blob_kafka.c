@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Chunks on the topic `blob` (SPEC 18.6), by two handles that the blob thread alone uses and waits for: no inbox stands behind a large body. A record is
+ * found by its offset; whether it is the right one, its leaf says. */
+#include "gateway/bus/blob.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+#include <time.h>
+#include "gateway/bus/cluster.h"
+
+#define WAIT_MS 10000
+#define POLL_MS 100
+#define AHEAD_MAX 256 /* records that are read over rather than sought */
+
+struct kafka_store {
+    struct blob_store store;
+    rd_kafka_t *producer, *consumer;
+    int32_t partition; /* that the consumer stands in; -1: in none */
+    int64_t next;
+    char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
+};
+struct sent { bool is_done; rd_kafka_resp_err_t err; int32_t partition; int64_t offset; };
+
+static struct kafka_store *store_of(struct blob_store *s) { return (struct kafka_store *)s; }
+
+static int64_t now_ms(void) { return clock_mono_ms(&clock_system); }
+
+static void on_sent(rd_kafka_t *rk, const rd_kafka_message_t *m, void *arg)
+{
+    struct sent *s = m->_private;
+    (void)rk;
+    (void)arg;
+    *s = (struct sent){true, m->err, m->partition, m->offset};
+}
+
+static ehis_err on_write(struct blob_store *store, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
+{
+    struct kafka_store *s = store_of(store);
+    struct sent sent = {false, RD_KAFKA_RESP_ERR_NO_ERROR, 0, 0};
+    int32_t partition = is_first ? RD_KAFKA_PARTITION_UA : (int32_t)place->partition; /* all of one body in one */
+    rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
+                                                RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes.p, bytes.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                                RD_KAFKA_V_OPAQUE(&sent), RD_KAFKA_V_END);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return EHIS_E_EXCHANGE_BUSY;
+    while (!sent.is_done) /* message.timeout.ms ends it */
+        rd_kafka_poll(s->producer, POLL_MS);
+    if (sent.err != RD_KAFKA_RESP_ERR_NO_ERROR || sent.offset < 0)
+        return EHIS_E_EXCHANGE_BUSY;
+    *place = (struct blob_place){(uint64_t)sent.partition, (uint64_t)sent.offset};
+    return EHIS_OK;
+}
+
+/* Assigned anew where it stands elsewhere: seeking has bugs of its own before 2.4.0 (kafka_consumer.c). */
+static bool stand(struct kafka_store *s, int32_t partition, int64_t offset)
+{
+    if (s->partition == partition && offset >= s->next && offset - s->next <= AHEAD_MAX)
+        return true;
+    rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(l, s->topic, partition)->offset = offset;
+    (void)rd_kafka_assign(s->consumer, NULL); /* what was fetched before does not come out any more */
+    bool is_there = rd_kafka_assign(s->consumer, l) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_topic_partition_list_destroy(l);
+    s->partition = is_there ? partition : -1;
+    s->next = offset;
+    return is_there;
+}
+
+/* True: *err is the answer. */
+static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struct hash *key, int64_t offset, uint8_t *out, size_t bytes, ehis_err *err)
+{
+    switch (m->err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        break;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF: /* behind the end: what was confirmed is not there any more */
+        *err = EHIS_E_EXCHANGE_BLOB_LOST;
+        return m->partition == s->partition && m->offset <= offset;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        *err = EHIS_E_EXCHANGE_BLOB_LOST;
+        return true;
+    default:
+        return false; /* of a connection, or a topic that is being made anew: until the time is up */
+    }
+    if (m->partition != s->partition || m->offset < offset) {
+        if (m->partition == s->partition)
+            s->next = m->offset + 1;
+        return false;
+    }
+    s->next = m->offset + 1;
+    bool is_it = m->offset == offset && m->key_len == HASH_BYTES && memcmp(m->key, key->b, HASH_BYTES) == 0 && m->len == bytes;
+    *err = is_it ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_LOST;
+    if (is_it)
+        memcpy(out, m->payload, bytes);
+    return true;
+}
+
+static ehis_err on_read(struct blob_store *store, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes)
+{
+    struct kafka_store *s = store_of(store);
+    ehis_err err = EHIS_E_EXCHANGE_BUSY;
+    bool is_found = false;
+    if (place->partition > INT32_MAX || place->offset > INT64_MAX) /* nobody wrote that */
+        return EHIS_E_EXCHANGE_BLOB_LOST;
+    if (!stand(s, (int32_t)place->partition, (int64_t)place->offset))
+        return EHIS_E_EXCHANGE_BUSY;
+    for (int64_t until = now_ms() + WAIT_MS; !is_found && now_ms() < until;) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, POLL_MS);
+        if (!m)
+            continue;
+        is_found = look(s, m, key, (int64_t)place->offset, out, bytes, &err);
+        rd_kafka_message_destroy(m);
+    }
+    if (!is_found)
+        err = EHIS_E_EXCHANGE_BUSY;
+    if (err != EHIS_OK)
+        s->partition = -1;
+    return err;
+}
+
+static void on_free(struct blob_store *store)
+{
+    struct kafka_store *s = store_of(store);
+    if (s->producer)
+        rd_kafka_destroy(s->producer);
+    if (s->consumer) /* there is no group to leave */
+        rd_kafka_destroy_flags(s->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(s);
+}
+
+static ehis_err open_handle(const struct bus_kafka_options *o, const char *gateway, bool is_producer, const char *group, rd_kafka_t **out, struct ehis_why *why)
+{
+    const char *const rows[][2] = {
+        {"socket.timeout.ms", "10000"},
+        {"socket.connection.setup.timeout.ms", "5000"},
+        {"log.connection.close", "false"},
+        {"message.max.bytes", "1048588"},
+        {is_producer ? "acks" : "group.id", is_producer ? "all" : group}, /* nobody joins it, nothing is committed */
+        {is_producer ? "linger.ms" : "enable.auto.commit", is_producer ? "0" : "false"},
+        {is_producer ? "message.timeout.ms" : "enable.auto.offset.store", is_producer ? "8000" : "false"},
+        /* Not idempotent: written twice does no harm, and no fatal error ends the handle. */
+        {is_producer ? "partitioner" : "auto.offset.reset", is_producer ? "murmur2_random" : "error"},
+        {is_producer ? "compression.codec" : "enable.partition.eof", is_producer ? "none" : "true"},
+        {is_producer ? "request.timeout.ms" : "fetch.message.max.bytes", is_producer ? "5000" : "1048576"},
+        {is_producer ? "queue.buffering.max.messages" : "fetch.max.bytes", is_producer ? "16" : "2097152"},
+        {is_producer ? "queue.buffering.max.kbytes" : "queued.max.messages.kbytes", is_producer ? "8192" : "4096"},
+        {is_producer ? "client.id" : "allow.auto.create.topics", is_producer ? gateway : "false"},
+    };
+    rd_kafka_conf_t *conf;
+    char text[256] = "";
+    ehis_err err = bus_kafka_conf(o, gateway, &conf, why);
+    EHIS_TRY(err);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && err == EHIS_OK; i++)
+        if (rd_kafka_conf_set(conf, rows[i][0], rows[i][1], text, sizeof text) != RD_KAFKA_CONF_OK)
+            err = ehis_fail(why, EHIS_E_BUS_CLIENT, "%s: %s", rows[i][0], text);
+    rd_kafka_conf_set_log_cb(conf, NULL); /* the relay's handles say what is wrong with the brokers */
+    if (is_producer)
+        rd_kafka_conf_set_dr_msg_cb(conf, on_sent);
+    *out = err == EHIS_OK ? rd_kafka_new(is_producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, text, sizeof text) : NULL;
+    if (*out)
+        return EHIS_OK;
+    rd_kafka_conf_destroy(conf);
+    return err != EHIS_OK ? err : ehis_fail(why, EHIS_E_BUS_CLIENT, "%s", text);
+}
+
+ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gateway, struct blob_store **out, struct ehis_why *why)
+{
+    char group[BUS_PREFIX_MAX_BYTES + 8];
+    struct kafka_store *s = calloc(1, sizeof *s);
+    if (!s)
+        return EHIS_E_NO_MEMORY;
+    s->store = (struct blob_store){.write = on_write, .read = on_read, .free = on_free};
+    s->partition = -1;
+    bus_group_name(options->prefix, group);
+    bus_topic_name(options->prefix, TOPIC_BLOB, span_of(NULL, 0), span_of(NULL, 0), s->topic);
+    ehis_err err = open_handle(options, gateway, true, group, &s->producer, why);
+    if (err == EHIS_OK)
+        err = open_handle(options, gateway, false, group, &s->consumer, why);
+    if (err == EHIS_OK)
+        (void)rd_kafka_poll_set_consumer(s->consumer);
+    if (err != EHIS_OK)
+        on_free(&s->store);
+    else
+        *out = &s->store;
+    return err;
+}

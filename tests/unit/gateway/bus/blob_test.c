@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* Uploads and chunks (SPEC 18.3 to 18.5) over a store in memory that may lie, and over a folder. */
+#include "gateway/bus/blob.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proto/crypto/sign.h"
+
+#define COUNT 4u
+#define ROOM (UINT64_C(1) << 30)
+
+struct memory { struct blob_store store; uint8_t *bytes; size_t len; bool is_refusing; int dropped; };
+
+static ehis_err on_write(struct blob_store *s, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
+{
+    struct memory *m = (struct memory *)s;
+    (void)key;
+    if (is_first)
+        m->len = 0;
+    if (m->is_refusing)
+        return EHIS_E_EXCHANGE_BUSY;
+    assert_int_equal(place->offset, m->len);
+    memcpy(m->bytes + m->len, bytes.p, bytes.len);
+    m->len += bytes.len;
+    return EHIS_OK;
+}
+static ehis_err on_read(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes)
+{
+    struct memory *m = (struct memory *)s;
+    (void)key;
+    if (place->offset + bytes > m->len)
+        return EHIS_E_EXCHANGE_BLOB_LOST;
+    memcpy(out, m->bytes + place->offset, bytes);
+    return EHIS_OK;
+}
+static void on_drop(struct blob_store *s, const struct hash *key)
+{
+    (void)key;
+    ((struct memory *)s)->dropped++;
+}
+static void on_free(struct blob_store *s) { (void)s; }
+
+static struct memory memory;
+static struct loop *loop;
+static struct blobs *blobs;
+static struct blob_name body;
+static uint8_t chunks[COUNT][LARGE_CHUNK_BYTES];
+static struct { uint32_t next; ehis_err code; int count; } state;
+static struct blob_chunk_out *chunk;
+
+static void on_state(void *ctx, uint64_t session, const struct hash *root, uint32_t next, ehis_err code)
+{
+    (void)ctx;
+    assert_int_equal(session, 7);
+    assert_memory_equal(root->b, body.manifest.root.b, HASH_BYTES);
+    state.next = next;
+    state.code = code;
+    state.count++;
+}
+static void on_chunk(void *ctx, struct blob_chunk_out *c)
+{
+    (void)ctx;
+    chunk = c;
+}
+
+static size_t chunk_len(uint32_t i) { return i + 1 < COUNT ? LARGE_CHUNK_BYTES : 1000; }
+
+static int open_all(void **s)
+{
+    struct hash leaves[COUNT];
+    struct tree t;
+    static const uint8_t seed[16] = {1};
+    const struct blobs_calls calls = {NULL, on_state, on_chunk};
+    (void)s;
+    memory = (struct memory){.store = {on_write, on_read, on_drop, NULL, on_free}, .bytes = malloc(COUNT * LARGE_CHUNK_BYTES + 65536)};
+    body = (struct blob_name){.sender = span_str("AZ/GOV/STS/tax"), .manifest = {.bytes = (COUNT - 1) * LARGE_CHUNK_BYTES + 1000}};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        memset(chunks[i], (int)i + 1, sizeof chunks[i]);
+        large_leaf(span_of(chunks[i], chunk_len(i)), &leaves[i]);
+    }
+    tree_init(&t);
+    assert_int_equal(tree_build(&t, leaves, COUNT), EHIS_OK);
+    tree_root(&t, &body.manifest.root);
+    tree_fini(&t);
+    state.count = 0;
+    assert_int_equal(loop_new(&loop), EHIS_OK);
+    assert_int_equal(blobs_new(loop, &clock_system, &memory.store, seed, &blobs), EHIS_OK);
+    blobs_set_calls(blobs, &calls);
+    blobs_recovered(blobs);
+    return 0;
+}
+static int close_all(void **s)
+{
+    (void)s;
+    blobs_free(blobs);
+    loop_free(loop);
+    free(memory.bytes);
+    return 0;
+}
+
+static void put(uint32_t i, struct span bytes, uint64_t room)
+{
+    int before = state.count;
+    assert_int_equal(blobs_put(blobs, 7, &body, i, bytes, room), EHIS_OK);
+    while (state.count == before)
+        loop_run_once(loop, true);
+}
+static void put_all(void)
+{
+    for (uint32_t i = 0; i < COUNT; i++) {
+        put(i, span_of(chunks[i], chunk_len(i)), ROOM);
+        assert_int_equal(state.code, EHIS_OK);
+        assert_int_equal(state.next, i + 1);
+    }
+}
+static ehis_err get(uint32_t i)
+{
+    static const uint8_t digest[HASH_BYTES] = {9};
+    chunk = NULL;
+    assert_int_equal(blobs_get(blobs, 7, digest, &body, i), EHIS_OK);
+    while (!chunk)
+        loop_run_once(loop, true);
+    ehis_err code = chunk->code;
+    if (code == EHIS_OK) {
+        assert_int_equal(chunk->len, chunk_len(i));
+        assert_memory_equal(chunk->bytes, chunks[i], chunk->len);
+    } else {
+        assert_int_equal(chunk->len, 0);
+    }
+    assert_int_equal(chunk->index, i);
+    blob_chunk_free(chunk);
+    return code;
+}
+#define IS(name, e) assert_string_equal(ehis_err_name(e), #name)
+
+static void chunks_in_order_are_a_body_that_one_message_may_have(void **s)
+{
+    (void)s;
+    IS(EXCHANGE_BLOB_MISSING, blobs_find(blobs, &body));
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+    assert_int_equal(body.place.offset, body.manifest.bytes);
+    blobs_keep(blobs, &body);
+    IS(EXCHANGE_BLOB_MISSING, blobs_find(blobs, &body)); /* no second one */
+    put(0, span_of(chunks[0], chunk_len(0)), ROOM);
+    IS(EXCHANGE_CONFLICT, state.code);
+    for (uint32_t i = COUNT; i-- > 0;)
+        IS(OK, get(i));
+    blobs_let_go(blobs, &body);
+    while (!memory.dropped)
+        loop_run_once(loop, false);
+}
+
+static void a_question_tells_how_far_it_is_and_another_order_is_refused(void **s)
+{
+    (void)s;
+    put(0, span_of(NULL, 0), ROOM);
+    assert_int_equal(state.next, 0);
+    put(1, span_of(chunks[1], chunk_len(1)), ROOM);
+    IS(EXCHANGE_OUT_OF_SEQUENCE, state.code);
+    put(0, span_of(chunks[0], chunk_len(0)), ROOM);
+    put(0, span_of(NULL, 0), ROOM);
+    assert_int_equal(state.next, 1);
+    put(3, span_of(chunks[3], chunk_len(3)), ROOM);
+    IS(EXCHANGE_OUT_OF_SEQUENCE, state.code);
+    assert_int_equal(state.next, 1);
+}
+
+static void what_cannot_be_a_chunk_of_it_is_a_violation(void **s)
+{
+    (void)s;
+    IS(PROTOCOL_ORDER, blobs_put(blobs, 7, &body, 0, span_of(chunks[0], chunk_len(0) - 1), ROOM));
+    IS(PROTOCOL_ORDER, blobs_put(blobs, 7, &body, COUNT, span_of(chunks[0], chunk_len(0)), ROOM));
+    body.manifest.bytes = LARGE_MAX_BYTES + 1;
+    IS(PROTOCOL_ORDER, blobs_put(blobs, 7, &body, 0, span_of(chunks[0], chunk_len(0)), UINT64_MAX));
+    assert_int_equal(state.count, 0);
+}
+
+static void chunks_that_do_not_give_the_root_are_dropped(void **s)
+{
+    (void)s;
+    chunks[2][77] ^= 1;
+    for (uint32_t i = 0; i < COUNT; i++)
+        put(i, span_of(chunks[i], chunk_len(i)), ROOM);
+    IS(EXCHANGE_BLOB_ROOT, state.code);
+    IS(EXCHANGE_BLOB_MISSING, blobs_find(blobs, &body));
+    chunks[2][77] ^= 1;
+    put_all();
+}
+
+static void what_the_sender_may_not_store_any_more_is_busy(void **s)
+{
+    (void)s;
+    put(0, span_of(chunks[0], chunk_len(0)), body.manifest.bytes - 1);
+    IS(EXCHANGE_BUSY, state.code);
+    put(0, span_of(chunks[0], chunk_len(0)), body.manifest.bytes);
+    IS(OK, state.code);
+    struct blob_name other = body; /* what is being uploaded counts */
+    other.manifest.root.b[0] ^= 1;
+    struct blob_name own = body;
+    body = other;
+    put(0, span_of(chunks[0], chunk_len(0)), 2 * body.manifest.bytes - 1);
+    IS(EXCHANGE_BUSY, state.code);
+    body = own;
+}
+
+static void a_store_that_fails_ends_the_upload_and_it_may_begin_anew(void **s)
+{
+    (void)s;
+    put(0, span_of(chunks[0], chunk_len(0)), ROOM);
+    memory.is_refusing = true;
+    put(1, span_of(chunks[1], chunk_len(1)), ROOM);
+    IS(EXCHANGE_BUSY, state.code);
+    memory.is_refusing = false;
+    put(0, span_of(NULL, 0), ROOM);
+    assert_int_equal(state.next, 0);
+    put_all();
+}
+
+static void a_chunk_that_differs_from_its_leaf_is_found(void **s)
+{
+    (void)s;
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+    memory.bytes[LARGE_CHUNK_BYTES + 5] ^= 1;
+    IS(OK, get(0));
+    IS(EXCHANGE_BLOB_ALTERED, get(1));
+    IS(OK, get(2));
+}
+
+static void a_list_that_does_not_give_the_root_is_found_at_every_leaf(void **s)
+{
+    (void)s;
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint8_t *leaf = memory.bytes + body.place.offset + i * BLOB_ENTRY_BYTES;
+        *leaf ^= 1;
+        IS(EXCHANGE_BLOB_ALTERED, get(0));
+        *leaf ^= 1;
+    }
+    memory.bytes[body.place.offset + HASH_BYTES + 7] ^= 1; /* an offset proves nothing: the chunk there is another */
+    IS(EXCHANGE_BLOB_ALTERED, get(0));
+}
+
+static void what_is_cut_is_lost(void **s)
+{
+    (void)s;
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+    memory.len--;
+    IS(EXCHANGE_BLOB_LOST, get(0));
+}
+
+static void a_folder_keeps_what_messages_have_and_nothing_else(void **s)
+{
+    struct blob_store *store;
+    struct blobs *b;
+    char folder[] = "/tmp/ehis-blob-XXXXXX", path[256], name[2 * HASH_BYTES + 1];
+    struct hash key;
+    struct ehis_why why;
+    struct stat st;
+    const struct blobs_calls calls = {NULL, on_state, on_chunk};
+    (void)s;
+    assert_non_null(mkdtemp(folder));
+    for (int is_kept = 1; is_kept >= 0; is_kept--) {
+        assert_int_equal(blob_local_new(folder, 0, &store, &why), EHIS_OK);
+        assert_int_equal(blobs_new(loop, &clock_system, store, body.manifest.root.b, &b), EHIS_OK);
+        blobs_set_calls(b, &calls);
+        struct blobs *before = blobs;
+        blobs = b;
+        large_blob_key(body.sender, body.manifest.root.b, &key);
+        hex_to_text(key.b, HASH_BYTES, name);
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        if (is_kept) {
+            blobs_recovered(b);
+            put_all();
+            IS(OK, blobs_find(b, &body));
+        } else {
+            assert_int_equal(stat(path, &st), 0);
+            blobs_keep(b, &body); /* as the journal says */
+            blobs_recovered(b);
+            for (uint32_t i = 0; i < COUNT; i++)
+                IS(OK, get(i));
+        }
+        blobs_free(b);
+        blobs = before;
+    }
+    assert_int_equal(blob_local_new(folder, 0, &store, &why), EHIS_OK);
+    assert_int_equal(blobs_new(loop, &clock_system, store, body.manifest.root.b, &b), EHIS_OK);
+    blobs_recovered(b);
+    assert_int_not_equal(stat(path, &st), 0);
+    blobs_free(b);
+    assert_int_equal(blob_local_new(folder, UINT64_C(1) << 60, &store, &why), EHIS_OK); /* no space is left to it */
+    struct blob_place place = {0, 0};
+    IS(EXCHANGE_BUSY, store->write(store, &key, true, span_of("x", 1), &place));
+    store->free(store);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(chunks_in_order_are_a_body_that_one_message_may_have, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_question_tells_how_far_it_is_and_another_order_is_refused, open_all, close_all),
+        cmocka_unit_test_setup_teardown(what_cannot_be_a_chunk_of_it_is_a_violation, open_all, close_all),
+        cmocka_unit_test_setup_teardown(chunks_that_do_not_give_the_root_are_dropped, open_all, close_all),
+        cmocka_unit_test_setup_teardown(what_the_sender_may_not_store_any_more_is_busy, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_store_that_fails_ends_the_upload_and_it_may_begin_anew, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_chunk_that_differs_from_its_leaf_is_found, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_list_that_does_not_give_the_root_is_found_at_every_leaf, open_all, close_all),
+        cmocka_unit_test_setup_teardown(what_is_cut_is_lost, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_folder_keeps_what_messages_have_and_nothing_else, open_all, close_all),
+    };
+    if (crypto_init(NULL) != EHIS_OK)
+        return 1;
+    return cmocka_run_group_tests_name("blob", tests, NULL, NULL);
+}
