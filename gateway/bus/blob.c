@@ -189,6 +189,8 @@ static void finish_put(struct blobs *b, struct job *j)
     struct hash root = j->manifest.root;
     uint64_t session = j->session;
     bool is_gone = x->is_gone;
+    if (!is_gone && j->err == EHIS_OK && x->durable > 0 && j->place.partition != x->place.partition)
+        j->err = EHIS_E_EXCHANGE_BUSY; /* the topic has got more partitions meanwhile: it begins anew */
     x->jobs--;
     if (is_gone && x->jobs == 0)
         free(x);
@@ -377,7 +379,7 @@ static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, str
     }
     memcpy(data, chunk.p, chunk.len);
     *j = (struct job){.op = PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
-                      .place = {x->place.partition, (uint64_t)x->queued * LARGE_CHUNK_BYTES}};
+                      .place.offset = (uint64_t)x->queued * LARGE_CHUNK_BYTES};
     x->queued++;
     x->jobs++;
     x->used_ms = clock_mono_ms(b->clock);

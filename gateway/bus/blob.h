@@ -16,7 +16,7 @@ struct blob_name { struct span sender; struct large_manifest manifest; struct bl
 
 /* Where chunks are kept. All but sweep and free on the blob thread; they may wait. */
 struct blob_store {
-    /* Durable when it returns. place: in, the partition of the body's earlier chunks (unless is_first) and the bytes that were written of it; out, where this stands. */
+    /* Durable when it returns. place: in, offset is how many bytes were written of it before; out, where this stands: all of one body in one partition, or it is given up. */
     ehis_err (*write)(struct blob_store *s, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place);
     /* EXCHANGE_BLOB_LOST: not there, or not as long. EXCHANGE_BUSY: not now. */
     ehis_err (*read)(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes);

@@ -38,8 +38,8 @@ static ehis_err on_write(struct blob_store *store, const struct hash *key, bool 
 {
     struct kafka_store *s = store_of(store);
     struct sent sent = {false, RD_KAFKA_RESP_ERR_NO_ERROR, 0, 0};
-    int32_t partition = is_first ? RD_KAFKA_PARTITION_UA : (int32_t)place->partition; /* all of one body in one */
-    rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
+    (void)is_first;
+    rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
                                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes.p, bytes.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                                 RD_KAFKA_V_OPAQUE(&sent), RD_KAFKA_V_END);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)

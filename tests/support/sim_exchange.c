@@ -193,11 +193,22 @@ static ehis_err on_bus(void *ctx, const struct exchange_item *item, bool *is_her
 
 /* ---- the house ---- */
 
+static ehis_err on_blob_find(void *ctx, struct exchange_blob *b)
+{
+    b->partition = 3;
+    b->offset = 99;
+    return ((struct sim_house *)ctx)->has_chunks ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_MISSING;
+}
+static void on_blob_keep(void *ctx, const struct exchange_blob *b) { ((struct sim_house *)ctx)->chunks_kept += b->offset == 99; }
+static void on_blob_let_go(void *ctx, const struct exchange_blob *b) { ((struct sim_house *)ctx)->chunks_kept -= b->offset == 99; }
+
+
 static struct exchange *core_new(struct sim_house *h)
 {
     struct exchange_ports ports = {.ctx = h, .append = on_append, .open_group = on_open_group, .room_bytes = on_room, .read = on_read,
                                    .send_receipt = on_receipt, .send_flow = on_flow, .send_delivery = on_delivery, .send_skip = on_skip,
-                                   .send_frame = on_frame, .end_session = on_end, .to_bus = on_bus};
+                                   .send_frame = on_frame, .end_session = on_end, .to_bus = on_bus,
+                                   .blob_find = on_blob_find, .blob_keep = on_blob_keep, .blob_let_go = on_blob_let_go};
     struct exchange *x;
     if (h->carrier)
         sim_carrier_ports(&ports);
@@ -301,6 +312,7 @@ session_id sim_open_state(struct sim_house *h, const char *system, const uint8_t
 {
     struct exchange_peer p = {.id = h->next_session++, .system = span_str(system), .address = span_str("127.0.0.1:9")};
     memcpy(p.state_id, state, 16);
+    p.takes_large = !h->takes_no_large;
     MUST(exchange_session_open(h->x, &p, h->clock.wall_ms));
     return p.id;
 }
@@ -357,6 +369,8 @@ void sim_envelope(struct sim_house *h, const struct sim_message *m, struct buf *
     header.created_ms = (uint64_t)(m->created_ms ? m->created_ms : h->clock.wall_ms);
     header.expires_ms = header.created_ms + (uint64_t)(m->lifetime_ms ? m->lifetime_ms : is_waiting ? 30000 : 3600000);
     header.max_response_bytes = m->max_response_bytes;
+    if (m->large_bytes)
+        header.large = (struct envelope_large){m->large_bytes, span_of(some, 32)};
     if (m->kind == KIND_REQUEST) {
         header.purpose = span_str(m->purpose ? m->purpose : "tax");
         header.legal_basis = span_str("Law 1");

@@ -53,6 +53,8 @@ struct sim_house {
     bool (*is_full)(void *ctx, session_id s); /* an output that takes no more; NULL: all do */
     void *is_full_ctx;
     bool is_bus_down; /* to_bus fails */
+    bool has_chunks, takes_no_large; /* of large bodies: all that are asked for; of sessions that open */
+    int chunks_kept;
     struct sim_out *outs, *last;
     session_id next_session;
     uint64_t random;
@@ -88,6 +90,7 @@ struct sim_message {
     const char *signer;         /* NULL: the sender */
     int64_t created_ms, lifetime_ms; /* 0: now; 30 s or 1 h */
     uint32_t body_bytes, max_response_bytes;
+    uint64_t large_bytes; /* 0: none */
     uint8_t fill;
 };
 /* A signed envelope (of a body that nobody can open). */
