@@ -40,7 +40,7 @@ def test_a_hundred_mib_go_from_gateway_to_gateway_and_come_back_in_bounded_memor
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_large_message_arrives_whichever_gateway_is_killed_under_way(far, number):
     provider, consumer = apart(far)
-    consumer.say(f"sendfile GetPerson {file_of(far.world, 40 * MIB)}")
+    consumer.say(f"sendfile GetPerson {file_of(far.world, 16 * MIB)}")
     if number == 1:
         time.sleep(1.5)  # somewhere in the upload
     else:
@@ -48,7 +48,7 @@ def test_a_large_message_arrives_whichever_gateway_is_killed_under_way(far, numb
     far.stop(number)
     far.start(number, env=ASAN)
     got = provider.wait(lambda x: x["event"] == "large-request" and x["err"] == 0, 120)
-    assert got["bytes"] == 40 * MIB
+    assert got["bytes"] == 16 * MIB
     consumer.wait(lambda x: x["event"] == "receipt" and x["state"] == DELIVERED, 120)
 
 

@@ -100,7 +100,7 @@ def test_the_record_names_root_and_size_and_a_body_is_freed_with_its_message(lar
 
 def test_ehis_call_takes_and_writes_files_of_any_size(large):
     served(large)
-    path, out = file_of(large.world, 20 * MIB + 77), large.world.dir / "answer"
+    path, out = file_of(large.world, 8 * MIB + 77), large.world.dir / "answer"
     state = large.world.dir / "call.state"
     state.mkdir(mode=0o700)
     done = large.world.run("ehis-call", SERVICE, "GetPerson", "--config", "tax.yaml", "--state", state, "--purpose", PURPOSE, "--basis", BASIS, "--body", path, "--output", out,
@@ -113,24 +113,24 @@ def test_ehis_call_takes_and_writes_files_of_any_size(large):
 def test_an_upload_goes_on_where_the_gateway_was_killed(large):
     provider, consumer = served(large)
     world = large.world
-    consumer.say(f"sendfile GetPerson {file_of(world, 60 * MIB)}")
-    wait_until(lambda: (b := blobs(world)) and b[0].stat().st_size > 4 * MIB, 60, "the upload's beginning")
+    consumer.say(f"sendfile GetPerson {file_of(world, 24 * MIB)}")
+    wait_until(lambda: (b := blobs(world)) and b[0].stat().st_size > MIB, 60, "the upload's beginning")
     world.kill_gateway()
     world.start_gateway(env=ASAN)
     got = provider.wait(lambda x: x["event"] == "large-request", 120)
-    assert got["err"] == 0 and got["bytes"] == 60 * MIB
+    assert got["err"] == 0 and got["bytes"] == 24 * MIB
     consumer.wait(lambda x: x["event"] == "receipt" and x["state"] == DELIVERED, 120)
 
 
 def test_a_download_goes_on_where_the_gateway_was_killed(large):
     provider, consumer = served(large)
     world = large.world
-    consumer.say(f"sendfile GetPerson {file_of(world, 60 * MIB)}")
+    consumer.say(f"sendfile GetPerson {file_of(world, 24 * MIB)}")
     provider.wait(lambda x: x["event"] == "large-begins", 120)
     world.kill_gateway()
     world.start_gateway(env=ASAN)
     got = provider.wait(lambda x: x["event"] == "large-request", 120)
-    assert got["err"] == 0 and got["bytes"] == 60 * MIB
+    assert got["err"] == 0 and got["bytes"] == 24 * MIB
     back = consumer.wait(lambda x: x["event"] == "large-response", 120)
     assert back["sum"] == got["sum"]
 

@@ -268,3 +268,52 @@ def test_every_answer_gives_its_credit_back(tmp_path):
             patiently(tax, first, "RECEIPTS")
         for p in (tax, population):
             p.close()
+
+
+def large(tax, size=600000):
+    body = os.urandom(size)
+    header, sealed, chunks = tax.seal_large(call(tax), POPULATION, body)
+    return body, header, sealed, chunks, parse(parse(header).bytes(26))
+
+
+def test_a_large_body_is_uploaded_when_it_is_asked_for_and_comes_to_its_recipient_alone(peers):
+    tax, population, students = peers("tax"), peers("population", streams=0), peers("students")
+    body, header, sealed, chunks, manifest = large(tax)
+    d = tax.submit(header, sealed)
+    flow = tax.want("FLOW")
+    assert (flow.bytes(1), flow.number(2)) == (d, 5076)
+    assert tax.put(manifest, 0) == (0, 0)
+    assert tax.put(manifest, 1, chunks[1]) == (0, 5053)
+    for i, chunk in enumerate(chunks):
+        assert tax.put(manifest, i, chunk) == (i + 1, 0)
+        assert tax.put(manifest, 0) == (i + 1, 0)
+    assert tax.submit(header, sealed) == d and tax.receipt(d)[:2] == (ACCEPTED, 0)
+    assert tax.put(manifest, 0, chunks[0]) == (len(chunks), 5061)
+    _, h, plain, seen, _ = population.delivery()
+    for other in (tax, students):
+        assert other.get(d, 0) == (b"", 5081)
+    assert seen == d and population.open_large(h, plain, d) == body
+
+
+def test_chunks_of_another_body_are_dropped_and_a_large_one_without_the_feature_is_not_handed_out(peers):
+    tax = peers("tax")
+    _, header, sealed, chunks, manifest = large(tax)
+    for i, chunk in enumerate(chunks[:2] + [bytes(len(chunks[2]))]):
+        told = tax.put(manifest, i, chunk)
+    assert told == (0, 5079)
+    old = peers("population", streams=0, large=False)
+    for i, chunk in enumerate(chunks):
+        assert tax.put(manifest, i, chunk) == (i + 1, 0)
+    d = tax.submit(header, sealed)
+    assert tax.receipt(d)[:2] == (ACCEPTED, 0)
+    assert tax.receipt(d)[:2] == (FAILED, 5080)
+    with pytest.raises(Ended):
+        old.get(d, 0)
+
+
+def test_a_chunk_of_another_length_ends_the_session(peers):
+    tax = peers("tax")
+    _, _, _, chunks, manifest = large(tax)
+    with pytest.raises(Ended) as ended:
+        tax.put(manifest, 0, chunks[0][:-1])
+    assert ended.value.code == 2082

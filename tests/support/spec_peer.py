@@ -13,7 +13,7 @@ from make_vectors import field, message, sha256, varint
 
 NAMES = {1: "HELLO", 2: "PING", 3: "PONG", 4: "ERROR", 5: "GOODBYE", 6: "REGISTRY_GET", 7: "REGISTRY", 8: "CRL_GET", 9: "CRL", 10: "READY", 11: "READY_STATE",
          12: "STREAM_OPEN", 13: "STREAM_STATE", 14: "STREAM_SETTLED", 15: "SUBMIT", 16: "FLOW", 17: "RECEIPTS", 18: "DELIVER", 19: "SKIPS", 20: "ACK",
-         21: "SUBSCRIBE", 22: "SUBSCRIPTION", 23: "KEYS_GET", 24: "KEYS"}
+         21: "SUBSCRIBE", 22: "SUBSCRIPTION", 23: "KEYS_GET", 24: "KEYS", 25: "BLOB_PUT", 26: "BLOB_STATE", 27: "BLOB_GET", 28: "BLOB_CHUNK"}
 TYPES = {name: number for number, name in NAMES.items()}
 REQUEST, RESPONSE, EVENT, KEY = 1, 2, 3, 4
 ACCEPTED, REPLICATED, DELIVERED, FAILED, REFUSED, EXPIRED = 1, 2, 3, 4, 5, 6
@@ -215,8 +215,8 @@ class Peer:
         assert answer.number(1) == 1 and answer.text(4) == self.gateway and answer.number(6) > 0
         return answer
 
-    def ready(self, calls=8, streams=8):
-        hello = self.hello()
+    def ready(self, calls=8, streams=8, large=True):
+        hello = self.hello(**({"f2": "large"} if large else {}))
         self.send("CRL_GET")
         assert sha256(self.want("CRL").bytes(1)) == hello.bytes(12)
         self.send("REGISTRY_GET")
@@ -237,7 +237,7 @@ class Peer:
         fields = {1: more.pop("exchange_id", None) or uuid7(), 2: kind, 4: self.id, 5: recipient, 6: operation, 10: now_ms(), 23: self.registry.version, 24: self.registry.hash}
         fields[11] = fields[10] + more.pop("lifetime", 60000 if waits else 86400000)
         numbers = {"status": 3, "in_reply_to": 7, "stream": 8, "number": 9, "created": 10, "expires": 11, "max_response": 12, "purpose": 13, "legal_basis": 14,
-                   "case_ref": 15, "fields": 19, "content_type": 21, "sender": 4, "registry_hash": 24, "registry_version": 23}
+                   "case_ref": 15, "fields": 19, "content_type": 21, "sender": 4, "registry_hash": 24, "registry_version": 23, "large": 26}
         fields.update({numbers[k]: v for k, v in more.items()})
         return fields
 
@@ -350,6 +350,41 @@ class Peer:
         batch = message({1: 1, 2: spec.key_id(1, 1, self.sign_public), 3: len(leaves), 4: signature})
         acks = [message({1: n, 2: digest, 3: outcome, 4: code, 5: at, 6: retry}) for n, digest, outcome, code, retry in rows]
         self.send("ACK", message({1: batch, 2: acks}))
+
+    # -- 18: large bodies
+
+    def seal_large(self, fields, to, plaintext):
+        """Header, sealed body, and the chunks."""
+        key, start = os.urandom(32), os.urandom(24)
+        chunks = spec.large_chunks(key, start, plaintext)
+        fields[26] = message({1: sum(map(len, chunks)), 2: spec.root([spec.chunk_leaf(c) for c in chunks])})
+        return *self.seal(fields, to, struct.pack(">Q", len(plaintext)) + key + start), chunks
+
+    def put(self, manifest, index, chunk=b""):
+        """(next, code)"""
+        self.send("BLOB_PUT", message({1: manifest.bytes(2), 2: manifest.number(1), 3: index, 4: chunk}))
+        state = self.want("BLOB_STATE")
+        assert state.bytes(1) == manifest.bytes(2)
+        return state.number(2), state.number(3)
+
+    def get(self, digest, index):
+        self.send("BLOB_GET", message({1: digest, 2: index}))
+        chunk = self.want("BLOB_CHUNK")
+        assert (chunk.bytes(1), chunk.number(2)) == (digest, index)
+        return chunk.bytes(3), chunk.number(4)
+
+    def open_large(self, h, body, digest):
+        manifest, (n,) = parse(h.bytes(26)), struct.unpack(">Q", body[:8])
+        count = -(-manifest.number(1) // spec.LARGE_CHUNK)
+        chunks = [self.get(digest, i)[0] for i in range(count)]
+        assert len(body) == 64 and spec.root([spec.chunk_leaf(c) for c in chunks]) == manifest.bytes(2)
+        state = spec.sodium.crypto_secretstream_xchacha20poly1305_state()
+        spec.sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, body[40:], body[8:40])
+        opened = [spec.sodium.crypto_secretstream_xchacha20poly1305_pull(state, c) for c in chunks]
+        assert [tag for _, tag in opened] == [0] * (count - 1) + [3]
+        padded = b"".join(piece for piece, _ in opened)
+        assert padded == spec.pad(padded[:n])
+        return padded[:n]
 
     # -- 12: streams
 
