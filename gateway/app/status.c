@@ -8,6 +8,7 @@
 struct view { /* one look at everything */
     struct exchange_status exchange;
     struct sessions_status sessions;
+    struct blobs_status large;
     struct journal_status journal;
     struct relay_status bus;
     const struct sessions_identity *identity;
@@ -20,6 +21,7 @@ static struct view look(struct gateway *g)
     exchange_status(g->exchange, &v.exchange);
     sessions_status(g->sessions, &v.sessions);
     journal_status(g->journal, &v.journal);
+    blobs_status(g->blobs, &v.large);
     if (g->relay)
         relay_status(g->relay, &v.bus);
     return v;
@@ -33,7 +35,7 @@ static void add_inbox(void *ctx, const struct exchange_inbox_status *i)
 }
 
 /* Each number once: its place in the status, its name as a metric, or both. */
-#define ROWS_MAX 64
+#define ROWS_MAX 80
 struct row {
     const char *section, *name, *metric, *help; /* without a section: a metric alone; without a metric: in the status alone */
     double value;
@@ -84,6 +86,11 @@ static size_t rows_of(const struct gateway *g, const struct view *v, struct row 
         {NULL, NULL, "ehis_certificate_expiry_seconds", "Until this gateway's certificate runs out.", (double)(g->own_certificate_expiry_ms - v->now_ms) / 1e3},
         {NULL, NULL, "ehis_authority_expiry_seconds", "Until the first authority runs out.", (double)(pki_trust_ca_expiry_ms(v->identity->trust) - v->now_ms) / 1e3},
         {NULL, NULL, "ehis_crl_expiry_seconds", "Until the first revocation list runs out.", (double)(pki_trust_crl_expiry_ms(v->identity->trust) - v->now_ms) / 1e3},
+        {"large", "uploads", "ehis_large_uploads", "Large bodies on their way in.", (double)v->large.uploads},
+        {"large", "kept", NULL, NULL, (double)v->large.kept},
+        {"large", "chunks_in", "ehis_large_chunks_in_total", "Chunks taken from senders.", (double)v->large.chunks_in},
+        {"large", "chunks_out", "ehis_large_chunks_out_total", "Chunks given to recipients.", (double)v->large.chunks_out},
+        {"large", "failed", "ehis_large_failed_total", "Chunks that could not be written, were lost or altered.", (double)v->large.failed},
         {"reloads", "done", "ehis_reloads_total", "Reloads done.", (double)g->reloads},
         {"reloads", "refused", "ehis_reloads_refused_total", "Reloads refused.", (double)g->reloads_failed},
     };
