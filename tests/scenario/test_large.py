@@ -196,3 +196,17 @@ def test_a_sender_stores_no_more_than_its_bound(large):
     consumer.say(f"sendfile GetPerson {file_of(world, 9 * MIB)}")
     time.sleep(3)
     assert not blobs(world) and not [x for x in consumer.got("receipt") if x["state"] == 1]
+
+
+def test_what_is_in_the_outbox_is_uploaded_by_the_next_process(large):
+    world, consumer = large.world, large("tax")
+    consumer.well("ready")
+    world.kill_gateway()
+    consumer.well(f"sendfile GetPerson {file_of(world, 2 * MIB)}")
+    consumer.kill()
+    (world.dir / "tax.state/large/new-0011223344556677").write_bytes(b"of a process that died while it sealed")
+    world.start_gateway(env=ASAN)
+    provider, consumer = served(large)
+    assert provider.wait(lambda x: x["event"] == "large-request", 60)["bytes"] == 2 * MIB
+    assert consumer.wait(lambda x: x["event"] == "large-response", 60)["bytes"] == 2 * MIB
+    wait_until(lambda: not list((world.dir / "tax.state/large").iterdir()), 20, "the spool's end")
