@@ -243,6 +243,12 @@ def move(c, pin, street, is_shown=False):
            is_shown=is_shown)
 
 
+def subscribe(c):
+    (c.dir / "events.jsonl").write_text("")
+    with open(c.dir / "events.jsonl", "ab") as out:
+        return c.start("subscriber", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax-events.yaml", "--json", stdout=out)
+
+
 def one_event(c, subscriber, pin):
     c.step("The tax office subscribes to PersonChanged; a person moves; the event arrives.")
     c.show("ehis-call", ["subscribe", SERVICE, "PersonChanged", "--config", "tax-events.yaml", "--json"])
@@ -307,9 +313,7 @@ def perform(c):
     c.step("A gateway and the population register start.")
     c.start_gateway()
     c.start("population", "ehis-population", "serve", "--config", "population.yaml", "--db", "population.db")
-    (c.dir / "events.jsonl").write_text("")
-    with open(c.dir / "events.jsonl", "ab") as out:
-        subscriber = c.start("subscriber", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax-events.yaml", "--json", stdout=out)
+    subscriber = subscribe(c)
     wait("the register and the subscriber", lambda: all(c.alive(p) for p in c.running.values()) and c.status()["sessions"]["ready"] >= 2 and
          c.status()["exchange"]["subscriptions"] >= 1)
     say("   both are connected by mutual TLS 1.3")

@@ -3,11 +3,9 @@
 """Publish and subscribe over a real broker (SPEC 17.9): published at one gateway, delivered by another; who is away, slow, or has lost its right; a gateway
 that dies; a key that somebody alters."""
 import json
-import re
 import signal
 
 import pytest
-from test_gateways import Pair
 from test_kafka_bus import pair, status  # noqa: F401
 from world import wait_until
 
@@ -99,3 +97,95 @@ def test_the_next_owner_of_an_inbox_goes_on_from_the_cursor_when_a_gateway_is_ki
     publisher.well("flush final")
     wait_until(lambda: len(bodies(subscriber)) >= 300, 60, "all of it")
     assert bodies(subscriber) == sent
+
+
+def subscriptions_of(pair, *names):  # noqa: F811
+    """Two systems more or less may receive the event: the rule's consumers."""
+    path = pair.world.dir / "registry/services/person.yaml"
+    rule = path.read_text()
+    start = rule.index("consumers: [")
+    path.write_text(rule[:start] + f"consumers: [{', '.join(names)}]" + rule[rule.index("]", start) + 1:])
+    pair.world.publish_registry()
+
+
+@pytest.fixture
+def three(kafka, pair):  # noqa: F811
+    """A second subscriber at the second gateway."""
+    pair.world.add_system("revenue", REVENUE)
+    subscriptions_of(pair, TAX, REVENUE)
+    kafka.create(pair.world)
+    pair.start(1), pair.start(2)
+    return pair
+
+
+def test_a_slow_subscriber_does_not_hold_a_fast_one_and_loses_nothing(three, monkeypatch):
+    publisher, fast = at(three, "population", "AZ/GOV/MIA/population", 1), at(three, "tax", TAX, 2)
+    monkeypatch.setenv("PEER_SLOW_MS", "5")
+    slow = at(three, "revenue", REVENUE, 2)
+    fast.well("subscribe PersonChanged"), slow.well("subscribe PersonChanged")
+    subscribed(three, 1, 2, count=2)
+    sent = [f"e{i}" for i in range(4000)]
+    for body in sent:
+        publisher.say(f"publish PersonChanged {body}")
+    wait_until(lambda: len(bodies(fast)) >= 4000, 60, "the events at the fast one")
+    assert len(bodies(slow)) < 3900, "the slow one was not slow"
+    held = status(three, 2)["bus"]["held"]
+    assert 0 < held <= 1100, held
+    wait_until(lambda: len(bodies(slow)) >= 4000, 60, "the events at the slow one")
+    assert bodies(fast) == sent and bodies(slow) == sent
+
+
+def records(kafka, topic):
+    """The values of a topic's records."""
+    out = kafka.cluster.kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-D", "<end>", text=False).stdout
+    return out.split(b"<end>")[:-1]
+
+
+def test_whoever_loses_its_right_gets_no_event_more_and_a_new_epoch_begins(kafka, three):
+    publisher, tax, revenue = at(three, "population", "AZ/GOV/MIA/population", 1), at(three, "tax", TAX, 2), at(three, "revenue", REVENUE, 2)
+    tax.well("subscribe PersonChanged"), revenue.well("subscribe PersonChanged")
+    subscribed(three, 1, 2, count=2)
+    publish(publisher, "both")
+    wait_until(lambda: bodies(tax) == bodies(revenue) == ["both"], 20, "the first event at both")
+    keys = f"{three.prefix}..key.AZ..GOV..MIA..population..person..PersonChanged"
+    assert len(records(kafka, keys)) == 1
+    version = publisher.do("status", "status")["registry"]
+    subscriptions_of(three, TAX)
+    for gateway in ("gateway", "gateway2"):
+        three.world.running[gateway].send_signal(signal.SIGHUP)
+    for peer in (publisher, tax, revenue):
+        wait_until(lambda peer=peer: peer.do("status", "status")["registry"] > version, 20, "the new registry")
+    publish(publisher, "tax alone")
+    publisher.well("flush final")
+    wait_until(lambda: bodies(tax) == ["both", "tax alone"], 20, "the second event")
+    assert len(records(kafka, keys)) == 2
+    failed = wait_until(lambda: three.world.records("--kind", "failed", journal="journal2"), 20, "the record of the refusal")
+    assert failed[0]["system"] == REVENUE and bodies(revenue) == ["both"], failed
+
+
+def test_what_is_altered_or_repeated_in_the_topics_of_an_event_is_not_delivered(kafka, apart, tmp_path):
+    pair, publisher, subscriber = apart  # noqa: F811
+    publish(publisher, "first")
+    wait_until(lambda: bodies(subscriber) == ["first"], 20, "the first event")
+    name = "AZ..GOV..MIA..population..person..PersonChanged"
+    key, event, cursor = f"{pair.prefix}..key.{name}", f"{pair.prefix}..event.{name}", f"{pair.prefix}..control.cursor"
+    genuine = {t: records(kafka, t)[-1] for t in (key, event, cursor)}
+
+    def write(topic, value):
+        (tmp_path / "record").write_bytes(value)
+        for partition in ("0", "1") if topic == event else ("0",):
+            done = kafka.cluster.kcat("-P", "-t", topic, "-p", partition, "-k", "x", tmp_path / "record")
+            assert done.returncode == 0, done.stderr
+
+    for topic, value in genuine.items():
+        write(topic, value[:-1] + bytes([value[-1] ^ 1]))
+        write(topic, value[:len(value) // 2])
+    write(key, genuine[event])   # in a topic that it was not signed for
+    write(event, genuine[key])
+    write(event, genuine[event])  # again
+    wait_until(lambda: status(pair, 2)["bus"]["dead_letters"] >= 11, 20, "dead letters")
+    publish(publisher, "second")
+    wait_until(lambda: bodies(subscriber)[-1] == "second", 20, "the second event")
+    assert bodies(subscriber) == ["first", "second"]
+    codes = {line["error"] for line in pair.world.log_lines("gateway2", "bus.refused")}
+    assert "SIGNATURE_BAD" in codes, codes

@@ -92,8 +92,9 @@ static void on_message(void *arg, ehis_incoming *in)
     SAY("{\"event\":\"%s\",\"sender\":\"%s\",\"operation\":\"%s\",\"body\":\"%s\",\"bytes\":%zu,\"stream\":\"%s\",\"number\":%" PRIu64
         ",\"repeated\":%d,\"late\":%d,\"fault\":%d,\"rule\":\"%s\"}",
         (const char *)arg, i->sender, i->operation, text, bytes, i->is_stream ? stream : "", i->number, i->is_repeated, i->is_late, i->is_fault, i->rule);
-    if (strncmp(text, "sleep:", 6) == 0) {
-        struct timespec t = {0, strtol(text + 6, NULL, 10) * 1000000};
+    const char *slow = getenv("PEER_SLOW_MS"); /* for each message */
+    if (slow || strncmp(text, "sleep:", 6) == 0) {
+        struct timespec t = {0, strtol(slow ? slow : text + 6, NULL, 10) * 1000000};
         t.tv_sec = t.tv_nsec / 1000000000;
         t.tv_nsec %= 1000000000;
         nanosleep(&t, NULL);

@@ -224,9 +224,9 @@ class World:
     def status(self):
         return json.loads(self.run("ehis-gateway", "status", "--socket", self.admin, check=True).stdout)
 
-    def records(self, *words):
+    def records(self, *words, journal="journal"):
         """The journal's records, as ehis-gateway journal show gives them; words: --kind refused, --exchange ID, ..."""
-        shown = self.run("ehis-gateway", "journal", "show", "--dir", "journal", "--json", *words, check=True).stdout
+        shown = self.run("ehis-gateway", "journal", "show", "--dir", journal, "--json", *words, check=True).stdout
         return [json.loads(line) for line in shown.splitlines() if line.strip()]
 
     # -- the population register and its callers
