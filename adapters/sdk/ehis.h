@@ -149,6 +149,10 @@ typedef void (*ehis_handler)(void *arg, ehis_incoming *in);
 /* operation NULL: every one of the service that has no handler of its own. A later handler for the same replaces the earlier. */
 EHIS_API int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why);
+/* The same, and begins it anew with what the gateways' bus got at from_unix_ms or later, as far as it has not expired: what was handed over before is so
+ * again, marked repeated, in the order of its stream; then it goes on. Once: a restart of the program does not repeat it. Only where the
+ * bus keeps events (Kafka); elsewhere the log and ehis_get_status say EXCHANGE_NO_REPLAY, and it begins now. */
+EHIS_API int ehis_subscribe_from(ehis *e, const char *service, const char *event, long long from_unix_ms, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why);
 /* Responses to asynchronous requests. */
 EHIS_API void ehis_on_response(ehis *e, ehis_handler handler, void *arg);

@@ -119,6 +119,7 @@ struct handler {
     ehis_handler fn;
     void *arg;
     uint32_t told; /* a bit for each session on which SUBSCRIBE went out */
+    int64_t from_ms; /* of a replay that no gateway has confirmed yet: asked of one after the other */
 };
 struct call {
     struct entry by_digest;

@@ -206,8 +206,9 @@ void events_subscribe(struct ehis *e)
     for (struct handler *h = e->handlers; h; h = h->next)
         for (struct session *s = e->sessions; h->kind == HANDLER_SUBSCRIBE && s < e->sessions + e->session_count; s++) {
             struct subscribe f = {.service = span_str(h->service), .event = span_str(h->operation), .is_end = !h->fn};
-            if (!s->is_ready || h->told & 1u << s->slot)
+            if (!s->is_ready || h->told & 1u << s->slot || (h->from_ms && h->told))
                 continue;
+            f.from_ms = (uint64_t)h->from_ms;
             buf_clear(&e->item);
             if (subscribe_write(&f, &e->item) == EHIS_OK && session_send(s, FRAME_SUBSCRIBE, buf_span(&e->item)) == EHIS_OK)
                 h->told |= 1u << s->slot;

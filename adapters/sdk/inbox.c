@@ -247,6 +247,25 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
     return append(b, s) == EHIS_OK ? s : NULL;
 }
 
+void inbox_replays(struct inbox *b, struct span sender)
+{
+    for (struct in_stream *s = b->streams; s; s = s->next)
+        if (span_eq(span_str(s->sender), sender))
+            s->replay_below = s->expected;
+}
+
+/* From here on all comes again, what is being handled now as well: the position goes with it, so that a restart goes on there. */
+static void go_back(struct in_stream *s, const struct in_item *item)
+{
+    s->replay_below = item->number;
+    uint64_t begun_until = s->running && s->running->number == s->expected ? s->expected + 1 : s->expected;
+    if (s->begun_until < begun_until)
+        s->begun_until = begun_until;
+    s->expected = item->number;
+    memset(s->passed, 0, sizeof s->passed);
+    memset(s->rejected, 0, sizeof s->rejected);
+}
+
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
 {
     struct in_stream *s = meet(b, sender, stream, item, now_ms);
@@ -278,6 +297,8 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
         same->session = item->session;
         return INBOX_ATTACHED;
     }
+    if (item->is_event && item->number < s->expected && item->number < s->replay_below)
+        go_back(s, item);
     if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
         return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
     /* Nearer work comes first. Where there is none, all before it is a gap, however wide. */

@@ -18,7 +18,7 @@ struct in_item {
     uint64_t number, delivery, session; /* session: whose delivery number it is; 0: none, it is to come again */
     uint8_t digest[32];
     uint8_t skip_state; /* 0: a message */
-    bool is_late, is_repeated;
+    bool is_late, is_repeated, is_event;
 };
 struct in_stream {
     struct entry by_key;
@@ -32,6 +32,7 @@ struct in_stream {
     struct in_item *running;
     uint64_t begun_until; /* numbers below may have been handed over before */
     uint32_t uncommitted;
+    uint64_t replay_below; /* events below may come again, to be handed over again */
     bool is_adopting; /* begins at the next number that comes */
     bool is_touched, is_retrying; /* retrying: the expected number was given back */
     bool is_stopped;  /* nobody was there to take the expected number: until it comes again nothing is taken behind it */
@@ -82,4 +83,6 @@ void inbox_committed(struct inbox *b);
 struct in_stream *inbox_touched(struct inbox *b);
 void inbox_touch_gaps(struct inbox *b); /* time has passed */
 void inbox_session_ended(struct inbox *b, uint64_t session);
+/* Events of this sender come again from somewhere on: each of its streams goes back to where they do. */
+void inbox_replays(struct inbox *b, struct span sender);
 void inbox_takeover(struct inbox *b); /* another state folder has received the streams until now */

@@ -274,6 +274,8 @@ static void on_handler_order(struct ehis *e, struct order *o)
     struct handler_order *ho = (struct handler_order *)(void *)o;
     struct handler *h = ho->handler, *old = e->handlers;
     free(ho);
+    if (h->from_ms)
+        inbox_replays(e->inbox, identifier_prefix(span_str(h->service), IDENTIFIER_SYSTEM));
     while (old && (old->kind != h->kind || (h->service && strcmp(h->service, old->service) != 0) ||
                    (h->operation && old->operation ? strcmp(h->operation, old->operation) != 0 : h->operation != old->operation)))
         old = old->next;
@@ -281,6 +283,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
         old->fn = h->fn;
         old->arg = h->arg;
         old->told = 0;
+        old->from_ms = h->from_ms;
         free(h->service);
         free(h->operation);
         free(h);
@@ -301,7 +304,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
     events_subscribe(e);
 }
 
-static ehis_err add_handler(ehis *e, int kind, const char *service, const char *operation, ehis_handler fn, void *arg, struct ehis_why *why)
+static ehis_err add_handler(ehis *e, int kind, const char *service, const char *operation, ehis_handler fn, void *arg, int64_t from_ms, struct ehis_why *why)
 {
     if (kind != HANDLER_RESPONSE) {
         if (!service || (kind == HANDLER_SUBSCRIBE && !operation))
@@ -320,6 +323,7 @@ static ehis_err add_handler(ehis *e, int kind, const char *service, const char *
         h->operation = operation ? strdup(operation) : NULL;
         h->fn = fn;
         h->arg = arg;
+        h->from_ms = from_ms;
         *o = (struct handler_order){{NULL, on_handler_order}, h};
         if ((h->service || !service) && (h->operation || !operation) && work_post(e, &o->order))
             return EHIS_OK;
@@ -334,20 +338,28 @@ static ehis_err add_handler(ehis *e, int kind, const char *service, const char *
 int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why_text)
 {
     struct ehis_why why = {""};
-    return ehis_tell(why_text, add_handler(e, HANDLER_SERVE, service, operation, handler, arg, &why), &why);
+    return ehis_tell(why_text, add_handler(e, HANDLER_SERVE, service, operation, handler, arg, 0, &why), &why);
 }
 
 int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why_text)
 {
     struct ehis_why why = {""};
-    return ehis_tell(why_text, add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, &why), &why);
+    return ehis_tell(why_text, add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, 0, &why), &why);
+}
+
+int ehis_subscribe_from(ehis *e, const char *service, const char *event, long long from_unix_ms, ehis_handler handler, void *arg, char *why_text)
+{
+    struct ehis_why why = {""};
+    ehis_err err = from_unix_ms > 0 ? add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, from_unix_ms, &why)
+                                    : ehis_fail(&why, EHIS_E_SDK_MESSAGE, "from %lld is no time", from_unix_ms);
+    return ehis_tell(why_text, err, &why);
 }
 
 int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why) { return ehis_subscribe(e, service, event, NULL, NULL, why); }
 
 void ehis_on_response(ehis *e, ehis_handler handler, void *arg)
 {
-    if (add_handler(e, HANDLER_RESPONSE, NULL, NULL, handler, arg, NULL) != EHIS_OK)
+    if (add_handler(e, HANDLER_RESPONSE, NULL, NULL, handler, arg, 0, NULL) != EHIS_OK)
         log_line(LOG_WARN, "sdk.handler.unset");
 }
 

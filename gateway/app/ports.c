@@ -93,10 +93,10 @@ static void probe(void *ctx, struct span system)
     b->ops->probe(b, system);
 }
 
-static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end)
+static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms)
 {
     struct bus *b = ((struct gateway *)ctx)->bus;
-    return b->ops->subscribe(b, system, service, event, is_end);
+    return b->ops->subscribe(b, system, service, event, is_end, from_ms);
 }
 
 static struct blob_name blob_name_of(const struct exchange_blob *b)

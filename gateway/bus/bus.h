@@ -14,7 +14,7 @@ struct bus_ops { /* as the ports of exchange.h; all but send and free are NULL w
     bool (*is_reachable)(struct bus *b, struct span system);
     ehis_err (*state)(struct bus *b);
     void (*probe)(struct bus *b, struct span system);
-    ehis_err (*subscribe)(struct bus *b, struct span system, struct span service, struct span event, bool is_end);
+    ehis_err (*subscribe)(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms);
     void (*free)(struct bus *b);
 };
 struct bus { const struct bus_ops *ops; };

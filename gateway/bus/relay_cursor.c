@@ -14,7 +14,7 @@
 #define KEY_MAX_BYTES (16 + 2 * IDENTIFIER_MAX_BYTES + IDENTIFIER_PART_MAX_BYTES)
 
 /* First byte of a record; one that has none ends the subscription. */
-enum { BEGINS = 1, STANDS = 2 };
+enum { BEGINS = 1, STANDS = 2, BEGINS_ANEW = 3 /* also where it is there */ };
 
 static struct follower *follower_of(struct node *n) { return container_of(n, struct follower, in_event); }
 static struct span system_of(const struct follower *c) { return span_of(c->inbox->name, c->inbox->name_len); }
@@ -107,7 +107,7 @@ static void put_positions(struct relay *r, struct follower *c)
     buf_fini(&b);
 }
 
-/* It begins where the partitions end now: what is published after this is in it. */
+/* Where the partitions end now: what is published after this is in it. Or where they stood at a time. */
 static ehis_err put_begin(struct relay *r, struct follower *c, const struct kafka_range *ranges, size_t count)
 {
     struct window w;
@@ -115,27 +115,27 @@ static ehis_err put_begin(struct relay *r, struct follower *c, const struct kafk
     ehis_err err = EHIS_OK;
     buf_init(&b, RELAY_POSITIONS_MAX_BYTES);
     for (size_t i = 0; i < count && err == EHIS_OK; i++) {
-        window_init(&w, ranges[i].end);
+        window_init(&w, c->from_ms ? ranges[i].from : ranges[i].end);
         err = window_put(&w, &b);
     }
     if (err == EHIS_OK)
-        err = put(r, c, BEGINS, &b);
+        err = put(r, c, c->from_ms ? BEGINS_ANEW : BEGINS, &b);
     buf_fini(&b);
     return err;
 }
 
-void relay_event_ask(struct relay *r, struct event *e)
+void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms)
 {
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
     if (e->is_asked)
         return;
     bus_topic_name(relay_prefix(r), TOPIC_EVENT, e->service, e->name, topic);
-    if (kafka_offsets_get(r->kafka, topic, 0, (uint64_t)(uintptr_t)e) != EHIS_OK)
+    if (kafka_offsets_get(r->kafka, topic, from_ms, (uint64_t)(uintptr_t)e) != EHIS_OK)
         return;
     e->is_asked = true;
     e->asked_ms = relay_mono_ms(r);
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next)
-        follower_of(n)->is_asked = follower_of(n)->want == WANT_BEGIN;
+        follower_of(n)->is_asked = follower_of(n)->want == WANT_BEGIN && follower_of(n)->from_ms == from_ms;
 }
 
 static void go_on(struct relay *r, struct follower *c)
@@ -143,18 +143,19 @@ static void go_on(struct relay *r, struct follower *c)
     if (c->is_writing)
         return;
     if (c->want == WANT_BEGIN)
-        relay_event_ask(r, c->event);
+        relay_event_ask(r, c->event, c->from_ms);
     else if (c->want == WANT_END && put(r, c, 0, NULL) != EHIS_OK)
         log_line(LOG_DEBUG, "bus.cursor.unsent", F_SPAN("system", system_of(c)));
 }
 
-ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end)
+ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms)
 {
     struct relay *r = container_of(b, struct relay, bus);
     struct follower *c = cursor_get(r, system, service, event);
     if (!c)
         return EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL;
     c->want = is_end ? WANT_END : WANT_BEGIN;
+    c->from_ms = from_ms;
     c->is_asked = false;
     go_on(r, c);
     return EHIS_OK;
@@ -246,15 +247,16 @@ ehis_err relay_on_cursor(struct relay *r, const struct parcel *p)
         log_line(LOG_ERROR, "bus.cursor", F_ERR(EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL), F_SPAN("system", h->system));
         return EHIS_OK;
     }
-    if (p->payload.len && first != BEGINS && first != STANDS)
+    if (p->payload.len && first > BEGINS_ANEW)
         return EHIS_E_BUS_PARCEL;
-    if (is_own && c->want == (first == BEGINS ? WANT_BEGIN : first ? WANT_NOTHING : WANT_END))
+    bool begins = first == BEGINS || first == BEGINS_ANEW;
+    if (is_own && c->want == (begins ? WANT_BEGIN : first ? WANT_NOTHING : WANT_END) && (first == BEGINS_ANEW) == (c->from_ms != 0 && begins))
         c->want = WANT_NOTHING;
-    if (!first) {
+    if (!first || (first == BEGINS_ANEW && c->state == CURSOR_THERE))
         ended(r, c);
+    if (!first)
         return EHIS_OK;
-    }
-    bool counts = first == BEGINS ? c->state != CURSOR_THERE : c->state == CURSOR_THERE ? !c->parts : c->state == CURSOR_NEW;
+    bool counts = begins ? c->state != CURSOR_THERE : c->state == CURSOR_THERE ? !c->parts : c->state == CURSOR_NEW;
     if (counts) {
         EHIS_TRY(keep(c, span_of(p->payload.p + 1, p->payload.len - 1)));
         bool is_new = c->state != CURSOR_THERE;
@@ -262,7 +264,7 @@ ehis_err relay_on_cursor(struct relay *r, const struct parcel *p)
         if (is_new)
             tell(r, c);
         start(r, c);
-    } else if (first == BEGINS) {
+    } else if (begins) {
         tell(r, c); /* who asked is answered all the same */
         c->is_dirty = c->parts != NULL;
     } else if (is_own && c->state == CURSOR_ENDED) {

@@ -196,7 +196,7 @@ void relay_event_go(struct relay *r, struct event *e)
     if (e->keys && e->keys_end == UNKNOWN && kafka_offsets_get(r->kafka, e->keys->topic, 0, (uint64_t)(uintptr_t)e | 1) == EHIS_OK)
         e->keys_end = ASKED;
     if (!e->is_asked && (!e->count || relay_mono_ms(r) - e->asked_ms >= LOOK_MS))
-        relay_event_ask(r, e);
+        relay_event_ask(r, e, 0);
     if (!e->keys || !e->count || !relay_is_read(e->keys, e->keys_end))
         return;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {

@@ -143,7 +143,8 @@ struct follower {
     struct event *event;
     enum { CURSOR_NEW, CURSOR_THERE, CURSOR_ENDED } state;
     enum { WANT_NOTHING, WANT_BEGIN, WANT_END } want; /* asked for here and not read back yet */
-    bool is_asked;             /* BEGIN: the ends that are being asked for are its start */
+    int64_t from_ms;           /* BEGIN: where; 0: where the topic ends */
+    bool is_asked;             /* BEGIN: what is being asked is where it begins */
     bool is_started, is_writing, is_dirty; /* is_started: its inbox is owned here */
     int32_t count;             /* of parts */
     struct reading **parts;    /* NULL: not delivered here */
@@ -240,7 +241,7 @@ void relay_forget_offsets(struct reading *g); /* the log is another now: what is
 void relay_in_tick(struct relay *r);
 
 /* relay_cursor.c */
-ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end) EHIS_MUST_USE;
+ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms) EHIS_MUST_USE;
 ehis_err relay_on_cursor(struct relay *r, const struct parcel *p) EHIS_MUST_USE;
 void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t count);
 void relay_cursor_sent(struct relay *r, struct follower *c, ehis_err err);
@@ -250,7 +251,7 @@ void relay_cursors_write(struct relay *r); /* those that have moved */
 void relay_cursors_fini(struct relay *r);
 
 /* One question a topic: whoever wants to begin while it is under way waits for the next. */
-void relay_event_ask(struct relay *r, struct event *e);
+void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms);
 
 /* relay_feed.c */
 bool relay_is_read(const struct reading *g, int64_t end); /* all that is before, if that is known */

@@ -186,7 +186,7 @@ void exchange_asked_free(struct session *s)
 
 static ehis_err ask_bus(struct exchange *x, struct session *s, const struct subscribe *q)
 {
-    ehis_err err = x->ports.subscribe(x->ports.ctx, name_span(s->system->name), q->service, q->event, q->is_end);
+    ehis_err err = x->ports.subscribe(x->ports.ctx, name_span(s->system->name), q->service, q->event, q->is_end, (int64_t)q->from_ms);
     if (err != EHIS_OK)
         return answer(x, s, q, (uint32_t)err, true);
     struct asked *a = calloc(1, sizeof *a + q->service.len + q->event.len);
@@ -205,7 +205,7 @@ static void answer_asked(struct exchange *x, struct session *s, struct span serv
 {
     for (struct node *n = s->asked.next, *next; n != &s->asked; n = next) {
         struct asked *a = container_of(n, struct asked, in_session);
-        struct subscribe q = {span_of(a->text, a->service_bytes), span_of(a->text + a->service_bytes, a->event_bytes), a->is_end};
+        struct subscribe q = {.service = span_of(a->text, a->service_bytes), .event = span_of(a->text + a->service_bytes, a->event_bytes), .is_end = a->is_end};
         next = n->next;
         if (a->is_end == is_there || !span_eq(q.service, service) || !span_eq(q.event, event))
             continue;
@@ -248,7 +248,9 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     bool is_permitted = q.is_end || exchange_may_receive(x, s->system, q.service, q.event, &a);
     struct topic *t = is_permitted ? exchange_topic(x, q.service, q.event, !q.is_end) : NULL;
     struct subscriber *sub = t ? exchange_subscriber(t, s->system) : NULL;
-    if (q.is_end ? !sub : sub != NULL)
+    if (q.from_ms && (q.is_end || q.from_ms > (uint64_t)now_ms || !x->is_carried))
+        return answer(x, s, &q, EHIS_E_EXCHANGE_NO_REPLAY, false); /* what is delivered is kept nowhere here */
+    if (q.is_end ? !sub : sub && !q.from_ms)
         return answer(x, s, &q, 0, false); /* as it is */
     if (!is_permitted) {
         if (!exchange_refusal_fits(x, s->system, (uint32_t)a.code))
@@ -267,7 +269,7 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
         asked++;
     if (asked >= x->bounds.subscriptions_max) /* that the bus has not answered */
         return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
-    if (!q.is_end && (s->system->subscription_count >= x->bounds.subscriptions_max || exchange_subscriber_count(t) >= SUBSCRIBERS_MAX))
+    if (!q.is_end && !sub && (s->system->subscription_count >= x->bounds.subscriptions_max || exchange_subscriber_count(t) >= SUBSCRIBERS_MAX))
         return answer(x, s, &q, EHIS_E_EXCHANGE_SUBSCRIPTIONS_FULL, false);
     r.kind = q.is_end ? RECORD_UNSUBSCRIBED : RECORD_SUBSCRIBED;
     if (!q.is_end)

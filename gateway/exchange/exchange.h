@@ -124,8 +124,8 @@ struct exchange_ports {
     bool (*is_reachable)(void *ctx, struct span system);
     /* OK, or why nothing can be carried now (brokers away, too much on its way): callers that wait are told BUSY with it. */
     ehis_err (*bus_state)(void *ctx);
-    /* A durable subscription begins or ends; exchange_on_cursor says when it is so. */
-    ehis_err (*subscribe)(void *ctx, struct span system, struct span service, struct span event, bool is_end);
+    /* A durable subscription begins or ends; exchange_on_cursor says when it is so. from_ms: not 0: it begins, also where it is there, with what came at that time. */
+    ehis_err (*subscribe)(void *ctx, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms);
     /* Messages to this system have been on their way for long: asks whoever owns its inbox what of ours is there (exchange_on_probed). */
     void (*probe)(void *ctx, struct span system);
     /* Large bodies; NULL: none are taken. All chunks of it are here and no message has them yet: place is filled in; EXCHANGE_BLOB_MISSING. A message has

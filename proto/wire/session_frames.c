@@ -44,7 +44,7 @@ PAIR(stream_settled)
 static const struct codec_member flow_members[] = {FIXED(1, flow, digest), U32(2, flow, code), U32(3, flow, retry_ms), SPAN(4, flow, stream),
                                                    U64(5, flow, expected)};
 PAIR(flow)
-static const struct codec_member subscribe_members[] = {SPAN(1, subscribe, service), SPAN(2, subscribe, event), BOOL(3, subscribe, is_end)};
+static const struct codec_member subscribe_members[] = {SPAN(1, subscribe, service), SPAN(2, subscribe, event), BOOL(3, subscribe, is_end), U64(4, subscribe, from_ms)};
 PAIR(subscribe)
 static const struct codec_member subscription_members[] = {SPAN(1, subscription, service), SPAN(2, subscription, event), U32(3, subscription, code)};
 PAIR(subscription)

@@ -35,7 +35,7 @@ struct stream_open { uint8_t stream[16]; struct span recipient, event; uint64_t 
 struct stream_state { uint8_t stream[16]; uint64_t expected; uint32_t code; };
 struct stream_settled { uint8_t stream[16]; uint64_t lowest; };
 struct flow { uint8_t digest[32]; uint32_t code, retry_ms; struct span stream; uint64_t expected; };
-struct subscribe { struct span service, event; bool is_end; };
+struct subscribe { struct span service, event; bool is_end; uint64_t from_ms; };
 struct subscription { struct span service, event; uint32_t code; };
 struct keys_get { struct span service, event; uint8_t epoch[16]; };
 struct blob_put { uint8_t root[32]; uint64_t bytes; uint32_t index; struct span chunk; };

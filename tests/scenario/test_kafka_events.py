@@ -4,6 +4,7 @@
 that dies; a key that somebody alters."""
 import json
 import signal
+import time
 
 import pytest
 from test_kafka_bus import pair, status  # noqa: F401
@@ -189,3 +190,27 @@ def test_what_is_altered_or_repeated_in_the_topics_of_an_event_is_not_delivered(
     assert bodies(subscriber) == ["first", "second"]
     codes = {line["error"] for line in pair.world.log_lines("gateway2", "bus.refused")}
     assert "SIGNATURE_BAD" in codes, codes
+
+
+def test_a_subscriber_gets_what_was_published_since_a_time_again_and_then_goes_on(apart):
+    pair, publisher, subscriber = apart  # noqa: F811
+    publish(publisher, *[f"old{i}" for i in range(10)])
+    publisher.well("flush final")
+    time.sleep(1)
+    since = int(time.time() * 1000)
+    publish(publisher, *[f"e{i}" for i in range(20)])
+    publisher.well("flush final")
+    wait_until(lambda: len(bodies(subscriber)) == 30, 20, "the events")
+    subscriber.well(f"replay PersonChanged {since}")
+    wait_until(lambda: len(bodies(subscriber)) >= 50, 20, "the later ones again")
+    publish(publisher, "new")
+    wait_until(lambda: bodies(subscriber)[-1] == "new", 20, "the next")
+    again = subscriber.got("published")[30:]
+    assert [x["body"] for x in again] == [f"e{i}" for i in range(20)] + ["new"]
+    assert all(x["repeated"] for x in again[:20]) and not again[20]["repeated"], again
+    subscriber.quit()
+    later = at(pair, "tax", TAX, 2)
+    later.well("subscribe PersonChanged")
+    publish(publisher, "last")
+    wait_until(lambda: bodies(later), 20, "the last")
+    assert bodies(later) == ["last"]

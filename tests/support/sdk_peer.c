@@ -273,6 +273,8 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
         err = ehis_serve(e, m.service, m.operation, on_message, "request", why);
     if (strcmp(verb, "subscribe") == 0)
         err = ehis_subscribe(e, service, what, on_message, "published", why);
+    if (strcmp(verb, "replay") == 0)
+        err = ehis_subscribe_from(e, service, what, strtoll(body, NULL, 10), on_message, "published", why);
     if (strcmp(verb, "unsubscribe") == 0)
         err = ehis_unsubscribe(e, service, what, why);
     if (strcmp(verb, "flush") == 0)

@@ -189,8 +189,9 @@ static void want_inbox(void *ctx, struct span system, bool streams, bool calls)
     b->calls[at(h->carrier, h)] = calls;
 }
 
-static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end)
+static ehis_err subscribe(void *ctx, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms)
 {
+    (void)from_ms;
     struct sim_carrier *c = ((struct sim_house *)ctx)->carrier;
     size_t i = 0;
     while (i < c->sub_count && !(span_eq(span_str(c->subs[i].system), system) && span_eq(span_str(c->subs[i].service), service) && span_eq(span_str(c->subs[i].event), event)))

@@ -455,7 +455,7 @@ ehis_err sim_settled(struct sim_house *h, session_id s, const uint8_t stream[16]
 
 ehis_err sim_subscribe(struct sim_house *h, session_id s, const char *service, const char *event, bool is_end)
 {
-    struct subscribe o = {span_str(service), span_str(event), is_end};
+    struct subscribe o = {span_str(service), span_str(event), is_end, 0};
     struct buf b;
     buf_init(&b, 4096);
     MUST(subscribe_write(&o, &b));

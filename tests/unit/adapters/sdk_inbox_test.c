@@ -517,6 +517,50 @@ static void after_closing_in_order_only_what_was_being_handled_is_marked(void **
     box_fini(&b);
 }
 
+static enum inbox_verdict offer_event(struct box *b, uint64_t number)
+{
+    struct in_item *i = item_new(number, 0);
+    i->is_event = true;
+    enum inbox_verdict v = inbox_offer(b->inbox, span_str(SENDER), stream, i, 1000);
+    if (v != INBOX_TAKEN)
+        free(i);
+    return v;
+}
+
+static void a_replay_sets_a_stream_back_once_and_nothing_else_does(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    for (uint64_t n = 1; n <= 10; n++) {
+        assert_int_equal(offer_event(&b, n), INBOX_TAKEN);
+        take_one(&b, n, false, false);
+    }
+    assert_int_equal(offer_event(&b, 5), INBOX_DONE);
+    inbox_replays(b.inbox, span_str("AZ/GOV/MIA/population"));
+    assert_int_equal(offer_event(&b, 5), INBOX_DONE); /* another's */
+    inbox_replays(b.inbox, span_str(SENDER));
+    assert_int_equal(offer(&b, 5, 0, 1000), INBOX_DONE); /* no event */
+    assert_int_equal(offer_event(&b, 11), INBOX_TAKEN);
+    struct in_item *running = next(&b, 1000);
+    assert_int_equal(offer_event(&b, 5), INBOX_TAKEN); /* behind the one that is being handled */
+    assert_null(next(&b, 1000));
+    finish(&b, running, false);
+    take_one(&b, 5, true, false);
+    for (uint64_t n = 6; n <= 11; n++) {
+        assert_int_equal(offer_event(&b, n), INBOX_TAKEN);
+        take_one(&b, n, true, false);
+        assert_int_equal(offer_event(&b, n), INBOX_DONE); /* in the replay once */
+    }
+    box_close(&b);
+    assert_int_equal(box_open(&b, false), EHIS_OK);
+    assert_int_equal(offer_event(&b, 11), INBOX_DONE);
+    assert_int_equal(offer_event(&b, 12), INBOX_TAKEN);
+    take_one(&b, 12, true, false); /* after a restart, as ever */
+    assert_int_equal(offer_event(&b, 5), INBOX_DONE);
+    box_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +579,7 @@ int main(void)
         cmocka_unit_test(what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it),
         cmocka_unit_test(a_message_and_its_skip_do_not_quarrel_whichever_comes_first),
         cmocka_unit_test(behind_what_nobody_takes_nothing_is_taken),
+        cmocka_unit_test(a_replay_sets_a_stream_back_once_and_nothing_else_does),
         cmocka_unit_test(after_closing_in_order_only_what_was_being_handled_is_marked),
     };
     struct ehis_why why;

@@ -76,7 +76,7 @@ ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, 
     (void)k, (void)topic, (void)from_ms, (void)token; /* answered in add */
     return EHIS_OK;
 }
-void relay_event_ask(struct relay *r, struct event *e) { (void)r, relay_event_grow(e, 1); }
+void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms) { (void)r, (void)from_ms, relay_event_grow(e, 1); }
 
 static void pace(struct sub *s)
 {
