@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from test_kafka_bus import pair, status  # noqa: F401
+from test_kafka_bus import pair  # noqa: F401
 from world import wait_until
 
 TAX = "AZ/GOV/STS/tax"
@@ -29,7 +29,7 @@ def bodies(peer):
 
 def subscribed(pair, *numbers, count=1):
     for n in numbers:
-        wait_until(lambda n=n: status(pair, n)["exchange"]["subscriptions"] >= count, 30, f"{count} subscriptions at gateway {n}")
+        wait_until(lambda n=n: pair.status(n)["exchange"]["subscriptions"] >= count, 30, f"{count} subscriptions at gateway {n}")
 
 
 def publish(peer, *names):
@@ -56,11 +56,11 @@ def test_an_event_that_enters_at_one_gateway_leaves_at_another_in_order(apart):
     wait_until(lambda: len(bodies(subscriber)) >= 200, 30, "the events")
     assert bodies(subscriber) == sent
     for n in (1, 2):
-        bus = status(pair, n)["bus"]
+        bus = pair.status(n)["bus"]
         assert bus["dead_letters"] == bus["refused"] == 0, bus
-    wait_until(lambda: status(pair, 2)["bus"]["held"] == 0, 20, "all of it finished")
+    wait_until(lambda: pair.status(2)["bus"]["held"] == 0, 20, "all of it finished")
     subscriber.well("unsubscribe PersonChanged")
-    wait_until(lambda: status(pair, 1)["exchange"]["subscriptions"] == 0, 20, "the end of the subscription")
+    wait_until(lambda: pair.status(1)["exchange"]["subscriptions"] == 0, 20, "the end of the subscription")
     publish(publisher, "unwanted")
     publisher.well("flush final")
     assert bodies(subscriber) == sent
@@ -130,7 +130,7 @@ def test_a_slow_subscriber_does_not_hold_a_fast_one_and_loses_nothing(three, mon
         publisher.say(f"publish PersonChanged {body}")
     wait_until(lambda: len(bodies(fast)) >= 4000, 60, "the events at the fast one")
     assert len(bodies(slow)) < 3900, "the slow one was not slow"
-    held = status(three, 2)["bus"]["held"]
+    held = three.status(2)["bus"]["held"]
     assert 0 < held <= 1100, held
     wait_until(lambda: len(bodies(slow)) >= 4000, 60, "the events at the slow one")
     assert bodies(fast) == sent and bodies(slow) == sent
@@ -184,7 +184,7 @@ def test_what_is_altered_or_repeated_in_the_topics_of_an_event_is_not_delivered(
     write(key, genuine[event])   # in a topic that it was not signed for
     write(event, genuine[key])
     write(event, genuine[event])  # again
-    wait_until(lambda: status(pair, 2)["bus"]["dead_letters"] >= 11, 20, "dead letters")
+    wait_until(lambda: pair.status(2)["bus"]["dead_letters"] >= 11, 20, "dead letters")
     publish(publisher, "second")
     wait_until(lambda: bodies(subscriber)[-1] == "second", 20, "the second event")
     assert bodies(subscriber) == ["first", "second"]
