@@ -23,6 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int64_t o = position + WINDOW_OFFSETS_MAX; o-- > position;)
         window_finish(&w, o);
     EHIS_ASSERT(window_position(&w) == position + WINDOW_OFFSETS_MAX && w.open_count == 0);
+    buf_clear(&text);
+    size_t at = 0;
+    if (window_get(&w, metadata, &at) == EHIS_OK) /* the same as a cursor has it: taken, then written again alike */
+        EHIS_ASSERT(window_put(&w, &text) == EHIS_OK && span_eq(buf_span(&text), span_of(metadata.p, at)));
     buf_fini(&text);
     return 0;
 }
