@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """SPEC 18.6: large bodies from one gateway to another over a real broker: bounded memory, a gateway killed under way, a topic that was doctored."""
-import os
 import time
 
 import pytest
 from kafka_admin import Admin
 from test_kafka_bus import apart, pair  # noqa: F401
-from test_large import ASAN, BODY, CHUNK, DELIVERED, FAILED, GATEWAY_BOUND, MIB, SDK_BOUND, file_of, high_water
+from test_large import BODY, CHUNK, DELIVERED, FAILED, GATEWAY_BOUND, MIB, SDK_BOUND, SMALL, file_of, high_water
 from world import PERSON, wait_until
 
 
 @pytest.fixture
-def far(pair):  # noqa: F811
-    os.environ.update(ASAN)
+def far(pair, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("ASAN_OPTIONS", SMALL)
     pair.world.dir.joinpath("registry/services/person.yaml").write_text(PERSON.replace("max_response_bytes: 65536", "max_response_bytes: 209715200"))
     pair.world.publish_registry()
     for name in ("gateway.yaml", "gateway2.yaml"):
@@ -46,7 +45,7 @@ def test_a_large_message_arrives_whichever_gateway_is_killed_under_way(far, numb
     else:
         provider.wait(lambda x: x["event"] == "large-begins", 120)
     far.stop(number)
-    far.start(number, env=ASAN)
+    far.start(number)
     got = provider.wait(lambda x: x["event"] == "large-request" and x["err"] == 0, 120)
     assert got["bytes"] == 16 * MIB
     consumer.wait(lambda x: x["event"] == "receipt" and x["state"] == DELIVERED, 120)

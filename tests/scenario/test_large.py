@@ -2,8 +2,6 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """SPEC 18: large bodies through the real gateway and libehis: 100 MiB in bounded memory, gateways killed under way, chunks altered."""
 import os
-import resource
-import signal
 import time
 
 import pytest
@@ -17,7 +15,7 @@ BODY = 100 * MIB
 IS_SANITIZED = "release" not in os.environ.get("EHIS_BIN", "")
 GATEWAY_BOUND = (128 if IS_SANITIZED else 48) * MIB  # at its highest, with 100 MiB going through
 SDK_BOUND = (96 if IS_SANITIZED else 32) * MIB
-ASAN = {"ASAN_OPTIONS": "quarantine_size_mb=8:malloc_context_size=4"}
+SMALL = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=8:malloc_context_size=4")))  # else what was freed counts
 
 
 def high_water(pid):
@@ -28,13 +26,13 @@ def high_water(pid):
 
 
 @pytest.fixture
-def large(land):
+def large(land, monkeypatch):
     """A land whose GetPerson may answer at any length."""
-    os.environ.update(ASAN)
+    monkeypatch.setenv("ASAN_OPTIONS", SMALL)
     (land.dir / "registry/services/person.yaml").write_text(PERSON.replace("max_response_bytes: 65536", "max_response_bytes: 209715200"))
     land.publish_registry()
     land.write_gateway_settings(limits="{stored_bytes_max: 512MiB}")
-    land.start_gateway(env=ASAN)
+    land.start_gateway()
     peers = {}
 
     def peer(name, **more):
@@ -107,7 +105,6 @@ def test_ehis_call_takes_and_writes_files_of_any_size(large):
                            "--timeout", "120s", timeout=180)
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == path.read_bytes()
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 def test_an_upload_goes_on_where_the_gateway_was_killed(large):
@@ -116,7 +113,7 @@ def test_an_upload_goes_on_where_the_gateway_was_killed(large):
     consumer.say(f"sendfile GetPerson {file_of(world, 24 * MIB)}")
     wait_until(lambda: (b := blobs(world)) and b[0].stat().st_size > MIB, 60, "the upload's beginning")
     world.kill_gateway()
-    world.start_gateway(env=ASAN)
+    world.start_gateway()
     got = provider.wait(lambda x: x["event"] == "large-request", 120)
     assert got["err"] == 0 and got["bytes"] == 24 * MIB
     consumer.wait(lambda x: x["event"] == "receipt" and x["state"] == DELIVERED, 120)
@@ -128,7 +125,7 @@ def test_a_download_goes_on_where_the_gateway_was_killed(large):
     consumer.say(f"sendfile GetPerson {file_of(world, 24 * MIB)}")
     provider.wait(lambda x: x["event"] == "large-begins", 120)
     world.kill_gateway()
-    world.start_gateway(env=ASAN)
+    world.start_gateway()
     got = provider.wait(lambda x: x["event"] == "large-request", 120)
     assert got["err"] == 0 and got["bytes"] == 24 * MIB
     back = consumer.wait(lambda x: x["event"] == "large-response", 120)
@@ -143,7 +140,7 @@ def test_after_a_restart_what_waits_has_its_chunks_and_nothing_else_does(large):
     (kept,) = blobs(world)
     (world.dir / "journal/blobs" / ("ab" * 32)).write_bytes(b"left behind")
     world.kill_gateway()
-    world.start_gateway(env=ASAN)
+    world.start_gateway()
     assert blobs(world) == [kept]
     provider, _ = served(large)
     assert provider.wait(lambda x: x["event"] == "large-request", 60)["bytes"] == 2 * MIB
@@ -190,7 +187,7 @@ def test_a_sender_stores_no_more_than_its_bound(large):
     world = large.world
     world.stop("gateway")
     world.write_gateway_settings(limits="{stored_bytes_max: 8MiB}")
-    world.start_gateway(env=ASAN)
+    world.start_gateway()
     consumer = large("tax")
     consumer.well("ready")
     consumer.say(f"sendfile GetPerson {file_of(world, 9 * MIB)}")
@@ -205,7 +202,7 @@ def test_what_is_in_the_outbox_is_uploaded_by_the_next_process(large):
     consumer.well(f"sendfile GetPerson {file_of(world, 2 * MIB)}")
     consumer.kill()
     (world.dir / "tax.state/large/new-0011223344556677").write_bytes(b"of a process that died while it sealed")
-    world.start_gateway(env=ASAN)
+    world.start_gateway()
     provider, consumer = served(large)
     assert provider.wait(lambda x: x["event"] == "large-request", 60)["bytes"] == 2 * MIB
     assert consumer.wait(lambda x: x["event"] == "large-response", 60)["bytes"] == 2 * MIB
