@@ -426,7 +426,7 @@ void sim_envelope(struct sim_client *c, const char *from, struct envelope_header
         seal_context_free(context);
     }
     MUST(envelope_header_write(h, &header));
-    MUST(seal_close(&key, buf_span(&header), span_str(body), &c->clock.random, &sealed));
+    MUST(seal_close(&key, buf_span(&header), h->large.root.len ? span_of(body, LARGE_BODY_BYTES) : span_str(body), &c->clock.random, &sealed));
     sign_one(c, from, buf_span(&header), buf_span(&sealed), out, digest);
     buf_fini(&header);
     buf_fini(&sealed);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* A large body that comes (SPEC 18.5), from a gateway that is played by the test and does not always give what was sealed. */
+#include "tests/support/sim_application.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define BYTES 600000u
+#define CHUNKS 8
+
+static struct sim_client c;
+static struct { uint8_t *p; size_t len; } chunks[CHUNKS];
+static uint32_t chunk_count;
+static uint8_t *plain;
+
+static ehis_err keep(void *arg, struct span chunk)
+{
+    (void)arg;
+    chunks[chunk_count].p = malloc(chunk.len);
+    chunks[chunk_count].len = chunk.len;
+    memcpy(chunks[chunk_count++].p, chunk.p, chunk.len);
+    return EHIS_OK;
+}
+
+struct reader { pthread_t thread; ehis_incoming *in; uint8_t *into; size_t len; int64_t end; atomic_bool is_done; };
+
+static void *read_all(void *arg)
+{
+    struct reader *r = arg;
+    while ((r->end = ehis_incoming_read(r->in, r->into + r->len, 9999)) > 0)
+        r->len += (size_t)r->end;
+    r->is_done = true;
+    return NULL;
+}
+
+/* A request with a large body is with the application, and a thread of it reads. */
+static void begin(struct reader *r)
+{
+    struct large_sealer *s;
+    struct large_body body;
+    struct large_manifest m;
+    uint8_t fixed[LARGE_BODY_BYTES];
+    struct buf e;
+    struct hash d;
+    struct envelope_header h = {.kind = KIND_REQUEST, .recipient = span_str(SIM_PERSON), .operation = span_str("GetPerson"), .purpose = span_str("tax"),
+                                .legal_basis = span_str("Law 23")};
+    sim_provider(&c);
+    chunk_count = 0;
+    assert_int_equal(large_sealer_new(&random_system, keep, NULL, &s), EHIS_OK);
+    assert_int_equal(large_sealer_put(s, span_of(plain, BYTES)), EHIS_OK);
+    assert_int_equal(large_sealer_finish(s, &body, &m), EHIS_OK);
+    large_sealer_free(s);
+    large_body_write(&body, fixed);
+    h.large = (struct envelope_large){m.bytes, span_of(m.root.b, HASH_BYTES)};
+    buf_init(&e, 1 << 20);
+    sim_envelope(&c, SIM_TAX, &h, (const char *)fixed, &e, &d);
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    buf_fini(&e);
+    assert_int_equal(sim_handed(&c), 1);
+    assert_int_equal(ehis_incoming_body_bytes(c.got[0]), BYTES);
+    assert_int_equal(sim_client_count(&c, FRAME_BLOB_GET), 0); /* nothing is fetched that nobody reads */
+    *r = (struct reader){.in = c.got[0], .into = malloc(BYTES + 9999)};
+    assert_int_equal(pthread_create(&r->thread, NULL, read_all, r), 0);
+}
+
+/* Answers what is asked until the reader has its end; altered, code: of the chunk `at`. */
+static void give(struct reader *r, uint32_t at, bool is_altered, ehis_err code)
+{
+    struct sim_frame frame;
+    struct blob_get g;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    while (!r->is_done) {
+        static const struct timespec pause = {0, 1000000};
+        work_run_orders(c.e);
+        sim_client_turn(&c);
+        if (!sim_client_take(&c, FRAME_BLOB_GET, &frame)) {
+            nanosleep(&pause, NULL);
+            continue;
+        }
+        assert_int_equal(blob_get_read(span_of(frame.p, frame.len), &g, NULL), EHIS_OK);
+        free(frame.p);
+        assert_true(g.index < chunk_count);
+        struct blob_chunk f = {.index = g.index, .chunk = span_of(chunks[g.index].p, chunks[g.index].len)};
+        if (g.index == at && is_altered)
+            chunks[g.index].p[99] ^= 1;
+        if (g.index == at && code != EHIS_OK)
+            f = (struct blob_chunk){.index = g.index, .code = (uint32_t)code};
+        memcpy(f.digest, g.digest, HASH_BYTES);
+        buf_clear(&b);
+        assert_int_equal(blob_chunk_write(&f, &b), EHIS_OK);
+        assert_int_equal(sim_client_frame(&c, FRAME_BLOB_CHUNK, buf_span(&b)), EHIS_OK);
+    }
+    pthread_join(r->thread, NULL);
+    buf_fini(&b);
+}
+
+static void end(struct reader *r)
+{
+    for (uint32_t i = 0; i < chunk_count; i++)
+        free(chunks[i].p);
+    free(r->into);
+    sim_client_fini(&c);
+}
+
+static void it_is_read_to_its_end(void **state)
+{
+    struct reader r;
+    (void)state;
+    begin(&r);
+    give(&r, UINT32_MAX, false, EHIS_OK);
+    assert_int_equal(r.end, 0);
+    assert_int_equal(r.len, BYTES);
+    assert_memory_equal(r.into, plain, BYTES);
+    assert_int_equal(ehis_answer(r.in, 0, "text/plain", "kept", 4, NULL, 0, NULL), EHIS_OK);
+    sim_handed(&c);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1);
+    end(&r);
+}
+
+static void what_a_gateway_alters_is_rejected_whatever_the_application_makes_of_it(void **state)
+{
+    (void)state;
+    for (uint32_t at = 0; at < 3; at++) {
+        struct reader r;
+        uint32_t code = 0;
+        begin(&r);
+        give(&r, at, true, EHIS_OK);
+        assert_int_equal(r.end, -(int64_t)EHIS_E_LARGE_ALTERED);
+        assert_int_equal(r.len, at * (LARGE_CHUNK_BYTES - 17)); /* of the altered chunk nothing */
+        assert_int_equal(ehis_incoming_read(r.in, r.into, 10), -(int64_t)EHIS_E_LARGE_ALTERED);
+        assert_int_equal(ehis_answer(r.in, 0, "text/plain", "kept", 4, NULL, 0, NULL), EHIS_OK);
+        sim_handed(&c);
+        assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+        assert_int_equal(sim_ack_of(&c, c.delivery[c.at], &code), OUTCOME_REJECTED);
+        assert_int_equal(code, EHIS_E_LARGE_ALTERED);
+        end(&r);
+    }
+}
+
+static void what_a_gateway_says_is_lost_ends_the_reading(void **state)
+{
+    struct reader r;
+    (void)state;
+    begin(&r);
+    give(&r, 1, false, EHIS_E_EXCHANGE_BLOB_LOST);
+    assert_int_equal(r.end, -(int64_t)EHIS_E_EXCHANGE_BLOB_LOST);
+    ehis_reject(r.in, 0);
+    sim_handed(&c);
+    end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_is_read_to_its_end),
+        cmocka_unit_test(what_a_gateway_alters_is_rejected_whatever_the_application_makes_of_it),
+        cmocka_unit_test(what_a_gateway_says_is_lost_ends_the_reading),
+    };
+    plain = malloc(BYTES);
+    for (size_t i = 0; i < BYTES; i++)
+        plain[i] = (uint8_t)(i % 251 + 1);
+    int failed = cmocka_run_group_tests_name("sdk_large", tests, NULL, NULL);
+    free(plain);
+    return failed;
+}
