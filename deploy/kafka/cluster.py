@@ -287,12 +287,14 @@ class Cluster:
     def bootstrap(self):
         return [f"{self.plan['host']}:{port}" for port in self.plan["ports"]]
 
-    def kcat(self, *words, identity=None, timeout=20, stdin=None, text=True):
+    def kcat_words(self, identity=None):
         """kcat as the administrator, or with the certificate in another folder."""
         folder = identity or self.dir / "admin"
-        return subprocess.run(["kcat", "-b", ",".join(self.bootstrap()), "-X", "security.protocol=ssl", "-X", f"ssl.ca.location={self.dir}/ca/ca.crt",
-                               "-X", f"ssl.certificate.location={folder}/bus.crt", "-X", f"ssl.key.location={folder}/bus.key", *map(str, words)],
-                              capture_output=True, text=text, timeout=timeout, input=stdin)
+        return ["kcat", "-b", ",".join(self.bootstrap()), "-X", "security.protocol=ssl", "-X", f"ssl.ca.location={self.dir}/ca/ca.crt",
+                "-X", f"ssl.certificate.location={folder}/bus.crt", "-X", f"ssl.key.location={folder}/bus.key"]
+
+    def kcat(self, *words, identity=None, timeout=20, stdin=None, text=True):
+        return subprocess.run([*self.kcat_words(identity), *map(str, words)], capture_output=True, text=text, timeout=timeout, input=stdin)
 
     def brokers(self):
         if all(is_free(self.plan["host"], port) for port in self.plan["ports"]):

@@ -166,7 +166,7 @@ static ehis_err open_blobs(struct gateway *g, struct ehis_why *why)
 /* The others' leases first, so that nobody is told that a system is away who is there. Without a broker the doors open all the same. */
 static void wait_for_bus(struct gateway *g)
 {
-    for (int64_t until = clock_mono_us(g->clock) + BUS_WAIT_US; g->relay && !relay_is_ready(g->relay) && clock_mono_us(g->clock) < until && !g->has_failed;)
+    for (int64_t until = clock_mono_us(g->clock) + BUS_WAIT_US; g->relay && !relay_is_ready(g->relay) && clock_mono_us(g->clock) < until && !g->has_failed && !g->is_stopping;)
         loop_run_once(g->loop, true);
 }
 

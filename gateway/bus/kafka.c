@@ -292,7 +292,8 @@ static void on_error(struct kafka_handle *h, struct kafka_consumer *c, rd_kafka_
         h->is_broken = true;
     } else if (at && c)
         kafka_on_partition_error(c, at->topic, at->partition, code, text);
-    else if (code == RD_KAFKA_RESP_ERR__SSL) /* a broker that died looks the same, but for the words (until 2.2.0) */
+    else if (code == RD_KAFKA_RESP_ERR__SSL || (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(text, "SSL routines")))
+        /* A broker that died looks the same, but for the words (until 2.2.0). Its alert to our certificate comes behind our part of the handshake. */
         kafka_set_state(k, strstr(text, "certificate") || strstr(text, "alert") ? EHIS_E_BUS_TLS : EHIS_E_BUS_UNREACHABLE, text);
     else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) /* of a single broker or topic: those who need it learn it */
         kafka_set_state(k, EHIS_E_BUS_UNREACHABLE, text);

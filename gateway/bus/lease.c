@@ -12,7 +12,7 @@
 struct gateway {
     char name[IDENTIFIER_MAX_BYTES];
     size_t name_len; /* 0: a free place */
-    uint64_t boot, former[FORMER_BOOTS];
+    uint64_t boot, time_ms, former[FORMER_BOOTS];
     unsigned former_next, former_count;
     int64_t beat_ms; /* steady */
     bool is_leaving, was_alive;
@@ -181,6 +181,7 @@ static bool take_boot(struct lease_table *t, struct gateway *g, uint64_t boot)
     }
     drop_claims(t, g);
     g->boot = boot;
+    g->time_ms = 0;
     g->is_leaving = false;
     return true;
 }
@@ -239,7 +240,10 @@ ehis_err lease_take(struct lease_table *t, const struct lease_record *r, int64_t
     struct gateway *g = gateway_for(t, r->gateway);
     if (!g) {
         err = EHIS_E_TOO_LARGE;
-    } else if (take_boot(t, g, r->boot)) {
+    } else if (take_boot(t, g, r->boot) && r->time_ms <= g->time_ms) {
+        err = EHIS_E_LEASE_REPLAYED;
+    } else if (g->boot == r->boot) {
+        g->time_ms = r->time_ms;
         g->beat_ms = t->steady_ms;
         if (r->is_leaving && r->system.len == 0) {
             drop_claims(t, g);

@@ -27,12 +27,13 @@ struct lease_record {      /* signed by that gateway, which the caller has check
     struct span system;    /* empty: a beat */
     bool streams, calls;   /* of a claim; neither: released */
     bool is_leaving;       /* of a beat: drained; owns nothing from here on */
+    uint64_t time_ms;      /* its own: rises from one record of a boot to the next */
 };
 
 ehis_err lease_table_new(struct span gateway, uint64_t boot, struct lease_table **out) EHIS_MUST_USE; /* whose table it is */
 void lease_table_free(struct lease_table *t);
 /* Every record counts as a beat. Offsets rise: what is not above the last changes nothing. LEASE_FUTURE is a report: the record counts all the
- * same. TOO_LARGE: no room, and nobody void to forget: ignored. mono_ms: when it was read. */
+ * same. LEASE_REPLAYED: it, or a later one of its boot, was there before; ignored. TOO_LARGE: no room, and nobody void to forget: ignored. mono_ms: when it was read. */
 ehis_err lease_take(struct lease_table *t, const struct lease_record *r, int64_t mono_ms) EHIS_MUST_USE;
 struct lease_owner { struct span gateway; uint64_t boot; bool streams, calls; bool is_me; }; /* borrowed until the next lease_take */
 /* False: nobody. */

@@ -133,6 +133,7 @@ ehis_err parcel_read(struct span topic, struct span bytes, struct parcel *out, s
         hash_envelope(out->envelope.header, out->envelope.sealed.len, &out->sealed_hash, &out->digest);
         payload_digest = out->digest;
     } else {
+        memset(&out->digest, 0, sizeof out->digest);
         hash_span(out->payload, &payload_digest);
     }
     parcel_leaf(topic, out->head_bytes, &payload_digest, &out->leaf);

@@ -36,7 +36,7 @@ struct parcel {
     struct parcel_head head;
     struct span head_bytes, payload;
     struct envelope envelope;    /* ENVELOPE: payload read; its header is not looked at yet */
-    struct hash digest;          /* ENVELOPE: D */
+    struct hash digest;          /* ENVELOPE: D; else zeros */
     struct hash sealed_hash;
     struct leaf_signature signature;
     struct hash leaf;

@@ -57,6 +57,8 @@ static void ask(struct reading *g)
         begin(g, g->at);
     else if (g->has_window)
         begin(g, g->window.next);
+    else if (g->at == KAFKA_FROM_BEGIN)
+        begin(g, KAFKA_FROM_BEGIN);
     else
         g->state = kafka_position_get(r->kafka, g->topic, 0, g->watch) == EHIS_OK ? READING_ASKS : READING_RESTS;
 }
@@ -197,6 +199,7 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
         relay_feed_reset(g);
         return;
     }
+    const bool is_first = g->at != KAFKA_FROM_BEGIN;
     g->at = KAFKA_FROM_BEGIN;
     if (g->kind == READ_LEASE) {
         relay_lease_anew(r);
@@ -204,7 +207,8 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     }
     relay_forget_offsets(g); /* it was cut, or made anew */
     g->has_window = g->is_commit_due = false;
-    begin(g, KAFKA_FROM_BEGIN);
+    if (is_first) /* else at the tick: not even that helps now */
+        begin(g, KAFKA_FROM_BEGIN);
 }
 
 /* ---- finished ---- */
@@ -337,8 +341,11 @@ static void take_probed(struct relay *r, const struct parcel *p)
     while (count < PARCEL_HELD_MAX && parcel_held_next(p, &at, &r->probed[count]))
         count++;
     inbox->probe_token = 0;
+    size_t lost = 0;
     if (count < PARCEL_HELD_MAX) /* more than can be said: nothing is said of the others */
-        exchange_on_probed(r->exchange, p->head.system, inbox->probed_ms, r->probed, count, relay_wall_ms(r));
+        lost = exchange_on_probed(r->exchange, p->head.system, inbox->probed_ms, r->probed, count, relay_wall_ms(r));
+    if (lost)
+        log_line(LOG_WARN, "bus.lost", F_ERR(EHIS_E_BUS_LOST), F_SPAN("system", p->head.system), F_U64("messages", lost));
 }
 
 static bool is_allowed(const struct reading *g, const struct parcel *p)
@@ -351,24 +358,34 @@ static bool is_allowed(const struct reading *g, const struct parcel *p)
     return p->head.kind < 32 && (kinds[g->kind] >> p->head.kind & 1) && (!g->inbox || p->head.kind == PARCEL_ENVELOPE || span_eq(p->head.system, span_of(g->inbox->name, g->inbox->name_len)));
 }
 
-/* OK: taken; *is_done: its offset is finished at once, else h may be gone already. */
-static ehis_err take(struct held *h, struct hash *digest, bool *is_done)
+struct taking {
+    struct ehis_why why;
+    struct hash digest;
+    struct span inbox, gateway; /* where they are known */
+    bool is_done, is_recorded;  /* its offset is finished at once, else h may be gone already; by the core */
+};
+
+static ehis_err take(struct held *h, struct taking *t)
 {
     struct relay *r = h->reading->relay;
     struct parcel p;
     struct exchange_report report;
-    EHIS_TRY(parcel_read(span_str(h->reading->topic), h->value, &p, NULL));
+    if (h->reading->inbox)
+        t->inbox = span_of(h->reading->inbox->name, h->reading->inbox->name_len);
+    EHIS_TRY(parcel_read(span_str(h->reading->topic), h->value, &p, &t->why));
     EHIS_TRY(verify(r, &p));
-    *digest = p.digest;
+    t->digest = p.digest;
+    t->gateway = p.head.gateway;
     if (!is_allowed(h->reading, &p))
         return EHIS_E_BUS_WRONG_INBOX;
     memcpy(h->gateway, p.head.gateway.p, p.head.gateway.len);
     h->gateway_len = p.head.gateway.len;
-    *is_done = true;
+    t->is_done = true;
     switch (p.head.kind) {
     case PARCEL_ENVELOPE:
     case PARCEL_SKIP:
-        *is_done = false;
+        t->is_done = false;
+        t->is_recorded = true;
         if (h->reading->kind == READ_KEY)
             relay_event_key(h->reading);
         return take_envelope(h, &p);
@@ -379,7 +396,7 @@ static ehis_err take(struct held *h, struct hash *digest, bool *is_done)
     case PARCEL_PROBE: return take_probe(h, &p);
     case PARCEL_PROBED: take_probed(r, &p); return EHIS_OK;
     case PARCEL_CURSOR: return relay_on_cursor(r, &p);
-    default: relay_on_lease(r, &p, h->offset, h->broker_ms); return EHIS_OK;
+    default: return relay_on_lease(r, &p, h->offset, h->broker_ms);
     }
 }
 
@@ -393,12 +410,11 @@ static bool is_later(ehis_err err)
 static bool offer(struct held *h)
 {
     struct reading *g = h->reading;
-    struct hash digest = {{0}};
-    bool is_done = false;
+    struct taking t = {0};
     node_move(&g->held, &h->in_list); /* before: it may be finished during the call */
-    ehis_err err = take(h, &digest, &is_done);
+    ehis_err err = take(h, &t);
     if (err == EHIS_OK) {
-        if (is_done)
+        if (t.is_done)
             relay_held_finish(h);
         return true;
     }
@@ -408,7 +424,9 @@ static bool offer(struct held *h)
         return false;
     }
     g->relay->refused++;
-    dead(h, err, &digest);
+    if (!t.is_recorded)
+        exchange_on_junk(g->relay->exchange, t.inbox, t.gateway, err, t.why.text, relay_wall_ms(g->relay));
+    dead(h, err, &t.digest);
     return true;
 }
 

@@ -125,14 +125,13 @@ static void on_change(void *ctx, struct span system)
         exchange_on_unreachable(r->exchange, system, relay_wall_ms(r));
 }
 
-void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms)
+ehis_err relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms)
 {
     const struct parcel_head *h = &p->head;
     struct lease_record record = {.gateway = h->gateway, .boot = h->boot, .offset = offset, .broker_ms = broker_ms, .system = h->kind == PARCEL_CLAIM ? h->system : span_of(NULL, 0),
-                                  .streams = h->takes_streams, .calls = h->takes_calls, .is_leaving = h->is_leaving};
+                                  .streams = h->takes_streams, .calls = h->takes_calls, .is_leaving = h->is_leaving, .time_ms = h->time_ms};
+    const bool is_old = !r->is_ready;
     ehis_err err = lease_take(r->leases, &record, relay_mono_ms(r));
-    if (err != EHIS_OK)
-        log_line(LOG_WARN, "bus.lease", F_ERR(err), F_SPAN("gateway", h->gateway), F_I64("offset", offset));
     if (!r->is_ready && h->boot == r->boot && span_eq(h->gateway, relay_name(r))) {
         r->is_ready = true; /* all that stood before our own beat is read */
         log_line(LOG_NOTICE, "bus.ready", F_U64("gateways", lease_gateways(r->leases)));
@@ -142,6 +141,7 @@ void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int
     }
     if (r->is_ready)
         lease_changes(r->leases, on_change, r);
+    return is_old ? EHIS_OK : err; /* of what was there before, who was there before has said so */
 }
 
 void relay_lease_anew(struct relay *r)

@@ -62,6 +62,8 @@ ehis_err relay_put(struct relay *r, enum out_kind kind, const struct out_place *
     h->gateway = relay_name(r);
     h->boot = r->boot;
     h->time_ms = (uint64_t)relay_wall_ms(r);
+    if (kind == OUT_BEAT || kind == OUT_CLAIM) /* so that a repetition is known, whatever becomes of the clock */
+        h->time_ms = r->lease_time_ms = h->time_ms > r->lease_time_ms ? h->time_ms : r->lease_time_ms + 1;
     buf_clear(&r->head);
     EHIS_TRY(parcel_head_write(h, &r->head));
     struct span head = buf_span(&r->head), name = span_str(topic);

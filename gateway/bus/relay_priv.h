@@ -201,6 +201,7 @@ struct relay {
     struct lease_table *leases;
     bool is_ready, is_beating;
     int64_t beat_ms, check_ms;
+    uint64_t lease_time_ms;                /* of the last beat or claim: rises */
 };
 
 static inline int64_t relay_mono_ms(const struct relay *r) { return clock_mono_ms(r->clock); }
@@ -268,7 +269,7 @@ void relay_event_key(struct reading *keys); /* one was taken */
 /* relay_lease.c */
 struct inbox *relay_inbox(struct relay *r, struct span system, bool is_made);
 void relay_want(struct bus *b, struct span system, bool streams, bool calls);
-void relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms);
+ehis_err relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms) EHIS_MUST_USE; /* an error: set aside */
 void relay_claim_sent(struct relay *r, struct inbox *inbox, ehis_err err);
 void relay_lease_tick(struct relay *r);
 void relay_lease_anew(struct relay *r); /* the log was cut, or made anew: what it said counts no longer */

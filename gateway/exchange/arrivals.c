@@ -4,6 +4,7 @@
  * is checked, or asked again. */
 #include "gateway/exchange/exchange_priv.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BAD_A_SECOND 50      /* records of what may not be; beyond, the bus's own line in the operator's log */
@@ -38,6 +39,16 @@ static ehis_err bad(struct exchange *x, const struct visit *v, ehis_err code)
     ehis_err err = exchange_append(x, &r, NULL, 0, false, NULL);
     x->status.refused += err == EHIS_OK;
     return err == EHIS_OK ? code : err;
+}
+
+void exchange_on_junk(struct exchange *x, struct span inbox, struct span gateway, ehis_err code, const char *why, int64_t now_ms)
+{
+    const struct exchange_arrival a = {.inbox = inbox, .gateway = gateway};
+    struct visit v = {.a = &a};
+    x->now_ms = now_ms;
+    snprintf(v.u.why.text, sizeof v.u.why.text, "%s", why);
+    if (exchange_halted(x) == EHIS_OK)
+        (void)!bad(x, &v, code); /* dlq has it as well */
 }
 
 /* What was accepted here is known to be true: the same digest, the same bytes. */

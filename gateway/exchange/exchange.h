@@ -178,6 +178,8 @@ void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms);
  * REGISTRY_BEHIND (its gateway knew a newer registry): offer it again later. Anything else: it is not what it seems, recorded; the bus
  * keeps it aside (dead letters) and goes on. Nothing unverified is delivered. */
 ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *a, int64_t now_ms) EHIS_MUST_USE;
+/* A record on the bus that was refused before it came here: recorded, a number a second. inbox, gateway: where they are known. */
+void exchange_on_junk(struct exchange *x, struct span inbox, struct span gateway, ehis_err code, const char *why, int64_t now_ms);
 /* The broker has it and its group's audit frame; is_replicated: on more than one machine (never in a pilot). */
 void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms);
 /* All records up to this number are on the audit topic: no later one is noted as replicated. Never called: the bus writes no audit. */
@@ -193,8 +195,8 @@ void exchange_on_cursor(struct exchange *x, struct span system, struct span serv
 /* No gateway has a session of it that takes calls any more: those under way fail (PROVIDER_GONE). */
 void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now_ms);
 /* Answer to ports.probe, asked at asked_ms: everything of ours that stood in the inbox before it has been read by its owner, who still has
- * these. What we handed over before, is not finished and not among them, was lost: it is recorded (GAP) and handed over again. */
-void exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms);
+ * these. What we handed over before, is not finished and not among them, was lost: it is recorded (GAP) and handed over again. How many. */
+size_t exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms);
 /* For an owner who is asked: digests of this gateway's that it holds unfinished in this inbox; at most max; returns how many. */
 size_t exchange_held(const struct exchange *x, struct span system, struct span gateway, struct hash *out, size_t max);
 /* Time passes: expiry, retries, refusal aggregates, duplicates forgotten. Bounded work; returns ms until it wants to be called again (<= 1,000). */

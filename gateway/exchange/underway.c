@@ -231,14 +231,15 @@ void exchange_probe(struct exchange *x)
 
 static int compare(const void *a, const void *b) { return memcmp(a, b, HASH_BYTES); }
 
-void exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms)
+size_t exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms)
 {
     struct name *name = exchange_name_find(x, system);
     struct system *s = name ? name->system : NULL;
     struct hash *sorted = s && count ? malloc(count * sizeof *sorted) : NULL;
     x->now_ms = now_ms;
+    size_t lost = 0;
     if (!s || (count && !sorted))
-        return;
+        return 0;
     if (count) {
         memcpy(sorted, held, count * sizeof *sorted);
         qsort(sorted, count, sizeof *sorted, compare);
@@ -251,11 +252,14 @@ void exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms
         if (m->carried_ms < asked_ms && message_is_numbered(m) && !(count && bsearch(&m->digest, sorted, count, sizeof *sorted, compare))) {
             struct record r = {.kind = RECORD_LOST, .system = name_span(s->name), .sender = name_span(m->sender->name)};
             memcpy(r.digest, m->digest.b, HASH_BYTES);
-            if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK)
+            if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK) {
+                lost++;
                 again(x, m);
+            }
         }
         if (is_last)
             break;
     }
     free(sorted);
+    return lost;
 }

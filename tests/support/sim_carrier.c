@@ -308,7 +308,7 @@ static void read_parcel(struct sim_carrier *c, struct parcel *p, struct sim_hous
         MUST(buf_put(&answer->bytes, held, n * sizeof *held));
         p->is_finished = true;
     } else {
-        exchange_on_probed(h->x, span_str(p->recipient), p->accepted_ms, (const struct hash *)(const void *)buf_span(&p->bytes).p, p->bytes.len / 32, h->clock.wall_ms);
+        (void)exchange_on_probed(h->x, span_str(p->recipient), p->accepted_ms, (const struct hash *)(const void *)buf_span(&p->bytes).p, p->bytes.len / 32, h->clock.wall_ms);
         p->is_finished = true;
     }
     if (err == EHIS_OK)

@@ -14,6 +14,7 @@
 
 static struct lease_table *t;
 static int64_t offset, now_ms;
+static uint64_t time_ms;
 
 static int begin(void **state)
 {
@@ -31,7 +32,7 @@ static int end(void **state)
 
 static ehis_err put(const char *gateway, uint64_t boot, const char *system, bool streams, bool calls, bool is_leaving)
 {
-    const struct lease_record r = {span_str(gateway), boot, offset++, now_ms, span_str(system), streams, calls, is_leaving};
+    const struct lease_record r = {span_str(gateway), boot, offset++, now_ms, span_str(system), streams, calls, is_leaving, ++time_ms};
     return lease_take(t, &r, 0);
 }
 static ehis_err beat(const char *gateway, uint64_t boot) { return put(gateway, boot, "", false, false, false); }
@@ -195,9 +196,38 @@ static void offsets_only_rise(void **state)
     OK(claim("AZ/gw3", 33, POP));
     assert_string_equal(owner(POP), "nobody");
     offset = INT64_MAX;
-    const struct lease_record r = {span_str("AZ/gw3"), 33, INT64_MAX, now_ms, span_str(POP), true, false, false};
+    const struct lease_record r = {span_str("AZ/gw3"), 33, INT64_MAX, now_ms, span_str(POP), true, false, false, ++time_ms};
     OK(lease_take(t, &r, 0));
     assert_string_equal(owner(POP), "AZ/gw3 33");
+}
+
+static void a_repeated_record_counts_for_nothing(void **state)
+{
+    (void)state;
+    OK(claim("AZ/gw2", 22, TAX));
+    OK(beat("AZ/gw2", 22));
+    OK(put("AZ/gw2", 22, TAX, false, false, false)); /* given up */
+    assert_string_equal(owner(TAX), "nobody");
+    time_ms -= 3;
+    FAILS(claim("AZ/gw2", 22, TAX), LEASE_REPLAYED);
+    FAILS(beat("AZ/gw2", 22), LEASE_REPLAYED);
+    FAILS(beat("AZ/gw2", 22), LEASE_REPLAYED); /* the very last, again */
+    assert_string_equal(owner(TAX), "nobody");
+    OK(claim("AZ/gw2", 22, TAX));
+    const uint64_t last = time_ms;
+    for (int i = 0; i < 10; i++) { /* who died does not live on by what it once said */
+        now_ms += LEASE_BEAT_MS;
+        OK(beat("AZ/gw3", 33));
+        const uint64_t true_ms = time_ms;
+        time_ms = last - 1;
+        FAILS(beat("AZ/gw2", 22), LEASE_REPLAYED);
+        time_ms = true_ms;
+    }
+    assert_string_equal(owner(TAX), "nobody");
+    time_ms -= 5; /* a new process begins where it likes; of the former nothing counts */
+    OK(claim("AZ/gw2", 23, TAX));
+    OK(beat("AZ/gw2", 22));
+    assert_string_equal(owner(TAX), "AZ/gw2 23");
 }
 
 static void tables_are_bounded(void **state)
@@ -301,7 +331,7 @@ static void all_who_read_the_same_agree_and_one_owns_at_most(void **state)
             log[i] = (struct entry){g, draw(30) ? boot[g] : 1, draw(3) ? SYSTEMS : draw(SYSTEMS), ms, draw(3) != 0, draw(3) != 0, draw(40) == 0};
             for (uint32_t k = 0; k < G; k++) {
                 const struct lease_record r = {span_str(gateways[g]), log[i].boot, i * 3, ms, log[i].system == SYSTEMS ? span_str("") : span_str(systems[log[i].system]),
-                                               log[i].streams, log[i].calls, log[i].is_leaving};
+                                               log[i].streams, log[i].calls, log[i].is_leaving, (uint64_t)i + 1};
                 ehis_err err = lease_take(tables[k], &r, i * 7 + k);
                 assert_true(err == EHIS_OK || (err == EHIS_E_LEASE_FUTURE && jump == 0));
             }
@@ -346,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(clocks_that_jump_void_nobody, begin, end),
         cmocka_unit_test_setup_teardown(a_gap_in_the_log_is_nobodys_silence, begin, end),
         cmocka_unit_test_setup_teardown(offsets_only_rise, begin, end),
+        cmocka_unit_test_setup_teardown(a_repeated_record_counts_for_nothing, begin, end),
         cmocka_unit_test_setup_teardown(tables_are_bounded, begin, end),
         cmocka_unit_test(all_who_read_the_same_agree_and_one_owns_at_most),
     };
