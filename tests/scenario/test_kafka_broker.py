@@ -4,6 +4,7 @@
 refused by name. Skipped plainly where Java, Maven, kcat or Kafka's jars are missing."""
 import datetime
 import json
+import pathlib
 import signal
 import subprocess
 
@@ -255,3 +256,14 @@ def test_three_brokers_hold_everything_twice_and_one_may_die(land, tmp_path):
         assert len(three.cluster.brokers()) == 3
     finally:
         three.cluster.down()
+
+
+def test_the_properties_for_real_machines_are_those_that_run_here():
+    """deploy/kafka/three, but for names, places and what is each broker's."""
+    def read(text):
+        return dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    own = {"node.id", "broker.rack", "listeners", "advertised.listeners", "controller.quorum.voters", "ssl.keystore.location", "ssl.truststore.location", "log.dirs", "super.users",
+           "broker.session.timeout.ms"}
+    real = read((pathlib.Path(cluster.__file__).parent / "three/server.properties").read_text())
+    here = read(cluster.PROPERTIES.format(node=1, dir="", ca="", host="", port=0, controller=0, voters="", supers="", replicas=3, in_sync=2))
+    assert {k: v for k, v in real.items() if k not in own} == {k: v for k, v in here.items() if k not in own}
