@@ -6,11 +6,8 @@
  * MODE: stream | call;  BATCH: envelopes under one signature at most;  SETTLE_MS: from all sessions ready to the first message: a bus attaches inboxes
  * DIR (made by the script `exchange`): ca.crt, crl.pem, registry.pb, operator.pub (hex), s<k>/ and r<k>/ with keys and tls.crt. */
 #include "base/log.h"
-#include "base/loop.h"
 #include "policy/decide/decide.h"
-#include "proto/wire/identifier.h"
-#include "tests/support/party.h"
-#include <arpa/inet.h>
+#include "tests/support/party_session.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -42,7 +39,6 @@ static pthread_barrier_t all_ready;
 /* Each thread has a loop and some of the pairs. */
 static _Thread_local struct ehis_why why;
 static _Thread_local struct loop *loop;
-static _Thread_local char gateway_id[256];
 static _Thread_local struct root_cache *receipt_roots; /* the gateway signs one root a group for all sessions: verified once here */
 
 struct item { /* a message in flight */
@@ -53,20 +49,11 @@ struct item { /* a message in flight */
     bool is_used, is_accepted, is_finished;
 };
 struct end {
-    struct party p;
-    char peer_service[96];
-    bool is_sender;
-    int k;
-    struct link *link;
-    uint8_t stream[16];
+    struct party_session s;
     uint64_t next, settled;
     struct item items[WINDOW_MAX];
     int in_flight, room;
-    bool is_ready, is_send_due, is_ack_due, is_draining;
-    struct buf acks;           /* struct ack after struct ack */
-    size_t ack_count;
-    struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
-    struct item *making[WINDOW_MAX];
+    bool is_ready, is_send_due, is_draining;
 };
 static struct end ends[2 * PAIRS_MAX]; /* a pair: sender at 2k, receiver at 2k + 1 */
 static uint32_t *latency_us, *ack_us;
@@ -75,12 +62,6 @@ static _Atomic uint64_t accepted_total, delivered_total, opened_total;
 
 static int64_t now_us(void) { return clock_mono_us(&clock_system); }
 static bool is_measured(int64_t at) { return at >= measured_from_us && at < measured_until_us; }
-
-static void send_frame(struct end *e, uint8_t type, const struct buf *b)
-{
-    struct span s = buf_span(b);
-    MUST(link_send(e->link, type, &s, 1));
-}
 
 /* One envelope's header and sealed body into slot i; its digest into the item. */
 static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kind, const struct item *request, struct span recipient, struct span request_digest)
@@ -102,31 +83,20 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
         h.in_reply_to = request_digest;
     }
     if (!is_call) {
-        h.stream = span_of(e->stream, 16);
+        h.stream = span_of(e->s.stream, 16);
         h.number = t->number;
     }
     memcpy(body, &t->sent_us, sizeof t->sent_us);
-    MUST(party_seal(&e->p, registry, &h, span_of(body, sizeof body), &e->header[i], &e->sealed[i], &t->digest));
+    MUST(party_session_make(&e->s, i, &h, span_of(body, sizeof body), &t->digest));
 }
 
 /* Signs n envelopes as one tree and sends them. */
 static void submit(struct end *e, size_t n)
 {
-    static _Thread_local struct hash leaves[BATCH_MAX_LEAVES];
-    struct hash path[20];
-    struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
-    for (size_t i = 0; i < n; i++)
-        leaf_envelope(&e->making[i]->digest, &leaves[i]);
-    MUST(sign_batch(e->p.sign, &e->p.tree, leaves, n, x.signature.signature));
-    memcpy(x.signature.key_id, sign_key_id(e->p.sign)->b, 32);
+    MUST(party_session_sign(&e->s, n));
     for (size_t i = 0; i < n; i++) {
-        x.header = buf_span(&e->header[i]);
-        x.sealed = buf_span(&e->sealed[i]);
-        x.signature.index = (uint32_t)i;
-        x.signature.path = span_of(path, tree_path(&e->p.tree, i, path) * 32);
-        buf_clear(&e->frame);
-        MUST(envelope_write(&x, &e->frame));
-        send_frame(e, FRAME_SUBMIT, &e->frame);
+        MUST(party_session_envelope(&e->s, i, n, &e->s.frame));
+        MUST(party_session_send(&e->s, FRAME_SUBMIT, &e->s.frame));
     }
 }
 
@@ -147,9 +117,8 @@ static void on_send_due(void *arg)
         struct item *t = free_item(e);
         *t = (struct item){.is_used = true, .sent_us = now_us(), .number = is_call ? 0 : ++e->next};
         e->in_flight++;
-        make(e, n, t, KIND_REQUEST, NULL, span_str(e->peer_service), (struct span){0});
-        e->making[n++] = t;
-        if ((int)n == batch_max) {
+        make(e, n, t, KIND_REQUEST, NULL, span_str(e->s.peer_service), (struct span){0});
+        if ((int)++n == batch_max) {
             submit(e, n);
             n = 0;
         }
@@ -191,31 +160,15 @@ static void on_settle(struct end *e)
             lowest = e->items[i].number;
     if (lowest < e->settled + 256)
         return;
-    struct stream_settled s = {.lowest = lowest};
-    memcpy(s.stream, e->stream, 16);
     e->settled = lowest;
-    buf_clear(&e->frame);
-    MUST(stream_settled_write(&s, &e->frame));
-    send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
+    MUST(party_session_settle(&e->s, lowest));
 }
 
 static void on_receipts(struct end *e, struct span payload)
 {
-    struct batch_signature b;
-    struct span one;
-    size_t at = 0;
-    MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
-    static _Thread_local struct hash leaves[STATEMENT_BATCH_MAX];
     static _Thread_local struct receipt receipts[STATEMENT_BATCH_MAX];
-    size_t count = 0;
-    for (; batch_next(payload, &at, &one); count++) {
-        struct receipt *r = &receipts[count];
-        struct hash digest;
-        MUST(receipt_read(one, r, &why));
-        memcpy(digest.b, r->digest, 32);
-        leaf_receipt(&digest, span_str(e->p.id), r->recipient, (uint8_t)r->state, r->code, r->time_ms, span_str(gateway_id), &leaves[count]);
-    }
-    MUST(party_verify_run(registry, gateway_id, &b, leaves, count, receipt_roots));
+    size_t count;
+    MUST(party_session_receipts(&e->s, payload, receipt_roots, receipts, &count, &why));
     for (size_t i = 0; i < count; i++) {
         struct receipt r = receipts[i];
         struct item *t = find_item(e, r.digest);
@@ -230,47 +183,23 @@ static void on_receipts(struct end *e, struct span payload)
         } else if (r.state == STATE_DELIVERED) {
             struct acknowledgement a;
             if (r.ack.len)
-                MUST(party_verify_ack(&e->p, registry, r.ack, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), &a, &why));
+                MUST(party_verify_ack(&e->s.p, registry, r.ack, identifier_prefix(span_str(e->s.peer_service), IDENTIFIER_SYSTEM), &a, &why));
             t->is_finished = t->is_accepted = true;
             delivered_total += is_measured(now) && !is_call;
         } else {
-            fprintf(stderr, "%s: %s %u\n", e->p.id, state_name(r.state), r.code);
+            fprintf(stderr, "%s: %s %u\n", e->s.p.id, state_name(r.state), r.code);
             exit(1);
         }
         finish_item(e, t);
     }
-    if (!is_call && e->is_sender)
+    if (!is_call && e->s.is_sender)
         on_settle(e);
-}
-
-static void on_ack_due(void *arg)
-{
-    struct end *e = arg;
-    e->is_ack_due = false;
-    MUST(party_write_acks(&e->p, (const struct ack *)(const void *)buf_span(&e->acks).p, e->ack_count, &e->plain, &e->frame));
-    send_frame(e, FRAME_ACK, &e->frame);
-    e->ack_count = 0;
-    buf_clear(&e->acks);
-}
-
-static void acknowledge(struct end *e, const struct deliver *d, const struct hash *digest)
-{
-    struct ack a = {.delivery = d->delivery, .outcome = OUTCOME_DONE, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
-    memcpy(a.digest, digest->b, 32);
-    e->ack_count++;
-    MUST(buf_put(&e->acks, &a, sizeof a));
-    if (e->ack_count == WINDOW_MAX) {
-        on_ack_due(e);
-    } else if (!e->is_ack_due) {
-        e->is_ack_due = true;
-        loop_later(loop, on_ack_due, e);
-    }
 }
 
 static void on_deliver(struct end *e, struct span payload)
 {
     struct party_delivery got;
-    MUST(party_open_delivery(&e->p, registry, payload, &got, &e->plain, &why));
+    MUST(party_open_delivery(&e->s.p, registry, payload, &got, &e->s.plain, &why));
     const struct envelope_header h = got.header;
     const struct deliver d = got.deliver;
     const struct hash digest = got.digest;
@@ -282,7 +211,7 @@ static void on_deliver(struct end *e, struct span payload)
         MUST(answer.is_permitted ? EHIS_OK : answer.code);
     }
     int64_t sent, now = now_us();
-    memcpy(&sent, buf_span(&e->plain).p, sizeof sent);
+    memcpy(&sent, buf_span(&e->s.plain).p, sizeof sent);
     opened_total += is_measured(now);
     if (h.kind == KIND_RESPONSE) { /* the caller has its answer */
         for (int i = 0; i < window; i++) {
@@ -300,12 +229,11 @@ static void on_deliver(struct end *e, struct span payload)
         struct item request = {.expires_ms = h.expires_ms}, t = {.sent_us = sent};
         memcpy(request.exchange_id, h.exchange_id, 16);
         make(e, 0, &t, KIND_RESPONSE, &request, h.sender, span_of(digest.b, 32));
-        e->making[0] = &t;
         submit(e, 1);
     } else {
         if (is_measured(now) && latency_count < SAMPLES_MAX)
             latency_us[latency_count++] = (uint32_t)(now - sent);
-        acknowledge(e, &d, &digest);
+        MUST(party_session_acknowledge(&e->s, d.delivery, &digest, OUTCOME_DONE, 0));
     }
 }
 
@@ -315,29 +243,16 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     struct ready ready = {.call_window = 1024, .stream_window_messages = 1024, .stream_window_bytes = 8 << 20};
     (void)l;
     switch (type) {
-    case FRAME_HELLO: {
-        struct hello h;
-        MUST(hello_read(payload, &h, &why));
-        memcpy(gateway_id, h.name.p, h.name.len);
-        link_set_trusted(e->link, 1 << 20);
-        link_set_send_max(e->link, 1 << 20);
-        buf_clear(&e->frame);
-        MUST(ready_write(&ready, &e->frame));
-        send_frame(e, FRAME_READY, &e->frame);
+    case FRAME_HELLO:
+        MUST(party_session_welcome(&e->s, payload, &ready, &why));
         break;
-    }
     case FRAME_READY_STATE: {
         struct ready_state s;
         MUST(ready_state_read(payload, &s, &why));
         MUST((ehis_err)s.code);
         e->is_ready = true;
-        if (e->is_sender && !is_call) {
-            struct stream_open o = {.recipient = identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), .lowest = 1};
-            memcpy(o.stream, e->stream, 16);
-            buf_clear(&e->frame);
-            MUST(stream_open_write(&o, &e->frame));
-            send_frame(e, FRAME_STREAM_OPEN, &e->frame);
-        }
+        if (e->s.is_sender && !is_call)
+            MUST(party_session_open_stream(&e->s, 1));
         break;
     }
     case FRAME_STREAM_STATE:
@@ -351,13 +266,13 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     case FRAME_FLOW: {
         struct flow f;
         MUST(flow_read(payload, &f, &why));
-        fprintf(stderr, "%s: flow %u expected %llu\n", e->p.id, f.code, (unsigned long long)f.expected);
+        fprintf(stderr, "%s: flow %u expected %llu\n", e->s.p.id, f.code, (unsigned long long)f.expected);
         exit(1);
     }
     case FRAME_ERROR: {
         struct error x;
         MUST(error_read(payload, &x, &why));
-        fprintf(stderr, "%s: error %u %.*s\n", e->p.id, x.code, (int)x.text.len, x.text.p);
+        fprintf(stderr, "%s: error %u %.*s\n", e->s.p.id, x.code, (int)x.text.len, x.text.p);
         exit(1);
     }
     default:
@@ -367,7 +282,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
 
 static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
 {
-    return party_hello(&((struct end *)arg)->p, registry, l, ssl, w);
+    return party_hello(&((struct end *)arg)->s.p, registry, l, ssl, w);
 }
 
 static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, const char *detail)
@@ -375,7 +290,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
     struct end *e = arg;
     (void)l;
     if (!e->is_draining) {
-        fprintf(stderr, "%s: link ended: %s %s %s\n", e->p.id, link_end_name(end), ehis_err_name(err), detail);
+        fprintf(stderr, "%s: link ended: %s %s %s\n", e->s.p.id, link_end_name(end), ehis_err_name(err), detail);
         exit(1);
     }
 }
@@ -384,23 +299,8 @@ static const struct link_events events = {.on_peer = on_peer, .on_frame = on_fra
 
 static void open_end(struct end *e, bool is_sender, int k)
 {
-    char id[64], folder[16];
-    e->is_sender = is_sender;
-    e->k = k;
-    snprintf(id, sizeof id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
-    snprintf(folder, sizeof folder, "%c%d", is_sender ? 's' : 'r', k);
-    snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
-    MUST(party_open(&e->p, dir, folder, id, &why));
-    random_fill(&random_system, e->stream, 16);
-    buf_init(&e->acks, 1 << 20);
-    buf_init(&e->frame, 4 << 20);
-    buf_init(&e->plain, 1 << 20);
-    for (int i = 0; i < WINDOW_MAX; i++) {
-        buf_init(&e->header[i], 8192);
-        buf_init(&e->sealed[i], 65536);
-    }
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->p.tls, &link_limits_default, &events, e, &e->link));
+    MUST(party_session_open(&e->s, loop, registry, dir, is_sender, k, &why));
+    MUST(party_session_dial(&e->s, port, &events, e));
 }
 
 static int by_value(const void *a, const void *b)

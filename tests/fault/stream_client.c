@@ -15,10 +15,7 @@
  *   V provider digest exchange                 a call carried out    P caller digest exchange      its answer, opened
  *   U who  ready          E who reason code    a link ended          X who what   a promise broken   Z counts */
 #include "base/log.h"
-#include "base/loop.h"
-#include "proto/wire/identifier.h"
-#include "tests/support/party.h"
-#include <arpa/inet.h>
+#include "tests/support/party_session.h"
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -53,7 +50,6 @@ static struct ehis_why why;
 static struct loop *loop;
 static struct registry *registry;
 static FILE *out;
-static char gateway_id[256];
 static int pairs, window, batch_max, port, rate, calls;
 static size_t body_bytes;
 static int64_t started_us, until_us, drain_us;
@@ -70,20 +66,14 @@ struct item { /* a message of ours: of a stream in the ring at number % WINDOW_M
 };
 struct watermark { uint8_t stream[16]; bool is_used; uint64_t done; };
 struct end {
-    struct party p;
-    char peer_service[96];
-    bool is_sender, is_ready, is_send_due, is_ack_due;
-    struct link *link;
-    uint8_t stream[16];
+    struct party_session s;
+    bool is_ready, is_send_due;
     uint64_t next, lowest, cursor, settled; /* made; without a final receipt; to be sent; told to the gateway */
     uint32_t epoch;
     int64_t dial_us, pause_us;
     struct item ring[WINDOW_MAX], call[CALLS_MAX], kept[KEPT_MAX];
     size_t kept_at;
     struct watermark seen[PAIRS_MAX];
-    struct buf acks; /* struct ack after struct ack */
-    size_t ack_count;
-    struct buf header[WINDOW_MAX], sealed[WINDOW_MAX], frame, plain;
     struct item *making[WINDOW_MAX];
 };
 static struct end ends[2 * PAIRS_MAX];
@@ -116,12 +106,17 @@ static struct hex hex(const uint8_t *p, size_t n)
     return h;
 }
 
+/* A link that has just ended is heard of. */
+#define MUST_SEND(expr)                           \
+    do {                                          \
+        ehis_err sent_ = (expr);                  \
+        if (sent_ != EHIS_E_LINK_ENDED)           \
+            MUST(sent_);                          \
+    } while (0)
+
 static void send_frame(struct end *e, uint8_t type, const struct buf *b)
 {
-    struct span s = buf_span(b);
-    ehis_err err = e->link ? link_send(e->link, type, &s, 1) : EHIS_E_LINK_ENDED;
-    if (err != EHIS_OK && err != EHIS_E_LINK_ENDED)
-        MUST(err);
+    MUST_SEND(party_session_send(&e->s, type, b));
 }
 
 /* ---- envelopes ---- */
@@ -142,33 +137,21 @@ static void make(struct end *e, size_t i, struct item *t, enum envelope_kind kin
         h.in_reply_to = span_of(t->request.b, 32);
     }
     if (t->number) {
-        h.stream = span_of(e->stream, 16);
+        h.stream = span_of(e->s.stream, 16);
         h.number = t->number;
     }
-    MUST(party_seal(&e->p, registry, &h, span_of(body, body_bytes), &e->header[i], &e->sealed[i], &t->digest));
+    MUST(party_session_make(&e->s, i, &h, span_of(body, body_bytes), &t->digest));
     e->making[i] = t;
 }
 
 /* Signs the n that were made as one tree; each keeps its frame's bytes. */
 static void sign_made(struct end *e, size_t n)
 {
-    static struct hash leaves[BATCH_MAX_LEAVES];
-    struct hash path[20];
-    struct envelope x = {.signature = {.algorithm = ALGORITHM_ED25519, .size = (uint32_t)n}};
     if (n == 0)
         return;
+    MUST(party_session_sign(&e->s, n));
     for (size_t i = 0; i < n; i++)
-        leaf_envelope(&e->making[i]->digest, &leaves[i]);
-    MUST(sign_batch(e->p.sign, &e->p.tree, leaves, n, x.signature.signature));
-    memcpy(x.signature.key_id, sign_key_id(e->p.sign)->b, 32);
-    for (size_t i = 0; i < n; i++) {
-        x.header = buf_span(&e->header[i]);
-        x.sealed = buf_span(&e->sealed[i]);
-        x.signature.index = (uint32_t)i;
-        x.signature.path = span_of(path, tree_path(&e->p.tree, i, path) * 32);
-        buf_clear(&e->making[i]->frame);
-        MUST(envelope_write(&x, &e->making[i]->frame));
-    }
+        MUST(party_session_envelope(&e->s, i, n, &e->making[i]->frame));
 }
 
 /* ---- the sending side ---- */
@@ -190,7 +173,7 @@ static void make_new(struct end *e)
     while (is_time_left() && e->next < allowed && e->next + 1 - e->lowest < (uint64_t)window && n < (size_t)batch_max) {
         struct item *t = &e->ring[++e->next % WINDOW_MAX];
         begin(t, e->next);
-        make(e, n++, t, KIND_REQUEST, span_str(e->peer_service), clock_wall_ms(&clock_system) + STREAM_LIFETIME_MS);
+        make(e, n++, t, KIND_REQUEST, span_str(e->s.peer_service), clock_wall_ms(&clock_system) + STREAM_LIFETIME_MS);
     }
     sign_made(e, n);
 }
@@ -201,11 +184,11 @@ static void send_stream(struct end *e)
         return;
     if (e->cursor > e->next)
         make_new(e);
-    for (; e->cursor <= e->next && link_output_bytes(e->link) < OUTPUT_SOFT_BYTES; e->cursor++) {
+    for (; e->cursor <= e->next && link_output_bytes(e->s.link) < OUTPUT_SOFT_BYTES; e->cursor++) {
         struct item *t = &e->ring[e->cursor % WINDOW_MAX];
         t->epoch = e->epoch;
         if (!t->is_noted) {
-            note("S %s %s %s %s %" PRIu64, e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text, hex(e->stream, 16).text, t->number);
+            note("S %s %s %s %s %" PRIu64, e->s.p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text, hex(e->s.stream, 16).text, t->number);
             sent_count++;
         }
         t->is_noted = true;
@@ -219,9 +202,9 @@ static void send_calls(struct end *e)
         struct item *t = &e->call[i];
         if (!t->is_used && is_time_left() && now_us() >= t->again_us) {
             begin(t, 0);
-            make(e, 0, t, KIND_REQUEST, span_str(e->peer_service), clock_wall_ms(&clock_system) + CALL_LIFETIME_MS);
+            make(e, 0, t, KIND_REQUEST, span_str(e->s.peer_service), clock_wall_ms(&clock_system) + CALL_LIFETIME_MS);
             sign_made(e, 1);
-            note("Q %s %s %s", e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+            note("Q %s %s %s", e->s.p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
             t->again_us = 1;
         }
         if (!t->is_used || !t->again_us || now_us() < t->again_us)
@@ -235,9 +218,9 @@ static void on_send_due(void *arg)
 {
     struct end *e = arg;
     e->is_send_due = false;
-    if (!e->is_ready || !e->link)
+    if (!e->is_ready || !e->s.link)
         return;
-    if (e->is_sender && e->cursor) {
+    if (e->s.is_sender && e->cursor) {
         send_stream(e);
         send_calls(e);
     }
@@ -270,35 +253,28 @@ static void settle(struct end *e)
 {
     while (e->lowest <= e->next && e->ring[e->lowest % WINDOW_MAX].is_final)
         e->ring[e->lowest++ % WINDOW_MAX].is_used = false;
-    if (!e->is_ready || !e->link || (e->lowest < e->settled + 64 && (is_time_left() || e->lowest == e->settled)))
+    if (!e->is_ready || !e->s.link || (e->lowest < e->settled + 64 && (is_time_left() || e->lowest == e->settled)))
         return;
-    struct stream_settled s = {.lowest = e->lowest};
-    memcpy(s.stream, e->stream, 16);
     e->settled = e->lowest;
-    buf_clear(&e->frame);
-    MUST(stream_settled_write(&s, &e->frame));
-    send_frame(e, FRAME_STREAM_SETTLED, &e->frame);
+    MUST_SEND(party_session_settle(&e->s, e->lowest));
 }
-
-/* The leaves of a frame, one after another. */
-static struct hash frame_leaves[STATEMENT_BATCH_MAX];
 
 /* The recipient's own word stands beside "delivered" and "rejected". */
 static void verify_ack(struct end *e, const struct receipt *r)
 {
     struct acknowledgement a;
-    MUST(party_verify_ack(&e->p, registry, r->ack, identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), &a, &why));
+    MUST(party_verify_ack(&e->s.p, registry, r->ack, identifier_prefix(span_str(e->s.peer_service), IDENTIFIER_SYSTEM), &a, &why));
     if (memcmp(a.digest, r->digest, 32) != 0 || a.outcome != (r->state == STATE_DELIVERED ? OUTCOME_DONE : OUTCOME_REJECTED))
-        note("X %s acknowledgement-of-another", e->p.id);
+        note("X %s acknowledgement-of-another", e->s.p.id);
 }
 
 static void on_receipt(struct end *e, const struct receipt *r)
 {
     struct item *t = find(e->ring, WINDOW_MAX, r->digest), *call = find(e->call, CALLS_MAX, r->digest);
     bool is_final = r->state == STATE_DELIVERED || r->state == STATE_FAILED || r->state == STATE_REFUSED || r->state == STATE_EXPIRED;
-    note("R %s %s %s %u %" PRIu64, e->p.id, hex(r->digest, 32).text, state_name(r->state), r->code, r->time_ms);
+    note("R %s %s %s %u %" PRIu64, e->s.p.id, hex(r->digest, 32).text, state_name(r->state), r->code, r->time_ms);
     if (r->state == STATE_DELIVERED && t && !r->ack.len)
-        note("X %s delivered-without-acknowledgement", e->p.id);
+        note("X %s delivered-without-acknowledgement", e->s.p.id);
     if (r->ack.len)
         verify_ack(e, r);
     if (r->state == STATE_ACCEPTED && t && !t->is_accepted)
@@ -321,23 +297,12 @@ static void on_receipt(struct end *e, const struct receipt *r)
 
 static void on_receipts(struct end *e, struct span payload)
 {
-    struct batch_signature b;
-    struct span one;
-    struct receipt r;
-    size_t at = 0, count = 0;
-    MUST(batch_read(FRAME_RECEIPTS, payload, &b, &why));
-    while (batch_next(payload, &at, &one)) {
-        struct hash digest;
-        MUST(receipt_read(one, &r, &why));
-        memcpy(digest.b, r.digest, 32);
-        leaf_receipt(&digest, span_str(e->p.id), r.recipient, (uint8_t)r.state, r.code, r.time_ms, span_str(gateway_id), &frame_leaves[count++]);
-    }
-    MUST(party_verify_run(registry, gateway_id, &b, frame_leaves, count, e->p.roots));
-    for (at = 0; batch_next(payload, &at, &one);) {
-        MUST(receipt_read(one, &r, &why));
-        on_receipt(e, &r);
-    }
-    if (e->is_sender)
+    static struct receipt receipts[STATEMENT_BATCH_MAX];
+    size_t count;
+    MUST(party_session_receipts(&e->s, payload, e->s.p.roots, receipts, &count, &why));
+    for (size_t i = 0; i < count; i++)
+        on_receipt(e, &receipts[i]);
+    if (e->s.is_sender)
         settle(e);
     want_send(e);
 }
@@ -355,7 +320,7 @@ static void on_flow(struct end *e, struct span payload)
     struct flow f;
     MUST(flow_read(payload, &f, &why));
     struct item *t = find(e->ring, WINDOW_MAX, f.digest), *other = find(e->call, CALLS_MAX, f.digest);
-    note("F %s %s %u %" PRIu64, e->p.id, hex(f.digest, 32).text, f.code, f.expected);
+    note("F %s %s %u %" PRIu64, e->s.p.id, hex(f.digest, 32).text, f.code, f.expected);
     if (!other)
         other = find(e->kept, KEPT_MAX, f.digest);
     if (other)
@@ -371,12 +336,12 @@ static void on_stream_state(struct end *e, struct span payload)
     struct stream_state s;
     MUST(stream_state_read(payload, &s, &why));
     if (s.code || s.expected > e->next + 1 || s.expected < e->lowest) {
-        note("X %s stream-state code=%u expected=%" PRIu64 " lowest=%" PRIu64 " next=%" PRIu64, e->p.id, s.code, s.expected, e->lowest, e->next);
+        note("X %s stream-state code=%u expected=%" PRIu64 " lowest=%" PRIu64 " next=%" PRIu64, e->s.p.id, s.code, s.expected, e->lowest, e->next);
         return;
     }
     for (uint64_t n = s.expected; n <= e->next; n++)
         if (e->ring[n % WINDOW_MAX].is_accepted)
-            note("X %s accepted-and-forgotten number=%" PRIu64, e->p.id, n);
+            note("X %s accepted-and-forgotten number=%" PRIu64, e->s.p.id, n);
     e->cursor = s.expected;
     e->epoch++;
     want_send(e);
@@ -384,44 +349,14 @@ static void on_stream_state(struct end *e, struct span payload)
 
 static void open_stream(struct end *e)
 {
-    struct stream_open o = {.recipient = identifier_prefix(span_str(e->peer_service), IDENTIFIER_SYSTEM), .lowest = e->lowest};
-    memcpy(o.stream, e->stream, 16);
     e->cursor = 0;
     e->settled = e->lowest;
-    buf_clear(&e->frame);
-    MUST(stream_open_write(&o, &e->frame));
-    send_frame(e, FRAME_STREAM_OPEN, &e->frame);
+    MUST_SEND(party_session_open_stream(&e->s, e->lowest));
     for (int i = 0; i < CALLS_MAX; i++)
         e->call[i].again_us = 1; /* the same bytes to the gateway that is there now */
 }
 
 /* ---- the receiving side ---- */
-
-static void on_ack_due(void *arg)
-{
-    struct end *e = arg;
-    e->is_ack_due = false;
-    if (e->ack_count == 0 || !e->link)
-        return;
-    MUST(party_write_acks(&e->p, (const struct ack *)(const void *)buf_span(&e->acks).p, e->ack_count, &e->plain, &e->frame));
-    send_frame(e, FRAME_ACK, &e->frame);
-    e->ack_count = 0;
-    buf_clear(&e->acks);
-}
-
-static void acknowledge(struct end *e, uint64_t delivery, const struct hash *digest, uint32_t outcome)
-{
-    struct ack a = {.delivery = delivery, .outcome = outcome, .code = outcome == OUTCOME_DONE ? 0 : REJECTED, .time_ms = (uint64_t)clock_wall_ms(&clock_system)};
-    memcpy(a.digest, digest->b, 32);
-    e->ack_count++;
-    MUST(buf_put(&e->acks, &a, sizeof a));
-    if (e->ack_count == WINDOW_MAX) {
-        on_ack_due(e);
-    } else if (!e->is_ack_due) {
-        e->is_ack_due = true;
-        loop_later(loop, on_ack_due, e);
-    }
-}
 
 /* What was before us (another run of this program) is done. */
 static struct watermark *watermark(struct end *e, const uint8_t *stream, uint64_t number)
@@ -436,7 +371,7 @@ static struct watermark *watermark(struct end *e, const uint8_t *stream, uint64_
         memcpy(w->stream, stream, 16);
         return w;
     }
-    note("X %s too-many-streams", e->p.id);
+    note("X %s too-many-streams", e->s.p.id);
     exit(1);
 }
 
@@ -451,7 +386,7 @@ static void answer(struct end *e, const struct envelope_header *h, const struct 
     begin(t, 0);
     memcpy(t->exchange_id, h->exchange_id, 16);
     t->request = *digest;
-    note("V %s %s %s", e->p.id, hex(digest->b, 32).text, hex(h->exchange_id, 16).text);
+    note("V %s %s %s", e->s.p.id, hex(digest->b, 32).text, hex(h->exchange_id, 16).text);
     make(e, 0, t, KIND_RESPONSE, h->sender, (int64_t)h->expires_ms);
     sign_made(e, 1);
     send_frame(e, FRAME_SUBMIT, &t->frame);
@@ -463,7 +398,7 @@ static void on_response(struct end *e, const struct envelope_header *h)
         struct item *t = &e->call[i];
         if (!t->is_used || memcmp(t->digest.b, h->in_reply_to.p, 32) != 0)
             continue;
-        note("P %s %s %s", e->p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
+        note("P %s %s %s", e->s.p.id, hex(t->digest.b, 32).text, hex(t->exchange_id, 16).text);
         t->is_used = false;
         t->again_us = now_us() + CALL_PAUSE_US;
         answered_count++;
@@ -475,20 +410,21 @@ static void on_numbered(struct end *e, const struct deliver *d, const struct env
     struct watermark *w = watermark(e, h->stream.p, h->number);
     bool is_again = h->number <= w->done;
     if (h->number > w->done + 1)
-        note("X %s out-of-order number=%" PRIu64 " after=%" PRIu64, e->p.id, h->number, w->done);
-    note("%c %s %s %.*s %s %" PRIu64 " %u", is_again ? 'B' : 'H', e->p.id, hex(digest->b, 32).text, (int)h->sender.len, h->sender.p, hex(h->stream.p, 16).text,
+        note("X %s out-of-order number=%" PRIu64 " after=%" PRIu64, e->s.p.id, h->number, w->done);
+    note("%c %s %s %.*s %s %" PRIu64 " %u", is_again ? 'B' : 'H', e->s.p.id, hex(digest->b, 32).text, (int)h->sender.len, h->sender.p, hex(h->stream.p, 16).text,
          h->number, d->attempt);
     if (!is_again) {
         w->done = h->number;
         handed_count++;
     }
-    acknowledge(e, d->delivery, digest, h->number % REJECT_EVERY == 0 ? OUTCOME_REJECTED : OUTCOME_DONE);
+    bool is_rejected = h->number % REJECT_EVERY == 0;
+    MUST_SEND(party_session_acknowledge(&e->s, d->delivery, digest, is_rejected ? OUTCOME_REJECTED : OUTCOME_DONE, is_rejected ? REJECTED : 0));
 }
 
 static void on_deliver(struct end *e, struct span payload)
 {
     struct party_delivery got;
-    MUST(party_open_delivery(&e->p, registry, payload, &got, &e->plain, &why));
+    MUST(party_open_delivery(&e->s.p, registry, payload, &got, &e->s.plain, &why));
     if (got.header.kind == KIND_RESPONSE)
         on_response(e, &got.header);
     else if (envelope_is_waiting(&got.header))
@@ -501,7 +437,7 @@ static void on_skips(struct end *e, struct span payload)
 {
     struct batch_signature b;
     struct span one;
-    static struct hash leaves[STATEMENT_BATCH_MAX]; /* by which they are acknowledged */
+    static struct hash leaves[STATEMENT_BATCH_MAX], spent[STATEMENT_BATCH_MAX]; /* by the leaf they are acknowledged */
     struct skip k;
     size_t at = 0, count = 0;
     MUST(batch_read(FRAME_SKIPS, payload, &b, &why));
@@ -509,53 +445,47 @@ static void on_skips(struct end *e, struct span payload)
         struct hash digest;
         MUST(skip_read(one, &k, &why));
         memcpy(digest.b, k.digest, 32);
-        leaf_skip(k.sender, span_str(e->p.id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(gateway_id), &leaves[count]);
-        frame_leaves[count] = leaves[count];
+        leaf_skip(k.sender, span_str(e->s.p.id), k.stream, k.number, &digest, (uint8_t)k.state, span_str(e->s.gateway), &leaves[count]);
+        spent[count] = leaves[count];
         count++;
     }
-    MUST(party_verify_run(registry, gateway_id, &b, frame_leaves, count, e->p.roots));
+    MUST(party_verify_run(registry, e->s.gateway, &b, spent, count, e->s.p.roots));
     count = 0;
     for (at = 0; batch_next(payload, &at, &one);) {
         struct hash leaf = leaves[count++];
         MUST(skip_read(one, &k, &why));
         struct watermark *w = watermark(e, k.stream, k.number);
         if (k.number > w->done + 1)
-            note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->p.id, k.number, w->done);
+            note("X %s out-of-order skip=%" PRIu64 " after=%" PRIu64, e->s.p.id, k.number, w->done);
         if (k.number > w->done)
             w->done = k.number;
-        note("K %s %s %.*s %s %" PRIu64 " %s", e->p.id, hex(k.digest, 32).text, (int)k.sender.len, k.sender.p, hex(k.stream, 16).text, k.number, state_name(k.state));
-        acknowledge(e, k.delivery, &leaf, OUTCOME_DONE);
+        note("K %s %s %.*s %s %" PRIu64 " %s", e->s.p.id, hex(k.digest, 32).text, (int)k.sender.len, k.sender.p, hex(k.stream, 16).text, k.number, state_name(k.state));
+        MUST_SEND(party_session_acknowledge(&e->s, k.delivery, &leaf, OUTCOME_DONE, 0));
     }
 }
 
 /* ---- the session ---- */
 
-static void say_ready(struct end *e)
-{
-    const struct ready ready = {.call_window = 256, .stream_window_messages = 256, .stream_window_bytes = 4 << 20};
-    buf_clear(&e->frame);
-    MUST(ready_write(&ready, &e->frame));
-    send_frame(e, FRAME_READY, &e->frame);
-}
+static const struct ready windows = {.call_window = 256, .stream_window_messages = 256, .stream_window_bytes = 4 << 20};
 
 static void on_ready_state(struct end *e, struct span payload)
 {
     struct ready_state s;
     MUST(ready_state_read(payload, &s, &why));
     if (s.code) {
-        note("F %s ready %u 0", e->p.id, s.code);
-        say_ready(e);
+        note("F %s ready %u 0", e->s.p.id, s.code);
+        MUST_SEND(party_session_ready(&e->s, &windows));
         return;
     }
     if (e->is_ready)
         return; /* streams moved */
     e->is_ready = true;
-    note("U %s", e->p.id);
+    note("U %s", e->s.p.id);
     if (is_churn) {
-        link_abort(e->link);
+        link_abort(e->s.link);
         return;
     }
-    if (e->is_sender)
+    if (e->s.is_sender)
         open_stream(e);
     for (size_t i = 0; i < KEPT_MAX; i++)
         e->kept[i].again_us = 0; /* who waits asks again */
@@ -567,15 +497,9 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     struct end *e = arg;
     (void)l;
     switch (type) {
-    case FRAME_HELLO: {
-        struct hello h;
-        MUST(hello_read(payload, &h, &why));
-        memcpy(gateway_id, h.name.p, h.name.len);
-        link_set_trusted(e->link, 1 << 20);
-        link_set_send_max(e->link, 1 << 20);
-        say_ready(e);
+    case FRAME_HELLO:
+        MUST_SEND(party_session_welcome(&e->s, payload, &windows, &why));
         break;
-    }
     case FRAME_READY_STATE:
         on_ready_state(e, payload);
         break;
@@ -597,7 +521,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     case FRAME_ERROR: {
         struct error x;
         MUST(error_read(payload, &x, &why));
-        note("E %s error %u", e->p.id, x.code);
+        note("E %s error %u", e->s.p.id, x.code);
         break;
     }
     default: /* GOODBYE, REGISTRY, CRL: the end of the link says the rest */
@@ -607,7 +531,7 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
 
 static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *w)
 {
-    return party_hello(&((struct end *)arg)->p, registry, l, ssl, w);
+    return party_hello(&((struct end *)arg)->s.p, registry, l, ssl, w);
 }
 
 static void on_end(void *arg, struct link *l, enum link_end reason, ehis_err err, const char *detail)
@@ -615,11 +539,9 @@ static void on_end(void *arg, struct link *l, enum link_end reason, ehis_err err
     struct end *e = arg;
     (void)l, (void)detail;
     if (reason != LINK_END_CONNECT)
-        note("E %s %s %u", e->p.id, link_end_name(reason), (unsigned)err);
-    e->link = NULL;
+        note("E %s %s %u", e->s.p.id, link_end_name(reason), (unsigned)err);
+    party_session_ended(&e->s);
     e->is_ready = false;
-    e->ack_count = 0;
-    buf_clear(&e->acks);
     e->dial_us = now_us() + REDIAL_US + (int64_t)(roll() % REDIAL_US);
 }
 
@@ -627,29 +549,16 @@ static const struct link_events events = {.on_peer = on_peer, .on_frame = on_fra
 
 static void dial(struct end *e)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     e->dial_us = INT64_MAX;
-    MUST(link_dial(loop, (struct sockaddr *)&to, sizeof to, e->p.tls, &link_limits_default, &events, e, &e->link));
+    MUST(party_session_dial(&e->s, port, &events, e));
 }
 
 static void init_end(struct end *e, const char *dir, bool is_sender, int k)
 {
-    char id[64], folder[16];
-    e->is_sender = is_sender;
-    snprintf(id, sizeof id, "AZ/GOV/%s/%c%d", is_sender ? "SND" : "RCV", is_sender ? 's' : 'r', k);
-    snprintf(folder, sizeof folder, "%c%d", is_sender ? 's' : 'r', k);
-    snprintf(e->peer_service, sizeof e->peer_service, "AZ/GOV/RCV/r%d/inbox", k);
-    MUST(party_open(&e->p, dir, folder, id, &why));
-    random_fill(&random_system, e->stream, 16);
+    MUST(party_session_open(&e->s, loop, registry, dir, is_sender, k, &why));
     e->lowest = e->settled = 1;
-    buf_init(&e->acks, 1 << 20);
-    buf_init(&e->frame, 4 << 20);
-    buf_init(&e->plain, 1 << 20);
-    for (int i = 0; i < WINDOW_MAX; i++) {
-        buf_init(&e->header[i], 8192);
-        buf_init(&e->sealed[i], 1 << 20);
+    for (int i = 0; i < WINDOW_MAX; i++)
         buf_init(&e->ring[i].frame, 1 << 20);
-    }
     for (int i = 0; i < CALLS_MAX; i++)
         buf_init(&e->call[i].frame, 1 << 20);
     for (int i = 0; i < KEPT_MAX; i++)
@@ -661,7 +570,7 @@ static bool is_done(void)
     if (is_time_left())
         return false;
     for (int i = 0; i < 2 * pairs; i++) {
-        if (ends[i].is_sender && ends[i].lowest <= ends[i].next)
+        if (ends[i].s.is_sender && ends[i].lowest <= ends[i].next)
             return false;
         for (int k = 0; k < CALLS_MAX; k++)
             if (ends[i].call[k].is_used)
@@ -674,8 +583,8 @@ static void on_tick(void *arg)
 {
     for (int i = 0; i < 2 * pairs; i++) {
         struct end *e = &ends[i];
-        bool is_wanted = e->is_sender ? !is_churn : !is_senders;
-        if (is_wanted && !e->link && now_us() >= e->dial_us)
+        bool is_wanted = e->s.is_sender ? !is_churn : !is_senders;
+        if (is_wanted && !e->s.link && now_us() >= e->dial_us)
             dial(e);
         want_send(e);
     }
