@@ -127,7 +127,7 @@ static ehis_err conf_fill(struct kafka *k, enum kafka_lane lane, bool is_produce
         EHIS_TRY(set(c, "group.id", k->group, why));
         /* Every fetch names every partition, and the answer is a TLS record for each: with a thousand inboxes some 5 ms of CPU here, though nothing
          * comes. A partition that is added waits until the fetch that is under way returns: kafka_nudge. */
-        return set(c, "fetch.wait.max.ms", "500", why);
+        return set(c, "fetch.wait.max.ms", "1000", why);
     }
     EHIS_TRY(set_all(c, for_producers, sizeof for_producers / sizeof *for_producers, why));
     snprintf(linger, sizeof linger, "%u.%03u", k->config.bulk_linger_us / 1000, k->config.bulk_linger_us % 1000);
@@ -384,6 +384,8 @@ static void on_safety(void *arg)
     struct kafka *k = arg;
     int64_t now = now_ms();
     k->lines_left = LINES_EVERY_TICK;
+    if (now < k->nudge_until_ms)
+        kafka_nudge(k);
     reapers_join(k);
     turn(k);
     /* Nothing tells that a broker is back, or that connections died of which nobody asks anything: ask. */

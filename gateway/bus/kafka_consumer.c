@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include "base/log.h"
 
+#define NUDGED_MS 2500 /* so long after an assignment: where a topic is new to the client, its partitions can be fetched a second later */
+
 struct watch {
     struct table_node by_number, by_name;
     struct node in_list, in_dirty;
@@ -328,8 +330,10 @@ void kafka_consumers_apply(struct kafka *k)
     for (int lane = 0; lane < KAFKA_LANES; lane++)
         if (k->consumers[lane] && assign(k->consumers[lane]))
             is_new = true;
-    if (is_new)
+    if (is_new) {
+        k->nudge_until_ms = clock_mono_ms(&clock_system) + NUDGED_MS;
         kafka_nudge(k);
+    }
     if (!k->commits || !c)
         return;
     rd_kafka_resp_err_t err = rd_kafka_commit_queue(c->handle.rk, k->commits, c->handle.queue, NULL, NULL);

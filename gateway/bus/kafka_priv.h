@@ -55,6 +55,7 @@ struct kafka {
     struct kafka_config config;
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
     char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
+    int64_t nudge_until_ms; /* by the safety timer */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_reaper *reapers;

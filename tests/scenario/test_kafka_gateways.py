@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """Several gateways over a real broker: who takes over and how soon, two that both believe to own an inbox, a lease log that is not what it was, several
 sessions of one system, a gateway that was dead for an hour, the audit topic. What is measured is printed."""
+import datetime
 import json
 import os
 import signal
@@ -12,7 +13,6 @@ import pytest
 pytest.importorskip("cryptography")
 import kafka_cluster
 import spec_peer
-from fake_clock import FakeClock, needs_faketime
 from kafka_admin import Admin
 from spec_peer import ACCEPTED, REPLICATED, REQUEST, parse
 from test_gateways import requests
@@ -54,17 +54,20 @@ def times(provider, text):
     return requests(provider).count(text)
 
 
-@pytest.mark.parametrize("how, most_s", [(signal.SIGKILL, 8), (signal.SIGTERM, 1)], ids=["killed", "drained"])
-def test_another_gateway_takes_over(pair, how, most_s):  # noqa: F811
+# The inbox changes hands within the first, the message with this machine's other work within the second: a void gateway would take 3 s.
+@pytest.mark.parametrize("how, most_s, in_all_s", [(signal.SIGKILL, 8, 8), (signal.SIGTERM, 1, 2.5)], ids=["killed", "drained"])
+def test_another_gateway_takes_over(pair, how, most_s, in_all_s):  # noqa: F811
     provider, consumer = owned_by_second(pair)
-    began = time.monotonic()
+    began, at = time.monotonic(), time.time()
     pair.world.running["gateway2"].send_signal(how)
     consumer.well("send GetPerson after")
     wait_until(lambda: times(provider, "after"), 30, "the message through the other gateway")
     stream_s = time.monotonic() - began
     wait_until(lambda: consumer.do("call GetPerson two", "reply")["err"] == 0, 20, "an answer")
-    print(f"{how.name}: a message of a stream was handed over after {stream_s:.2f} s, a call answered after {time.monotonic() - began:.2f} s")
-    assert stream_s <= most_s
+    owned = [x["time"] for x in pair.world.log_lines("gateway", "inbox.owned") if x["system"] == POPULATION][-1]
+    owned_s = datetime.datetime.fromisoformat(owned.replace("Z", "+00:00")).timestamp() - at
+    print(f"{how.name}: the inbox was the other's after {owned_s:.2f} s, a message of a stream handed over after {stream_s:.2f} s, a call answered after {time.monotonic() - began:.2f} s")
+    assert owned_s <= most_s and stream_s <= in_all_s
     consumer.well("flush final")
     assert times(provider, "before") == times(provider, "after") == 1 and owners(pair) == [1]
 
@@ -165,9 +168,9 @@ def test_one_state_folder_of_a_system_gets_its_streams_and_another_goes_on_where
     assert times(second, "call") == 1
 
 
-@needs_faketime
-def test_a_gateway_that_was_dead_for_an_hour_brings_what_it_had_accepted_once_and_late(kafka, pair, tmp_path):  # noqa: F811
-    clock = FakeClock(tmp_path)
+def test_a_gateway_that_was_dead_for_long_brings_what_it_had_accepted_once_and_late(kafka, pair):  # noqa: F811
+    """So long that its gap was given up: after that an hour is no other. (The clock cannot be moved: librdkafka waits by the wall clock, where libfaketime does not
+    reach it.)"""
     pair.world.write_adapter_settings("population", POPULATION, gateways=f"['127.0.0.1:{pair.port}']")
     pair.start(1), pair.start(2)
     provider, consumer = pair.peer("population"), pair.peer("tax")
@@ -191,8 +194,7 @@ def test_a_gateway_that_was_dead_for_an_hour_brings_what_it_had_accepted_once_an
     wait_until(lambda: times(provider, "b9"), 90, "what went through the second, after the gap was given up")
     assert [b for b in requests(provider) if b[0] in "ab"] == [f"b{i}" for i in range(10)]
     assert [x["state"] for x in provider.got("passed")] == [0] * 10
-    clock.set(3600)
-    pair.start(1, clock.env)
+    pair.start(1)
     wait_until(lambda: times(provider, "a9"), 60, "what the first had")
     late = [x for x in provider.got("request") if x["body"][0] == "a"]
     assert [x["body"] for x in late] == [f"a{i}" for i in range(10)] and all(x["late"] for x in late)
