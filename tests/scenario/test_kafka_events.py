@@ -100,6 +100,24 @@ def test_the_next_owner_of_an_inbox_goes_on_from_the_cursor_when_a_gateway_is_ki
     assert bodies(subscriber) == sent
 
 
+def test_a_gateway_that_stops_in_order_leaves_the_cursor_where_it_is(pair):  # noqa: F811
+    pair.start(1), pair.start(2)
+    publisher, subscriber = pair.peer("population"), pair.peer("tax")
+    pair.ready(publisher, 1, 2), pair.ready(subscriber, 1, 2)
+    subscriber.well("subscribe PersonChanged")
+    subscribed(pair, 1, 2)
+    sent = [f"e{i}" for i in range(100)]
+    publish(publisher, *sent[:50])
+    wait_until(lambda: len(bodies(subscriber)) >= 50, 30, "the first half")
+    owner = next(n for n in (1, 2) if TAX in json.dumps(pair.world.log_lines("gateway" if n == 1 else "gateway2", "inbox.owned")))
+    pair.stop(owner, signal.SIGTERM)
+    publish(publisher, *sent[50:])
+    wait_until(lambda: len(bodies(subscriber)) >= 100, 30, "the other half, from the other gateway")
+    publisher.well("flush final")
+    assert bodies(subscriber) == sent
+    wait_until(lambda: sum(len(pair.world.records("--kind", "delivered", journal=j)) for j in ("journal", "journal2")) == 100, 20, "each delivered once")
+
+
 def subscriptions_of(pair, *names):  # noqa: F811
     """Two systems more or less may receive the event: the rule's consumers."""
     path = pair.world.dir / "registry/services/person.yaml"
