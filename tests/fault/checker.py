@@ -191,7 +191,8 @@ class Journal:
         v.must(is_verified, f"R7: the journal of {name} does not verify")
         for n, r in enumerate(records, 1):
             v.must(r["sequence"] == n, f"R7: record {n} of {name} has the sequence {r['sequence']}")
-            if r.get("digest") and r["kind"] in ("accepted", *FINAL):
+            is_copy = is_carried and r["kind"] == "refused" and r.get("system") == str(r.get("recipient")).removesuffix("/inbox")  # on the bus, altered: no end of what it was made of
+            if r.get("digest") and r["kind"] in ("accepted", *FINAL) and not is_copy:
                 kinds = self.by_digest[r["digest"]]
                 if r["kind"] in kinds:  # over a bus that carries an end is recorded where it was accepted and, each time it came again, where it was
                     # delivered; the answer to a call where its provider is and where its caller waits
