@@ -25,7 +25,7 @@ def test_a_hundred_mib_go_from_gateway_to_gateway_and_come_back_in_bounded_memor
     provider, consumer = apart(far)
     path = file_of(far.world, BODY)
     started = time.monotonic()
-    reply = consumer.do(f"callfile GetPerson {path}", "reply", 240)
+    reply = consumer.do(f"callfile GetPerson {path}", "reply", 280)
     took = time.monotonic() - started
     assert reply["err"] == 0, reply
     request = provider.got("large-request")[0]

@@ -72,7 +72,7 @@ def test_a_hundred_mib_go_and_come_back_in_bounded_memory(large):
     provider, consumer = served(large)
     path = file_of(large.world, BODY)
     started = time.monotonic()
-    reply = consumer.do(f"callfile GetPerson {path}", "reply", 240)
+    reply = consumer.do(f"callfile GetPerson {path}", "reply", 280)
     took = time.monotonic() - started
     assert reply["err"] == 0, reply
     request = provider.got("large-request")[0]

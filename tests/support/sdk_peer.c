@@ -243,7 +243,7 @@ static void obey(ehis *e, const char *service, const char *verb, const char *wha
         m.read_arg = &fd;
         m.body = NULL;
         m.body_bytes = 0;
-        m.lifetime_ms = 120000;
+        m.lifetime_ms = 290000;
     }
     if (strcmp(verb, "callfile") == 0) {
         call_file(e, &m);
