@@ -239,6 +239,9 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
     s->used_ms = now_ms; /* else a restart would think it long forgotten */
     s->expected = item->number;
     s->begun_until = item->number + (item->number > 1 ? INBOX_GROUP : 0);
+    /* What is below may be on its way by another gateway: it has not been here. */
+    for (uint64_t n = item->number > INBOX_WINDOW ? item->number - INBOX_WINDOW : 1; n < item->number && !b->events.position; n++)
+        set_bit(s->passed, n, true);
     if (b->events.position) {
         s->expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
         s->begun_until = s->expected + 1;

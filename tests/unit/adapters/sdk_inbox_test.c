@@ -307,6 +307,24 @@ static void a_gap_wider_than_the_window_is_held_and_passed_like_any_other(void *
     box_fini(&b);
 }
 
+static void what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b); /* the first numbers are at a gateway that is slow, the next at another */
+    assert_int_equal(offer(&b, 3, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 3, true, false);
+    assert_int_equal(b.gap_count, 0);
+    for (int again = 0; again < 2; again++) { /* also after a restart */
+        assert_int_equal(offer(&b, 1 + (uint64_t)again, 0, 1000), INBOX_TAKEN);
+        take_one(&b, 1 + (uint64_t)again, false, true);
+        assert_int_equal(offer(&b, 1 + (uint64_t)again, 0, 1000), INBOX_DONE);
+        box_close(&b);
+        assert_int_equal(box_open(&b, false), EHIS_OK);
+    }
+    box_fini(&b);
+}
+
 static void a_new_folder_begins_at_the_first_number_that_comes_marked(void **state)
 {
     struct box b;
@@ -572,6 +590,7 @@ int main(void)
         cmocka_unit_test(what_is_given_back_delays_its_stream_without_a_gap_and_comes_marked),
         cmocka_unit_test(a_gap_wider_than_the_window_is_held_and_passed_like_any_other),
         cmocka_unit_test(the_window_holds_1024_numbers_and_no_more),
+        cmocka_unit_test(what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done),
         cmocka_unit_test(a_new_folder_begins_at_the_first_number_that_comes_marked),
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),
         cmocka_unit_test(what_waits_is_dropped_with_its_session_and_what_runs_goes_on),
