@@ -12,7 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import fault_load  # noqa: E402
 from kafka_cluster import kafka  # noqa: E402, F401
 
-SEED = int(os.environ.get("EHIS_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
+# Into the environment, so that all workers of a run have the same.
+SEED = int(os.environ.setdefault("EHIS_FAULT_SEED", str(random.SystemRandom().randrange(1 << 32))))
 ROUNDS = int(os.environ.get("EHIS_FAULT_ROUNDS", "1"))
 
 
