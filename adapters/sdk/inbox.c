@@ -137,12 +137,11 @@ void inbox_touch_gaps(struct inbox *b)
 
 #define FIXED_BYTES 33 /* stream, expected, used; how many from there may have been handed over, twice, and whether there are bits */
 
-static ehis_err append(struct inbox *b, const struct in_stream *s)
+/* Where the application keeps the position, what it rejected and what was passed stands here alone: it must not end in two ways. */
+static ehis_err append(struct inbox *b, struct in_stream *s)
 {
     uint8_t fixed[FIXED_BYTES], bits[2 * INBOX_WINDOW / 8];
     bool has_bits = false;
-    if (b->events.position)
-        return EHIS_OK;
     memcpy(fixed, s->id, 16);
     be_put(fixed + 16, s->expected, 8);
     be_put(fixed + 24, (uint64_t)s->used_ms, 8);
@@ -151,6 +150,9 @@ static ehis_err append(struct inbox *b, const struct in_stream *s)
         be_put(bits + sizeof bits / 2 + i * 8, s->rejected[i], 8);
         has_bits |= (s->passed[i] | s->rejected[i]) != 0;
     }
+    if (b->events.position && !has_bits && !s->has_kept_bits)
+        return EHIS_OK;
+    s->has_kept_bits = has_bits;
     uint64_t begun = s->begun_until > s->expected ? s->begun_until - s->expected : 0;
     fixed[32] = (uint8_t)((begun < INBOX_GROUP ? begun : INBOX_GROUP) << 1 | has_bits);
     struct span parts[] = {span_of(fixed, sizeof fixed), span_of(bits, has_bits ? sizeof bits : 0), span_str(s->sender)};
@@ -176,6 +178,8 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     s->expected = be_get(p.p + 16, 8);
     s->used_ms = (int64_t)be_get(p.p + 24, 8);
     s->begun_until = s->expected + (p.p[32] >> 1);
+    s->has_kept_bits = bits != 0;
+    s->is_unasked = b->events.position != NULL;
     for (size_t i = 0; i < INBOX_WINDOW / 64; i++) {
         s->passed[i] = bits ? be_get(p.p + FIXED_BYTES + i * 8, 8) : 0;
         s->rejected[i] = bits ? be_get(p.p + FIXED_BYTES + bits / 2 + i * 8, 8) : 0;
@@ -220,9 +224,27 @@ ehis_err inbox_close(struct inbox *b)
 
 /* ---- deliveries ---- */
 
+/* The application's position counts. Our bits are as old as our watermark: numbers between the two are the application's; what was rejected or
+ * passed right behind its position is finished. */
+static void ask_position(struct inbox *b, struct in_stream *s)
+{
+    uint64_t kept = s->expected, expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
+    s->is_unasked = false;
+    for (uint64_t n = kept; n < expected && n - kept < INBOX_WINDOW; n++) {
+        set_bit(s->passed, n, false);
+        set_bit(s->rejected, n, false);
+    }
+    while (expected < kept && (get_bit(s, s->rejected, expected) || get_bit(s, s->passed, expected)))
+        expected++;
+    s->expected = expected;
+    s->begun_until = expected + 1;
+}
+
 static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
 {
     struct in_stream *s = find(b, sender, stream);
+    if (s && s->is_unasked)
+        ask_position(b, s);
     if (s && !s->is_adopting)
         return s;
     if (s) {
@@ -243,8 +265,8 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
     for (uint64_t n = item->number > INBOX_WINDOW ? item->number - INBOX_WINDOW : 1; n < item->number && !b->events.position; n++)
         set_bit(s->passed, n, true);
     if (b->events.position) {
-        s->expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
-        s->begun_until = s->expected + 1;
+        s->expected = 0;
+        ask_position(b, s);
     }
     /* Durable before its first message is handed over, so that after a crash there is something to mark. */
     return append(b, s) == EHIS_OK ? s : NULL;

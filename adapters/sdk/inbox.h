@@ -34,6 +34,8 @@ struct in_stream {
     uint32_t uncommitted;
     uint64_t replay_below; /* events below may come again, to be handed over again */
     bool is_adopting; /* begins at the next number that comes */
+    bool is_unasked;  /* from the store; the application has not said its position yet */
+    bool has_kept_bits; /* in the store: passed or rejected */
     bool is_touched, is_retrying; /* retrying: the expected number was given back */
     bool is_stopped;  /* nobody was there to take the expected number: until it comes again nothing is taken behind it */
 };
@@ -41,7 +43,7 @@ struct in_stream {
 struct inbox;
 struct inbox_events {
     void *ctx;
-    /* NULL: the inbox keeps positions. */
+    /* NULL: the inbox keeps positions. Else it keeps only what was rejected or passed. */
     uint64_t (*position)(void *position_arg, const char *sender, const uint8_t stream[16]);
     void *position_arg;
     /* A number that nothing explained. */

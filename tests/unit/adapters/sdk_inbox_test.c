@@ -354,6 +354,38 @@ static void an_application_that_keeps_positions_is_asked_for_each_stream(void **
     box_fini(&b);
 }
 
+static void what_was_rejected_stays_rejected_where_the_application_keeps_the_position(void **state)
+{
+    struct box b = {.position = 0};
+    (void)state;
+    assert_int_equal(sim_disk_new(1, &b.disk), EHIS_OK);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    for (uint64_t n = 1; n <= 4; n++) {
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        struct in_item *i = next(&b, 1000);
+        assert_int_equal(i->number, n);
+        finish(&b, i, n == 2 || n == 4);
+    }
+    assert_int_equal(store_commit(b.store), EHIS_OK);
+    b.position = 3; /* of what had an effect */
+    for (int restart = 0; restart < 2; restart++) {
+        box_close(&b);
+        assert_int_equal(box_open(&b, true), EHIS_OK);
+        assert_int_equal(offer(&b, 1, 0, 1000), INBOX_DONE);
+        assert_int_equal(offer(&b, 2, 0, 1000), INBOX_REJECTED);
+        assert_int_equal(offer(&b, 3, 0, 1000), INBOX_DONE);
+        assert_int_equal(offer(&b, 4, 0, 1000), INBOX_REJECTED);
+        assert_int_equal(offer(&b, 5, 0, 1000), INBOX_TAKEN);
+        free(next(&b, 1000));
+    }
+    b.position = 1030; /* far ahead of what stands here: number 1026 has the place of 2 */
+    box_close(&b);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    assert_int_equal(offer(&b, 1026, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 1031, 0, 1000), INBOX_TAKEN);
+    box_fini(&b);
+}
+
 static void what_waits_is_dropped_with_its_session_and_what_runs_goes_on(void **state)
 {
     struct box b;
@@ -593,6 +625,7 @@ int main(void)
         cmocka_unit_test(what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done),
         cmocka_unit_test(a_new_folder_begins_at_the_first_number_that_comes_marked),
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),
+        cmocka_unit_test(what_was_rejected_stays_rejected_where_the_application_keeps_the_position),
         cmocka_unit_test(what_waits_is_dropped_with_its_session_and_what_runs_goes_on),
         cmocka_unit_test(each_number_is_handed_over_once_unless_marked_across_crashes_at_every_operation),
         cmocka_unit_test(what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it),
