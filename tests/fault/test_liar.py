@@ -62,7 +62,8 @@ def test_no_promise_is_broken_by_a_broker_that_lies(lied_to):
 def test_what_is_forged_is_set_aside_and_what_is_lost_is_named_in_time(lied_to):
     _, folder, liar = lied_to
     refused = [x["error"] for g in ("gw1", "gw2") for x in lines(folder / f"{g}.log") if x.get("event") == "bus.refused"]
-    assert {"BUS_GATEWAY", "SIGNATURE_BAD"} <= set(refused), set(refused)
+    # A turned bit breaks the form or the signature: chance says which.
+    assert "BUS_GATEWAY" in refused and any(c == "SIGNATURE_BAD" or c.startswith("SCAN_") for c in refused), set(refused)
     lost = sorted(when(r["time"]) for g in ("gw1", "gw2") for r in lines(folder / f"{g}.records") if r["kind"] == "lost")
     shift = time.time() - time.monotonic()
     for at, name, topic, count in liar.told:
