@@ -83,11 +83,12 @@ class Liar:
         return len(records)
 
     def alter(self, topic):
-        """One bit, the end, or something behind it."""
+        """One bit, the end, or something behind it; of the first a bit of its signature, which stands last, so that one keeps its form."""
         def other(v):
             at = self.chance.randrange(len(v))
             return self.chance.choice([v[:at] + bytes([v[at] ^ 1 << self.chance.randrange(8)]) + v[at + 1:], v[:at], v + v[:at], v[at:]])
-        records = [(k, other(v)) for k, v in self.some(topic)]
+        records = self.some(topic)
+        records = [(k, v[:-1] + bytes([v[-1] ^ 1])) for k, v in records[:1]] + [(k, other(v)) for k, v in records[1:]]
         if records:
             self.admin.write(topic, records)
         return len(records)
