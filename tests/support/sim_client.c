@@ -348,9 +348,9 @@ static void sign_one(struct sim_client *c, const char *from, struct span header,
     tree_fini(&t);
 }
 
-ehis_err sim_keys(struct sim_client *c, const char *from, const char *service, const char *event, const uint8_t epoch[16], const char *to)
+ehis_err sim_keys(struct sim_client *c, const char *signer, const char *service, const char *event, const uint8_t epoch[16], const char *to)
 {
-    struct envelope_header h = {.kind = KIND_KEY, .sender = span_str(from), .recipient = span_str(service), .operation = span_str(event),
+    struct envelope_header h = {.kind = KIND_KEY, .sender = span_str(SIM_POPULATION), .recipient = span_str(service), .operation = span_str(event),
                                 .created_ms = (uint64_t)c->clock.wall_ms, .expires_ms = (uint64_t)c->clock.wall_ms + 3600000,
                                 .registry_version = registry_version(c->document), .registry_hash = span_of(registry_hash(c->document)->b, 32)};
     struct seal_binding b = {.kind = KIND_KEY, .sender = h.sender, .recipient = h.recipient};
@@ -374,7 +374,7 @@ ehis_err sim_keys(struct sim_client *c, const char *from, const char *service, c
     seal_wrap_key(&key, buf_span(&header), topic_key, &c->clock.random, wrapped);
     struct key_wrap w = {span_of(sealing->id.b, 32), span_of(seal_context_ephemeral(context), 32), span_of(key.commitment.b, 32), span_of(wrapped, 72)};
     MUST(key_wraps_put(&w, &wraps));
-    sign_one(c, from, buf_span(&header), buf_span(&wraps), &envelope, &digest);
+    sign_one(c, signer, buf_span(&header), buf_span(&wraps), &envelope, &digest);
     MUST(keys_put(buf_span(&envelope), &frame));
     ehis_err err = sim_client_frame(c, FRAME_KEYS, buf_span(&frame));
     seal_context_free(context);

@@ -56,8 +56,8 @@ size_t sim_client_count(const struct sim_client *c, uint8_t type);
 /* An envelope of another system, sealed to its recipient. What is 0 or empty in h is filled in as is right: exchange id, sender, times,
  * registry, seal. */
 void sim_envelope(struct sim_client *c, const char *from, struct envelope_header *h, const char *body, struct buf *out, struct hash *digest);
-/* KEYS with the topic key of this epoch, wrapped for one system: the key that sim_envelope seals events with. */
-ehis_err sim_keys(struct sim_client *c, const char *from, const char *service, const char *event, const uint8_t epoch[16], const char *to);
+/* KEYS with the topic key of this epoch, of population by its header, wrapped for one system: the key that sim_envelope seals events with. */
+ehis_err sim_keys(struct sim_client *c, const char *signer, const char *service, const char *event, const uint8_t epoch[16], const char *to);
 ehis_err sim_deliver(struct sim_client *c, struct span envelope, uint64_t registry_version, int64_t accepted_ms);
 /* A receipt of the gateway, signed. */
 ehis_err sim_receipt(struct sim_client *c, const struct hash *digest, const char *recipient, uint8_t state, uint32_t code);

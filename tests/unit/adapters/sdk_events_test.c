@@ -112,8 +112,11 @@ static void an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_si
     assert_int_equal(keys_get_read(span_of(f.p, f.len), &get, NULL), EHIS_OK);
     assert_memory_equal(get.epoch, epoch, 16);
     free(f.p);
-    assert_int_not_equal(sim_keys(&c, SIM_OTHER, SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_E_FRAME_UNKNOWN);
-    assert_int_equal(sim_handed(&c), 0);
+    static const char *const others[] = {SIM_OTHER, SIM_TAX};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(sim_keys(&c, others[i], SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_OK); /* left aside */
+        assert_int_equal(sim_handed(&c), 0);
+    }
     assert_int_equal(sim_keys(&c, SIM_POPULATION, SIM_PERSON, "PersonChanged", epoch, SIM_POPULATION), EHIS_OK); /* for somebody else */
     assert_int_equal(sim_handed(&c), 0);
     assert_int_equal(sim_keys(&c, SIM_POPULATION, SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_OK);
