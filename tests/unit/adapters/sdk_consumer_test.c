@@ -146,7 +146,8 @@ static void what_waits_in_one_turn_is_signed_once(void **state)
     struct sim_frame f;
     struct envelope env;
     struct envelope_header h;
-    struct hash d, first_signature;
+    struct hash d, first_root;
+    uint8_t first_signature[64];
     ehis_message m = sim_message("pin");
     (void)state;
     sim_consumer(&c);
@@ -163,9 +164,12 @@ static void what_waits_in_one_turn_is_signed_once(void **state)
         struct hash leaf, root;
         leaf_envelope(&d, &leaf);
         assert_int_equal(tree_root_of_path(&leaf, env.signature.index, 50, env.signature.path, &root), EHIS_OK);
-        if (i == 0)
-            memcpy(first_signature.b, env.signature.signature, 32);
-        assert_memory_equal(first_signature.b, env.signature.signature, 32);
+        if (i == 0) {
+            first_root = root;
+            memcpy(first_signature, env.signature.signature, sizeof first_signature);
+        }
+        assert_memory_equal(first_root.b, root.b, HASH_BYTES);
+        assert_memory_equal(first_signature, env.signature.signature, sizeof first_signature);
         free(f.p);
     }
     sim_client_fini(&c);

@@ -58,10 +58,14 @@ static void what_is_refused_is_refused_whether_its_chunks_are_there_or_not(void 
     session_id s = sim_ready(h, D, 8, 8, 1 << 20);
     struct hash d;
     struct sim_message m = {.kind = KIND_REQUEST, .sender = D, .recipient = SVC, .operation = "Get", .large_bytes = LARGE};
-    assert_int_equal(sim_submit(h, s, &m, &d), EHIS_OK);
-    sim_durable(h);
-    assert_non_null(sim_take(h, SIM_RECEIPT, s));
-    assert_null(sim_take(h, SIM_FLOW, s));
+    for (int is_there = 0; is_there < 2; is_there++) {
+        h->has_chunks = is_there;
+        assert_int_equal(sim_submit(h, s, &m, &d), EHIS_OK);
+        sim_durable(h);
+        assert_receipt(h, s, &d, STATE_REFUSED, EHIS_E_POLICY_NO_RULE);
+        assert_null(sim_take(h, SIM_FLOW, s));
+    }
+    assert_int_equal(h->chunks_kept, 0);
 }
 
 static void chunks_count_as_stored_bytes_of_their_sender(void **state)
