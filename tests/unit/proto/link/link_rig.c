@@ -257,3 +257,10 @@ void raw_close(struct raw *r)
     SSL_free(r->ssl);
     close(r->fd);
 }
+
+void expect_end(struct end *e, enum link_end end, ehis_err err, int ms)
+{
+    run_until(e->is_ended, ms);
+    assert_string_equal(link_end_name(e->end), link_end_name(end));
+    assert_int_equal(e->err, err);
+}

@@ -63,6 +63,8 @@ void rig_turn(void); /* one turn of at most 2 ms */
             fail_msg("not within %d ms: %s", (int)(ms), #cond);  \
     } while (0)
 
+void expect_end(struct end *e, enum link_end end, ehis_err err, int ms); /* within so long, this one */
+
 /* A client of plain OpenSSL on the other end of a link; non-blocking. */
 struct raw {
     int fd;
