@@ -143,11 +143,17 @@ static void callers_share_a_provider_alike(void **state)
     struct sim_message m = {.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"};
     for (int i = 0; i < 4; i++)
         assert_int_equal(sim_submit(h, a, &m, NULL), EHIS_OK);
-    h->bounds.calls_max = 2; /* 8: A has 4, 4 are free */
-    exchange_set_bounds(h->x, &h->bounds);
     m.sender = C;
     sim_durable(h);
     sim_forget(h);
+    h->bounds.calls_max = 1; /* 4: all are A's */
+    exchange_set_bounds(h->x, &h->bounds);
+    assert_int_equal(sim_submit(h, c, &m, &d), EHIS_OK);
+    struct sim_out *o = sim_take(h, SIM_FLOW, c);
+    assert_non_null(o);
+    assert_int_equal(o->code, EHIS_E_EXCHANGE_SHARE_FULL);
+    h->bounds.calls_max = 2; /* 8: A has 4, 4 are free */
+    exchange_set_bounds(h->x, &h->bounds);
     assert_int_equal(sim_submit(h, c, &m, &d), EHIS_OK);
     sim_durable(h);
     assert_receipt(h, c, &d, STATE_ACCEPTED, 0);
