@@ -86,9 +86,7 @@ class Bus(Pair):
     def close(self):
         for p in self.open:
             p.close()
-        for p in self.peers.values():
-            if p.process.poll() is None:
-                p.kill()
+        super().close()
 
 
 @pytest.fixture(params=["local", "kafka"])
@@ -354,7 +352,8 @@ def test_events_reach_their_subscribers_in_order_and_wait_for_one_that_is_away(b
     bus.start()
     publisher, subscriber = bus.peer("population"), bus.peer("tax")
     publisher.well("ready"), subscriber.well("subscribe PersonChanged"), subscriber.well("ready")
-    time.sleep(0.5)
+    for number in range(1, bus.last + 1):
+        wait_until(lambda: bus.status(number)["exchange"]["subscriptions"] == 1, 20, f"the subscription at gateway {number}")
     for i in range(10):
         publisher.well(f"publish PersonChanged e{i}")
     publisher.well("flush final")

@@ -47,6 +47,11 @@ class Pair:
         self.peers[name] = Peer(self.world, name)
         return self.peers[name]
 
+    def close(self):
+        for p in self.peers.values():
+            if p.process.poll() is None:
+                p.kill()
+
     def ready(self, peer, *numbers):
         """The peer has sessions with exactly these."""
         def is_so():
@@ -59,9 +64,7 @@ class Pair:
 def pair(land):
     p = Pair(land)
     yield p
-    for peer in p.peers.values():
-        if peer.process.poll() is None:
-            peer.kill()
+    p.close()
 
 
 def served(pair):

@@ -13,8 +13,8 @@ from kafka_admin import TOPIC, Admin
 from make_vectors import message
 from spec_peer import parse
 from test_kafka_broker import expired_copy, topic
-from test_gateways import Pair, requests
-from test_kafka_bus import answered, apart
+from test_gateways import requests
+from test_kafka_bus import answered, apart, pair  # noqa: F401
 from test_sdk import Peer
 from world import SYSTEMS, World, wait_until
 
@@ -350,15 +350,8 @@ class Still:
 
 
 @pytest.fixture
-def two(kafka, land):
-    p = Pair(land)
-    p.prefix = kafka.join(land)
-    settings = land.dir / "gateway2.yaml"
-    settings.write_text(settings.read_text() + f"bus: {kafka.bus('gw2', prefix=p.prefix)}\n")
-    yield Apart(kafka, p)
-    for peer in p.peers.values():
-        if peer.process.poll() is None:
-            peer.kill()
+def two(kafka, pair):  # noqa: F811
+    return Apart(kafka, pair)
 
 
 def test_records_that_are_deleted_under_way_are_named_and_sent_again_within_30_seconds(two):

@@ -80,9 +80,7 @@ def pair(kafka, land):
     settings = land.dir / "gateway2.yaml"
     settings.write_text(settings.read_text() + f"bus: {kafka.bus('gw2', prefix=p.prefix)}\n")
     yield p
-    for peer in p.peers.values():
-        if peer.process.poll() is None:
-            peer.kill()
+    p.close()
 
 
 def apart(pair):

@@ -67,22 +67,27 @@ class Peer:
         self.process.stdin.close()
 
 
-@pytest.fixture
-def both(land):
-    land.start_gateway()
+def peers_of(world):
+    """A fixture's body: peer(name) is the system that runs, or a new one."""
     peers = {}
 
     def peer(name, **more):
         if name in peers and peers[name].process.poll() is None:
             return peers[name]
-        peers[name] = Peer(land, name, **more)
+        peers[name] = Peer(world, name, **more)
         return peers[name]
 
-    peer.world = land
+    peer.world = world
     yield peer
     for p in peers.values():
         if p.process.poll() is None:
             p.kill()
+
+
+@pytest.fixture
+def both(land):
+    land.start_gateway()
+    yield from peers_of(land)
 
 
 def served(both):
