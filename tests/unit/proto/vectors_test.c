@@ -413,6 +413,12 @@ static ehis_err check_chunk(void *arg, struct span chunk)
     return EHIS_OK;
 }
 
+static ehis_err check_only_chunk(void *arg, struct span chunk)
+{
+    SAME(chunk, arg, "chunk");
+    return EHIS_OK;
+}
+
 static void a_large_body_in_chunks(void **s)
 {
     (void)s;
@@ -447,6 +453,13 @@ static void a_large_body_in_chunks(void **s)
     OK(envelope_header_read(hex(j, "header"), &h, NULL));
     assert_int_equal(h.large.bytes, manifest.bytes);
     SAME_BYTES(h.large.root.p, h.large.root.len, j, "root");
+    json_t *small = json_object_get(j, "small");
+    chosen.at = 0;
+    OK(large_sealer_new(&r, check_only_chunk, small, &sealer));
+    OK(large_sealer_put(sealer, hex(small, "plaintext")));
+    OK(large_sealer_finish(sealer, &body, &manifest));
+    large_sealer_free(sealer);
+    assert_int_equal(manifest.bytes, hex(small, "chunk").len);
 }
 
 int main(void)

@@ -147,6 +147,13 @@ static void chunks_in_order_are_a_body_that_one_message_may_have(void **s)
     put_all();
     IS(OK, blobs_find(blobs, &body));
     assert_int_equal(body.place.offset, body.manifest.bytes);
+    for (uint32_t i = 0; i < COUNT; i++) { /* the list, as another gateway reads it */
+        const uint8_t *entry = memory.bytes + body.place.offset + i * BLOB_ENTRY_BYTES;
+        struct hash leaf;
+        large_leaf(span_of(chunks[i], chunk_len(i)), &leaf);
+        assert_memory_equal(entry, leaf.b, HASH_BYTES);
+        assert_int_equal(be_get(entry + HASH_BYTES, 8), i * LARGE_CHUNK_BYTES);
+    }
     blobs_keep(blobs, &body);
     IS(EXCHANGE_BLOB_MISSING, blobs_find(blobs, &body)); /* no second one */
     put(0, span_of(chunks[0], chunk_len(0)), ROOM);
