@@ -51,11 +51,12 @@ runpy.run_path(script, run_name="__main__")
 def sslscan(port):
     done = subprocess.run(["sslscan", "--no-colour", "--xml=-", f"127.0.0.1:{port}"], capture_output=True, text=True, timeout=120)
     test = xml.fromstring(done.stdout).find("ssltest")
-    bad = [f"{p.get('type')}{p.get('version')} is on" for p in test.iter("protocol") if p.get("enabled") == "1" and p.get("version") != "1.3"]
+    on = [f"{p.get('type')}{p.get('version')}" for p in test.iter("protocol") if p.get("enabled") == "1"]
+    bad = [] if on == ["tls1.3"] else [f"the protocols are {on}, not TLS 1.3 alone"]
     for what in ("renegotiation", "compression"):
         bad += [f"{what} is on" for e in test.iter(what) if e.get("supported") == "1" and e.get("secure") != "1"]
     bad += ["heartbleed" for e in test.iter("heartbleed") if e.get("vulnerable") == "1"]
-    print("sslscan: protocols", [f"{p.get('type')}{p.get('version')}" for p in test.iter("protocol") if p.get("enabled") == "1"])
+    print("sslscan: protocols", on)
     print("  suites", [c.get("cipher") for c in test.iter("cipher")])
     print("  groups", [g.get("name") for g in test.iter("group")])
     return bad
@@ -70,7 +71,7 @@ def testssl(port, folder):
     for f in found:
         grades[f["severity"]] = grades.get(f["severity"], 0) + 1
     print("testssl.sh:", grades)
-    return [f"testssl {f['id']}: {f['finding']}" for f in found if f["severity"] in ("MEDIUM", "HIGH", "CRITICAL")]
+    return ([] if found else ["testssl.sh found nothing"]) + [f"testssl {f['id']}: {f['finding']}" for f in found if f["severity"] in ("MEDIUM", "HIGH", "CRITICAL")]
 
 
 def tlsfuzzer(port, checkout, key, chain):
