@@ -31,7 +31,7 @@ struct bus_kafka_options;
 ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gateway, struct blob_store **out, struct ehis_why *why) EHIS_MUST_USE;
 
 /* A chunk on its way to a session; the session layer's to free. */
-struct blob_chunk_out { uint64_t session; uint8_t digest[HASH_BYTES]; uint32_t index; uint8_t *bytes; size_t len; ehis_err code; struct blob_chunk_out *next; };
+struct blob_chunk_out { uint64_t session; uint8_t digest[HASH_BYTES]; uint32_t index; uint8_t *bytes; size_t len; ehis_err code; };
 
 struct blobs;
 struct blobs_calls {

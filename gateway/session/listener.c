@@ -42,7 +42,7 @@ static void take(struct sessions *s, int fd)
         return;
     }
     x->all = s;
-    x->chunks_end = &x->chunks;
+    x->held_end = &x->held;
     x->is_half_open = true;
     if (link_accept(s->loop, fd, s->identity.tls, &s->limits.link, &session_events, x, &x->link) != EHIS_OK) {
         free(x);

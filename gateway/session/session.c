@@ -394,7 +394,7 @@ static void on_room(void *arg, struct link *l)
 {
     struct session *x = arg;
     (void)l;
-    session_chunks_room(x);
+    session_answers_room(x);
     if (x->id)
         exchange_session_room(x->all->exchange, x->id, clock_wall_ms(x->all->clock));
 }
@@ -431,7 +431,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         x->next->prev = x->prev;
     s->status.sessions--;
     s->status.half_open -= x->is_half_open;
-    session_chunks_free(x);
+    session_answers_free(x);
     free(x);
 }
 

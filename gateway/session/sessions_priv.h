@@ -25,7 +25,7 @@ struct session {
     size_t statement_bytes;
     bool takes_large;
     uint32_t blob_puts, blob_gets;          /* without an answer */
-    struct blob_chunk_out *chunks, **chunks_end; /* that the output had no room for */
+    struct held_answer *held, **held_end;   /* chunks.c: that the output had no room for */
 };
 /* A receipt or skip that waits for its signature. */
 struct statement {
@@ -81,5 +81,5 @@ void listener_pause(struct sessions *s);
 /* chunks.c */
 ehis_err session_on_blob_put(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err session_on_blob_get(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
-void session_chunks_room(struct session *x);
-void session_chunks_free(struct session *x);
+void session_answers_room(struct session *x);
+void session_answers_free(struct session *x);

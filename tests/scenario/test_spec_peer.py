@@ -2,6 +2,7 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """The gateway against a system that was written from proto/SPEC.md in another language (tests/support/spec_peer.py)."""
 import os
+import socket
 import struct
 import time
 
@@ -309,6 +310,31 @@ def test_chunks_of_another_body_are_dropped_and_a_large_one_without_the_feature_
     assert tax.receipt(d)[:2] == (FAILED, 5080)
     with pytest.raises(Ended):
         old.get(d, 0)
+
+
+def test_answers_about_chunks_wait_where_the_output_is_full(peers):
+    tax, population = peers("tax"), peers("population", calls=128, streams=0)
+    _, header, sealed, chunks, manifest = large(tax, 1000000)
+    for i, chunk in enumerate(chunks):
+        tax.put(manifest, i, chunk)
+    d = tax.submit(header, sealed)
+    assert population.delivery()[3] == d
+    population.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    for _ in range(100):  # more than the sockets and the gateway's output take
+        tax.receipt(tax.submit(*tax.seal(call(tax), POPULATION, bytes(200000))))
+    time.sleep(1)
+    asked = [(d, 0), (os.urandom(32), 0), (d, 1), (d, 3)]
+    for digest, i in asked:
+        population.send("BLOB_GET", message({1: digest, 2: i}))
+    unknown = os.urandom(32)
+    for _ in range(4):
+        population.send("BLOB_PUT", message({1: unknown, 2: 99, 3: 0}))
+    time.sleep(1)
+    told = [population.want("BLOB_CHUNK") for _ in asked]
+    assert sorted((t.bytes(1), t.number(2), t.bytes(3), t.number(4)) for t in told) == \
+        sorted((digest, i, chunks[i] if digest == d else b"", 0 if digest == d else 5081) for digest, i in asked)
+    assert [(population.want("BLOB_STATE").bytes(1)) for _ in range(4)] == [unknown] * 4
+    assert population.get(asked[1][0], 0) == (b"", 5081)
 
 
 def test_a_chunk_of_another_length_ends_the_session(peers):
