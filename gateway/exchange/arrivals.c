@@ -22,7 +22,8 @@ struct visit {
 static ehis_err bad(struct exchange *x, const struct visit *v, ehis_err code)
 {
     struct record r = {.kind = RECORD_REFUSED, .code = (uint32_t)code, .text = span_str(v->u.why.text), .gateway = v->a->gateway, .system = v->a->inbox};
-    if (ehis_err_row(code)->class_ == EHIS_CLASS_ENVIRONMENT || ehis_err_row(code)->class_ == EHIS_CLASS_BUG || ehis_err_row(code)->class_ == EHIS_CLASS_FLOW)
+    enum ehis_err_class class_ = ehis_err_row(code)->class_;
+    if (class_ == EHIS_CLASS_ENVIRONMENT || class_ == EHIS_CLASS_BUG || class_ == EHIS_CLASS_FLOW)
         return code;
     if (x->now_ms < x->bad_since_ms || x->now_ms >= x->bad_since_ms + 1000) {
         x->bad_since_ms = x->now_ms;

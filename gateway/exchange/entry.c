@@ -52,8 +52,10 @@ static bool may_answer(struct exchange *x, const struct system *provider, const 
         struct decide_question q = {.what = DECIDE_CALL, .consumer = response->recipient, .service = service->id, .operation = response->operation,
                                      .at_ms = x->now_ms};
         struct decide_answer a;
+        if (!span_eq(service->system, name_span(provider->name)))
+            continue;
         const struct registry_operation *operation = registry_operation(service, response->operation);
-        if (!span_eq(service->system, name_span(provider->name)) || (!x->is_carried && (!operation || operation->response_schema.len)))
+        if (!x->is_carried && (!operation || operation->response_schema.len))
             continue;
         decide(x->registry, &q, &a);
         if (a.is_consumer_named)

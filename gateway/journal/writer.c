@@ -183,8 +183,7 @@ void journal_writer_kick(struct journal_writer *w)
     if (w->is_wanted && !journal_is_writing(w->j)) {
         if (!write_here(w))
             hand_over(w);
-    }
-    else if (!w->is_wanted && journal_has_reclaim(w->j)) {
+    } else if (!w->is_wanted && journal_has_reclaim(w->j)) {
         pthread_mutex_lock(&w->lock);
         pthread_cond_signal(&w->wake);
         pthread_mutex_unlock(&w->lock);
