@@ -363,7 +363,8 @@ void exchange_large_free(struct message *m);
 void exchange_larges_free(struct exchange *x);
 static inline uint64_t response_room(uint32_t largest) { return largest < RESPONSE_ROOM_BYTES ? largest : RESPONSE_ROOM_BYTES; } /* in the journal */
 static inline uint64_t message_bytes(const struct message *m) { return m->sealed_bytes + (m->large ? m->large->bytes : 0); }
-ehis_err exchange_submitted_blob(struct exchange *x, const struct submission *u, struct exchange_blob *b) EHIS_MUST_USE; /* all of it is here */
+/* b: of its large body, zeros where it has none; EXCHANGE_BLOB_MISSING: not all of it is here. */
+ehis_err exchange_submitted_blob(struct exchange *x, const struct submission *u, struct exchange_blob *b) EHIS_MUST_USE;
 
 /* calls.c */
 uint32_t exchange_largest_response(const struct exchange *x, const struct envelope_header *h, bool *needs_reply); /* entry.c */

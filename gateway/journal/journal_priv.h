@@ -40,7 +40,7 @@ struct journal {
     uint64_t place_segment, place_offset; /* of the next frame */
     uint64_t next_group, next_entry, durable_group, durable_segment, durable_entries;
 
-    /* the writer's thread */
+    /* whoever writes: the thread, or the loop while that has nothing to do (writer.c, under its lock) */
     struct hash chain;
     uint8_t tag[FRAME_TAG_BYTES];
     struct reclaim reclaim;

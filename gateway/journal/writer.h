@@ -11,8 +11,8 @@ struct journal_writer;
  * with the thread when on_durable runs. */
 ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_durable)(void *arg, uint64_t group),
                               void (*on_failed)(void *arg, ehis_err err), void *arg, struct journal_writer **out) EHIS_MUST_USE;
-/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done. The
- * callbacks may run within.
+/* Seals and starts writing now if there is something and nothing is being written; otherwise it happens when the running write is done. A
+ * group of up to 8 KiB may be written here, blocking: then on_durable or on_failed runs within.
  * Also after journal_release, to have it reclaimed at once (else within a second). */
 void journal_writer_kick(struct journal_writer *w);
 /* The same, but at the latest in delay_us: for entries that nobody waits for. */

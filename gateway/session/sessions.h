@@ -28,7 +28,7 @@ void sessions_free(struct sessions *s); /* every session has ended */
 /* The core itself, and its way out: the send_* ports of exchange.h. The journal says what of the windows is still to be written. */
 void sessions_set_exchange(struct sessions *s, struct exchange *x);
 void sessions_set_journal(struct sessions *s, const struct journal *j);
-/* Where the chunks of large bodies are; without them HELLO does not name the feature. */
+/* Where the chunks of large bodies are, borrowed; before the first session. Without them HELLO does not name the feature. */
 struct blobs;
 void sessions_set_blobs(struct sessions *s, struct blobs *b);
 ehis_err sessions_send_receipt(struct sessions *s, session_id id, const struct exchange_receipt *r) EHIS_MUST_USE;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/disk.h"
 #include "policy/registry/rule.h"
+#include "proto/wire/envelope.h"
 #include "proto/wire/identifier.h"
 
 #define FILES_MAX 65536
@@ -242,7 +243,7 @@ static bool read_operation(struct author *a, const struct sheet *s, const struct
         !sheet_text(&a->report, s, v[3], "response_schema", 128, &out->response_schema))
         return false;
     (void)sheet_either(&a->report, s, v[1], "kind", "request", "event", &out->is_event);
-    (void)sheet_number(&a->report, s, v[4], "max_response_bytes", 1024 * 1024 * 1024, &max_response_bytes);
+    (void)sheet_number(&a->report, s, v[4], "max_response_bytes", ENVELOPE_LARGE_MAX_BYTES, &max_response_bytes);
     out->max_response_bytes = (uint32_t)max_response_bytes;
     check_id(a, s, v[0], 1);
     return add_name(a, s, v[0], operations, "operation");

@@ -24,7 +24,7 @@ void large_leaf(struct span chunk, struct hash *out);
 void large_blob_key(struct span sender, const uint8_t root[HASH_BYTES], struct hash *out);
 
 struct large_sealer;
-/* write gets each chunk, in order; its error ends the sealing. */
+/* write gets each chunk, in order, borrowed for the call; its error ends the sealing: nothing but free may follow. */
 ehis_err large_sealer_new(const struct random *r, ehis_err (*write)(void *arg, struct span chunk), void *arg, struct large_sealer **out) EHIS_MUST_USE;
 void large_sealer_free(struct large_sealer *s);
 ehis_err large_sealer_put(struct large_sealer *s, struct span plaintext) EHIS_MUST_USE; /* TOO_LARGE beyond the bound */
