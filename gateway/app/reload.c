@@ -6,6 +6,7 @@
 #include "proto/wire/record.h"
 
 #define REPORT_MAX_BYTES (64 * 1024)
+#define WHY_MAX_BYTES 250
 
 static ehis_err load_options(const struct gateway *g, struct gateway_options *out, struct settings **settings, struct ehis_why *why)
 {
@@ -15,10 +16,11 @@ static ehis_err load_options(const struct gateway *g, struct gateway_options *ou
     if (err == EHIS_OK)
         err = settings_diff_fixed(&gateway_options_table, &g->options, out, &report);
     if (report.len > 0) {
-        struct span s = buf_span(&report);
-        while (s.len && s.p[s.len - 1] == '\n')
-            s.len--;
-        err = ehis_fail(why, EHIS_E_RELOAD_REFUSED, "%s%.*s", err == EHIS_OK ? "needs a restart: " : "", (int)(s.len > 250 ? 250 : s.len), (const char *)s.p);
+        char lines[WHY_MAX_BYTES + 1];
+        snprintf(lines, sizeof lines, "%.*s", SPAN_SHOW(buf_span(&report)));
+        for (char *c = lines; (c = strchr(c, '\n'));)
+            *c = c[1] ? ' ' : 0; /* a log line is one */
+        err = ehis_fail(why, EHIS_E_RELOAD_REFUSED, "%s%s", err == EHIS_OK ? "needs a restart: " : "", lines);
         settings_free(*settings);
         *settings = NULL;
     }
