@@ -50,7 +50,7 @@ ehis_err gateway_topics_verb(struct cli *c, struct ehis_why *why)
     if (err == EHIS_OK && !(is_create && is_dry))
         err = bus_cluster_check(&g.options.kafka, registry, timeout_ms, on_finding, &t, why);
     ehis_err print_err = tool_print(c, json_pack("{s:b, s:o, s:o}", "good", err == EHIS_OK, "made", t.made, "findings", t.findings));
-    if (err == EHIS_E_BUS_UNREACHABLE || err == EHIS_E_BUS_TLS)
+    if (err == EHIS_E_BUS_UNREACHABLE || err == EHIS_E_BUS_TLS || err == EHIS_E_BUS_UNSEEN)
         cli_set_exit(c, CLI_UNREACHABLE);
     registry_unref(registry);
     settings_free(g.settings);

@@ -127,16 +127,53 @@ ehis_err cluster_await(struct cluster *c, int event_type, rd_kafka_event_t **out
     return err;
 }
 
-/* One question about the settings of some resources; on_resource for each answer. */
+rd_kafka_AdminOptions_t *cluster_options(struct cluster *c, rd_kafka_admin_op_t op)
+{
+    char text[128];
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(c->rk, op);
+    (void)rd_kafka_AdminOptions_set_request_timeout(o, cluster_left_ms(c), text, sizeof text); /* its own default holds otherwise */
+    return o;
+}
+
+/* One broker at most: then it answers for all, from what it itself knows. */
+static ehis_err settings_of(struct cluster *c, rd_kafka_ConfigResource_t **asked, size_t count, rd_kafka_event_t **out)
+{
+    rd_kafka_AdminOptions_t *options = cluster_options(c, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_DescribeConfigs(c->rk, asked, count, options, c->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    return cluster_await(c, RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, out);
+}
+
+ehis_err cluster_unseen(struct cluster *c, int32_t broker, const struct topic_wanted *topics, size_t topic_count, size_t *count, const char **name)
+{
+    rd_kafka_ConfigResource_t *asked[TOPIC_BATCH + 1];
+    rd_kafka_event_t *event;
+    char id[16];
+    snprintf(id, sizeof id, "%" PRId32, broker);
+    for (size_t i = 0; i < topic_count; i++)
+        asked[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i].name);
+    asked[topic_count] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, id);
+    ehis_err err = settings_of(c, asked, topic_count + 1, &event);
+    rd_kafka_ConfigResource_destroy_array(asked, topic_count + 1);
+    EHIS_TRY(err);
+    size_t n;
+    const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n);
+    *count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rd_kafka_ConfigResource_error(found[i]) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+            const struct topic_wanted *t = cluster_topic(c, rd_kafka_ConfigResource_name(found[i]));
+            *name = t ? t->name : "";
+            ++*count;
+        }
+    rd_kafka_event_destroy(event);
+    return EHIS_OK;
+}
+
+/* What is amiss is a finding; on_resource for what is there. */
 static ehis_err describe(struct cluster *c, rd_kafka_ConfigResource_t **asked, size_t count, void (*on_resource)(struct cluster *, const rd_kafka_ConfigResource_t *))
 {
     rd_kafka_event_t *event;
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(c->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-    char text[128];
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, cluster_left_ms(c), text, sizeof text); /* its own default holds otherwise */
-    rd_kafka_DescribeConfigs(c->rk, asked, count, options, c->queue);
-    rd_kafka_AdminOptions_destroy(options);
-    EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, &event));
+    EHIS_TRY(settings_of(c, asked, count, &event));
     size_t n;
     const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n);
     ehis_err err = EHIS_OK;

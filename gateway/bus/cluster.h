@@ -43,6 +43,7 @@ typedef void (*bus_on_finding)(void *ctx, const struct bus_finding *f);
 ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
                            void *ctx, struct ehis_why *why) EHIS_MUST_USE;
 /* Makes the topics that are missing, and gives each gateway of the registry its rights, and takes them from those that have left it. The options' certificate
- * must be that of an administrator of the cluster. What exists is left as it is: check afterwards. is_dry: only tells. */
+ * must be that of an administrator of the cluster. What exists is left as it is: check afterwards. is_dry: only tells. OK: every broker knows the topics.
+ * BUS_UNSEEN: in timeout_ms one did not learn of a topic. */
 ehis_err bus_cluster_create(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bool is_dry,
                             bus_on_finding on_finding, void *ctx, struct ehis_why *why) EHIS_MUST_USE;

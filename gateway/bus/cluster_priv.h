@@ -49,6 +49,13 @@ ehis_err cluster_open(struct cluster *c, const struct bus_kafka_options *o, cons
 void cluster_close(struct cluster *c);
 /* The answer of an Admin call of this kind, or BUS_UNREACHABLE, BUS_NOT_ALLOWED, BUS_CLIENT. */
 ehis_err cluster_await(struct cluster *c, int event_type, rd_kafka_event_t **out) EHIS_MUST_USE;
+/* For one Admin call, with the time that is left; the caller's to destroy. */
+rd_kafka_AdminOptions_t *cluster_options(struct cluster *c, rd_kafka_admin_op_t op);
+/* How many of at most TOPIC_BATCH topics this broker has not learnt of, and one of them (borrowed from topics). As cluster_await. */
+ehis_err cluster_unseen(struct cluster *c, int32_t broker, const struct topic_wanted *topics, size_t topic_count, size_t *count, const char **name) EHIS_MUST_USE;
 int cluster_left_ms(const struct cluster *c); /* at least 1 */
 ehis_err cluster_error(struct cluster *c, rd_kafka_resp_err_t err, const char *what);
 void cluster_tell(struct cluster *c, ehis_err code, const char *subject, const char *setting, const char *found, const char *wanted);
+
+/* rights.c: until every broker has learnt of every topic. BUS_UNSEEN when the time is up; what cluster_await says, but for BUS_UNREACHABLE. */
+ehis_err cluster_await_topics(struct cluster *c) EHIS_MUST_USE;

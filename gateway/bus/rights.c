@@ -2,20 +2,13 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Makes the topics that are missing, and the rights of gateways: what a gateway needs, and no more; nothing once it has left the registry. It reads the replies to itself alone. */
 #include "gateway/bus/cluster_priv.h"
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define RIGHTS_MAX 40
-#define IN_FORCE_POLL_MS 50
-
-static rd_kafka_AdminOptions_t *options_new(struct cluster *c, rd_kafka_admin_op_t op)
-{
-    char text[128];
-    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(c->rk, op);
-    (void)rd_kafka_AdminOptions_set_request_timeout(o, cluster_left_ms(c), text, sizeof text); /* its own default holds otherwise */
-    return o;
-}
+#define IN_FORCE_POLL_MS 50 /* between looks whether brokers have learnt what the controller was told */
 
 static ehis_err topic_new(struct cluster *c, const struct topic_wanted *t, rd_kafka_NewTopic_t **out)
 {
@@ -65,7 +58,7 @@ static ehis_err create_topics(struct cluster *c, bool is_dry)
                 n++;
         }
         if (n > 0 && err == EHIS_OK) {
-            rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+            rd_kafka_AdminOptions_t *options = cluster_options(c, RD_KAFKA_ADMIN_OP_CREATETOPICS);
             rd_kafka_CreateTopics(c->rk, batch, n, options, c->queue);
             rd_kafka_AdminOptions_destroy(options);
             err = cluster_await(c, RD_KAFKA_EVENT_CREATETOPICS_RESULT, &event);
@@ -77,6 +70,27 @@ static ehis_err create_topics(struct cluster *c, bool is_dry)
         rd_kafka_NewTopic_destroy_array(batch, n);
     }
     return err;
+}
+
+/* The controller has made them; each broker learns of it a moment later, and a gateway may ask any. */
+ehis_err cluster_await_topics(struct cluster *c)
+{
+    for (int b = 0; b < c->metadata->broker_cnt; b++) {
+        int32_t broker = c->metadata->brokers[b].id;
+        const char *name = ""; /* the last that it did not know: when the time is up the last question may have no answer */
+        for (size_t from = 0, unseen = 0; from < c->topic_count; from += unseen ? 0 : TOPIC_BATCH) {
+            size_t n = c->topic_count - from < TOPIC_BATCH ? c->topic_count - from : TOPIC_BATCH;
+            ehis_err err = cluster_unseen(c, broker, c->topics + from, n, &unseen, &name);
+            if (err == EHIS_E_BUS_UNREACHABLE || (err == EHIS_OK && unseen && cluster_left_ms(c) <= 1))
+                return ehis_fail(c->why, EHIS_E_BUS_UNSEEN, "broker %" PRId32 ": %s", broker, *name ? name : "no answer");
+            EHIS_TRY(err);
+            if (unseen)
+                poll(NULL, 0, IN_FORCE_POLL_MS);
+            else
+                name = "";
+        }
+    }
+    return EHIS_OK;
 }
 
 struct rights {
@@ -122,7 +136,7 @@ static void give_all(struct rights *r, struct cluster *c, struct span gateway)
 static ehis_err send_rights(struct cluster *c, struct rights *r)
 {
     rd_kafka_event_t *event;
-    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_CREATEACLS);
+    rd_kafka_AdminOptions_t *options = cluster_options(c, RD_KAFKA_ADMIN_OP_CREATEACLS);
     rd_kafka_CreateAcls(c->rk, r->list, r->count, options, c->queue);
     rd_kafka_AdminOptions_destroy(options);
     EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_CREATEACLS_RESULT, &event));
@@ -139,7 +153,7 @@ static ehis_err send_rights(struct cluster *c, struct rights *r)
 static ehis_err take_rights(struct cluster *c, struct rights *r)
 {
     rd_kafka_event_t *event;
-    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_DELETEACLS);
+    rd_kafka_AdminOptions_t *options = cluster_options(c, RD_KAFKA_ADMIN_OP_DELETEACLS);
     rd_kafka_DeleteAcls(c->rk, r->list, r->count, options, c->queue); /* a right is its own filter */
     rd_kafka_AdminOptions_destroy(options);
     EHIS_TRY(cluster_await(c, RD_KAFKA_EVENT_DELETEACLS_RESULT, &event));
@@ -170,7 +184,7 @@ static ehis_err ask_rights(struct cluster *c, const char *principal, const char 
         NULL, written ? RD_KAFKA_ACL_OPERATION_WRITE : RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
     if (!filter)
         return ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s", text);
-    rd_kafka_AdminOptions_t *options = options_new(c, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
+    rd_kafka_AdminOptions_t *options = cluster_options(c, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
     rd_kafka_DescribeAcls(c->rk, filter, options, c->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_AclBinding_destroy(filter);
@@ -265,6 +279,8 @@ ehis_err bus_cluster_create(const struct bus_kafka_options *o, const struct regi
         err = create_topics(&c, is_dry);
     if (err == EHIS_OK)
         err = give_rights(&c, r, is_dry);
+    if (err == EHIS_OK && !is_dry)
+        err = cluster_await_topics(&c);
     cluster_close(&c);
     return err;
 }
