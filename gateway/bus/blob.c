@@ -70,13 +70,15 @@ struct blobs {
 
 static ehis_err run(struct blobs *b, struct job *j)
 {
+    ehis_err err;
     switch (j->op) {
     case PUT_CHUNK:
         large_leaf(span_of(j->data, j->len), &j->leaf);
         return b->store->write(b->store, &j->key, j->index == 0, span_of(j->data, j->len), &j->place);
     case PUT_LIST:
-        if (blob_list_check(j->data, &j->manifest) != EHIS_OK)
-            return EHIS_E_EXCHANGE_BLOB_ROOT;
+        err = blob_list_check(j->data, &j->manifest);
+        if (err != EHIS_OK)
+            return err == EHIS_E_EXCHANGE_BLOB_ALTERED ? EHIS_E_EXCHANGE_BLOB_ROOT : err;
         return b->store->write(b->store, &j->key, false, span_of(j->data, j->len), &j->place);
     case GET_CHUNK:
         j->len = large_chunk_bytes(j->manifest.bytes, j->index);
@@ -396,9 +398,7 @@ ehis_err blobs_put(struct blobs *b, uint64_t session, const struct blob_name *na
     if (name->manifest.bytes > LARGE_MAX_BYTES || index >= large_chunk_count(name->manifest.bytes) ||
         (chunk.len && chunk.len != large_chunk_bytes(name->manifest.bytes, index)))
         return EHIS_E_PROTOCOL_ORDER;
-    if (x && x->manifest.bytes != name->manifest.bytes) {
-        code = EHIS_E_EXCHANGE_CONFLICT;
-    } else if (chunk.len && x && x->is_kept) {
+    if (x && (x->manifest.bytes != name->manifest.bytes || (chunk.len && x->is_kept))) {
         code = EHIS_E_EXCHANGE_CONFLICT;
     } else if (chunk.len && !(x && x->is_whole)) {
         if (index != (x ? x->queued : 0))

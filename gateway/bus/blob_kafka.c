@@ -11,7 +11,7 @@
 
 #define WAIT_MS 10000
 #define POLL_MS 100
-#define AHEAD_MAX 256 /* records that are read over rather than sought */
+#define AHEAD_MAX 16  /* records that are read over rather than sought: what is fetched ahead anyway (4 MiB) */
 
 struct kafka_store {
     struct blob_store store;

@@ -27,7 +27,9 @@ static ehis_err list_of(struct blob_lists *l, struct blob_store *store, const st
 {
     size_t oldest = 0, bytes = (size_t)large_chunk_count(manifest->bytes) * BLOB_ENTRY_BYTES;
     for (size_t i = 0; i < BLOB_LISTS_KEPT; i++) {
-        if (l->all[i].entries && memcmp(&l->all[i].key, key, sizeof *key) == 0 && memcmp(&l->all[i].root, &manifest->root, sizeof manifest->root) == 0) {
+        /* The place: a body that was sent again, because its chunks were lost, has its list and its chunks elsewhere. */
+        if (l->all[i].entries && memcmp(&l->all[i].key, key, sizeof *key) == 0 && memcmp(&l->all[i].root, &manifest->root, sizeof manifest->root) == 0 &&
+            l->all[i].place.partition == place->partition && l->all[i].place.offset == place->offset) {
             l->all[i].used = ++l->uses;
             *out = l->all[i].entries;
             return EHIS_OK;
@@ -46,6 +48,7 @@ static ehis_err list_of(struct blob_lists *l, struct blob_store *store, const st
     free(l->all[oldest].entries);
     l->all[oldest].key = *key;
     l->all[oldest].root = manifest->root;
+    l->all[oldest].place = *place;
     l->all[oldest].entries = entries;
     l->all[oldest].used = ++l->uses;
     *out = entries;

@@ -7,7 +7,7 @@
 #define BLOB_LISTS_KEPT 16
 
 struct blob_lists { /* those that were read last */
-    struct { struct hash key, root; uint8_t *entries; uint64_t used; } all[BLOB_LISTS_KEPT];
+    struct { struct hash key, root; struct blob_place place; uint8_t *entries; uint64_t used; } all[BLOB_LISTS_KEPT];
     uint64_t uses;
 };
 /* Its leaves give the root, or it is not this body's: EXCHANGE_BLOB_ALTERED. */

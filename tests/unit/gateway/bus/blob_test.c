@@ -257,6 +257,30 @@ static void a_list_that_does_not_give_the_root_is_found_at_every_leaf(void **s)
     IS(EXCHANGE_BLOB_ALTERED, get(0));
 }
 
+static void a_body_that_was_sent_again_is_read_where_it_stands_now(void **s)
+{
+    (void)s;
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+    IS(OK, get(1));
+    /* As on a topic: all of it once more behind the first, which is cut. */
+    size_t chunk_bytes = (size_t)body.manifest.bytes, list_bytes = memory.len - chunk_bytes;
+    uint8_t *more = realloc(memory.bytes, 2 * memory.len);
+    assert_non_null(more);
+    memory.bytes = more;
+    memcpy(more + memory.len, more, memory.len);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint8_t *offset = more + memory.len + chunk_bytes + (size_t)i * BLOB_ENTRY_BYTES + HASH_BYTES;
+        be_put(offset, be_get(offset, 8) + memory.len, 8);
+    }
+    memset(more, 0, memory.len);
+    body.place.offset += memory.len;
+    memory.len *= 2;
+    assert_int_equal(list_bytes, COUNT * BLOB_ENTRY_BYTES);
+    for (uint32_t i = 0; i < COUNT; i++)
+        IS(OK, get(i));
+}
+
 static void what_is_cut_is_lost(void **s)
 {
     (void)s;
@@ -323,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_store_that_fails_ends_the_upload_and_it_may_begin_anew, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_chunk_that_differs_from_its_leaf_is_found, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_list_that_does_not_give_the_root_is_found_at_every_leaf, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_body_that_was_sent_again_is_read_where_it_stands_now, open_all, close_all),
         cmocka_unit_test_setup_teardown(what_is_cut_is_lost, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_folder_keeps_what_messages_have_and_nothing_else, open_all, close_all),
     };
