@@ -161,12 +161,11 @@ ehis_err relay_subscribe(struct bus *b, struct span system, struct span service,
     return EHIS_OK;
 }
 
-void relay_cursor_sent(struct relay *r, struct follower *c, ehis_err err)
+void relay_cursor_sent(struct follower *c, ehis_err err)
 {
     c->is_writing = false;
     if (err != EHIS_OK && c->parts)
         c->is_dirty = true; /* what was asked is asked again at the tick */
-    (void)r;
 }
 
 /* token: an event, for where its topic ends; the same and 1: its keys; 0: control.cursor. Events live as long as the relay. */

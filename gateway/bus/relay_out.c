@@ -171,7 +171,7 @@ static void given_up(struct relay *r, struct out *o, ehis_err err)
     if (o->kind == OUT_CLAIM)
         relay_claim_sent(r, o->inbox, err);
     if (o->kind == OUT_CURSOR)
-        relay_cursor_sent(r, o->cursor, err);
+        relay_cursor_sent(o->cursor, err);
     if (o->kind == OUT_BEAT)
         r->is_beating = false;
     if (o->held)
@@ -256,7 +256,7 @@ static void confirmed(struct relay *r, struct out *o)
     case OUT_ENVELOPE: relay_audit_wait(r, o); return;
     case OUT_AUDIT: relay_audit_sent(r, o, EHIS_OK); break;
     case OUT_CLAIM: relay_claim_sent(r, o->inbox, EHIS_OK); break;
-    case OUT_CURSOR: relay_cursor_sent(r, o->cursor, EHIS_OK); break;
+    case OUT_CURSOR: relay_cursor_sent(o->cursor, EHIS_OK); break;
     case OUT_BEAT:
         r->is_beating = false;
         r->has_left |= o->is_last;
@@ -287,7 +287,7 @@ void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset)
         if (o->kind == OUT_CLAIM)
             relay_claim_sent(r, o->inbox, err);
         if (o->kind == OUT_CURSOR)
-            relay_cursor_sent(r, o->cursor, err);
+            relay_cursor_sent(o->cursor, err);
         r->is_beating &= o->kind != OUT_BEAT;
         out_free(r, o);
         return;

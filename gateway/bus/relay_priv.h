@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Shared by relay.c (life, ports), relay_out.c (parcels on their way out), relay_audit.c (audit frames), relay_in.c (what is read), relay_lease.c
- * (beats, claims, ownership), relay_cursor.c (subscriptions and their positions) and relay_feed.c (event topics, read once for all subscribers). */
+/* Shared by relay.c (life, ports), relay_out.c (parcels on their way out), relay_audit.c (audit frames), relay_in.c (partitions that are read), relay_take.c
+ * (what a record says), relay_lease.c (beats, claims, ownership), relay_cursor.c (subscriptions and their positions) and relay_feed.c (event topics, read
+ * once for all subscribers). */
 #pragma once
 #include "gateway/bus/relay.h"
 
@@ -41,7 +42,7 @@ struct out {
     uint64_t group_number;
     struct held *held;         /* REPORT, DEAD: finished when confirmed; NULL when its inbox was lost */
     struct inbox *inbox;       /* CLAIM */
-    struct follower *cursor;     /* CURSOR */
+    struct follower *cursor;   /* CURSOR */
     uint8_t *payload;          /* AUDIT, CURSOR, until given */
     size_t payload_len, topic_len, key_len, head_len;
     char bytes[];              /* topic, NUL, key, head */
@@ -72,7 +73,7 @@ struct reading {
     enum reading_state state;
     struct inbox *inbox;       /* CALL, INBOX, EVENT */
     struct event *event;       /* KEY, FEED, EVENT */
-    struct follower *cursor;     /* EVENT */
+    struct follower *cursor;   /* EVENT */
     int32_t partition;
     enum kafka_lane lane;
     int64_t at;                /* the next offset, or KAFKA_FROM_BEGIN */
@@ -236,16 +237,21 @@ void relay_unread(struct reading *g);
 void relay_on_record(void *ctx, struct kafka_record *record);
 void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text);
 void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p);
-void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
 void relay_held_finish(struct held *h); /* its offset is finished */
 void relay_forget_offsets(struct reading *g); /* the log is another now: what is held stays with the core */
 void relay_in_tick(struct relay *r);
+
+/* relay_take.c */
+/* Verifies it and gives it to whom it is for; h may be gone then. False: the core cannot take it now, it stands first in later; nothing behind it may be
+ * offered before, so that streams and probes keep their order. */
+bool relay_offer(struct held *h);
+void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
 
 /* relay_cursor.c */
 ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms) EHIS_MUST_USE;
 ehis_err relay_on_cursor(struct relay *r, const struct parcel *p) EHIS_MUST_USE;
 void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t count);
-void relay_cursor_sent(struct relay *r, struct follower *c, ehis_err err);
+void relay_cursor_sent(struct follower *c, ehis_err err);
 void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned);
 void relay_cursors_tick(struct relay *r);
 void relay_cursors_write(struct relay *r); /* those that have moved */
