@@ -16,6 +16,7 @@ struct inbox {
     struct in_stream *streams, *touched, *uncommitted;
     bool is_closed; /* in order, the last time: while replaying */
     int64_t now_ms;
+    ehis_err failed; /* told by the next inbox_finish; nothing is handed over any more */
 };
 
 static void set_bit(uint64_t *bits, uint64_t n, bool is_set)
@@ -224,20 +225,39 @@ ehis_err inbox_close(struct inbox *b)
 
 /* ---- deliveries ---- */
 
-/* The application's position counts. Our bits are as old as our watermark: numbers between the two are the application's; what was rejected or
- * passed right behind its position is finished. */
-static void ask_position(struct inbox *b, struct in_stream *s)
+/* Of the numbers between, the bits say nothing: they are of others, a window or more below. */
+static void move_to(struct in_stream *s, uint64_t expected)
 {
-    uint64_t kept = s->expected, expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
-    s->is_unasked = false;
-    for (uint64_t n = kept; n < expected && n - kept < INBOX_WINDOW; n++) {
+    uint64_t from = s->expected < expected ? s->expected : expected, until = s->expected < expected ? expected : s->expected;
+    for (uint64_t n = from; n < until && n - from < INBOX_WINDOW; n++) {
         set_bit(s->passed, n, false);
         set_bit(s->rejected, n, false);
     }
-    while (expected < kept && (get_bit(s, s->rejected, expected) || get_bit(s, s->passed, expected)))
-        expected++;
     s->expected = expected;
+}
+
+/* The application's position counts: numbers between it and ours are the application's; what was rejected or passed right behind it is finished. */
+static void ask_position(struct inbox *b, struct in_stream *s)
+{
+    uint64_t expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
+    s->is_unasked = false;
+    while (get_bit(s, s->rejected, expected) || get_bit(s, s->passed, expected))
+        expected++;
+    move_to(s, expected);
     s->begun_until = expected + 1;
+}
+
+/* With what comes first of a stream that another folder has had until now, or nobody. What is below may be on its way by another gateway: it has not been
+ * here. */
+static void begin_at(struct in_stream *s, uint64_t number)
+{
+    uint64_t n = s->expected > 1 ? s->expected : 1;
+    if (number > INBOX_WINDOW && n < number - INBOX_WINDOW)
+        n = number - INBOX_WINDOW;
+    move_to(s, number);
+    for (; n < number; n++)
+        set_bit(s->passed, n, true);
+    s->begun_until = number + (number > 1 ? INBOX_GROUP : 0);
 }
 
 static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
@@ -249,24 +269,18 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
         return s;
     if (s) {
         s->is_adopting = false;
-        if (item->number > s->expected && !s->running && !s->waiting) {
-            s->expected = item->number;
-            s->begun_until = item->number + INBOX_GROUP;
-        }
-        return s;
-    }
-    s = add(b, sender, stream);
-    if (!s)
-        return NULL;
-    s->used_ms = now_ms; /* else a restart would think it long forgotten */
-    s->expected = item->number;
-    s->begun_until = item->number + (item->number > 1 ? INBOX_GROUP : 0);
-    /* What is below may be on its way by another gateway: it has not been here. */
-    for (uint64_t n = item->number > INBOX_WINDOW ? item->number - INBOX_WINDOW : 1; n < item->number && !b->events.position; n++)
-        set_bit(s->passed, n, true);
-    if (b->events.position) {
-        s->expected = 0;
-        ask_position(b, s);
+        if (item->number <= s->expected || s->running || s->waiting)
+            return s;
+        begin_at(s, item->number);
+    } else {
+        s = add(b, sender, stream);
+        if (!s)
+            return NULL;
+        s->used_ms = now_ms; /* else a restart would think it long forgotten */
+        if (b->events.position)
+            ask_position(b, s);
+        else
+            begin_at(s, item->number);
     }
     /* Durable before its first message is handed over, so that after a crash there is something to mark. */
     return append(b, s) == EHIS_OK ? s : NULL;
@@ -286,9 +300,7 @@ static void go_back(struct in_stream *s, const struct in_item *item)
     uint64_t begun_until = s->running && s->running->number == s->expected ? s->expected + 1 : s->expected;
     if (s->begun_until < begun_until)
         s->begun_until = begun_until;
-    s->expected = item->number;
-    memset(s->passed, 0, sizeof s->passed);
-    memset(s->rejected, 0, sizeof s->rejected);
+    move_to(s, item->number);
 }
 
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
@@ -359,6 +371,15 @@ static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
     s->gap_since_ms = 0;
 }
 
+static void await_commit(struct inbox *b, struct in_stream *s, uint32_t count)
+{
+    if (s->uncommitted == 0) {
+        s->next_uncommitted = b->uncommitted;
+        b->uncommitted = s;
+    }
+    s->uncommitted += count;
+}
+
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
 {
     struct in_item *item = s->waiting;
@@ -366,7 +387,7 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
         s->gap_since_ms = 0;
         return NULL;
     }
-    if (s->uncommitted >= INBOX_GROUP)
+    if (s->uncommitted >= INBOX_GROUP || b->failed != EHIS_OK)
         return NULL;
     if (item->number > s->expected) {
         if (s->gap_since_ms == 0 || s->is_retrying)
@@ -374,11 +395,16 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
         if (now_ms - s->gap_since_ms < INBOX_GAP_MS)
             return NULL;
         pass_gap(b, s, item->number);
+        if (b->events.position) { /* what comes next moves the application's position over the gap: that it was one is durable before */
+            b->failed = append(b, s);
+            await_commit(b, s, INBOX_GROUP);
+            return NULL;
+        }
     }
     s->gap_since_ms = 0;
     s->waiting = item->next;
     item->next = NULL;
-    item->is_repeated = item->number >= s->expected && item->number < s->begun_until;
+    item->is_repeated = item->number < s->begun_until;
     s->running = item;
     return item;
 }
@@ -388,17 +414,15 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     struct in_stream *s = item->stream;
     EHIS_ASSERT(s->running == item);
     b->now_ms = s->used_ms = now_ms;
-    if (item->number == s->expected) {
+    if (item->number == s->expected)
         s->expected++;
-    }
     set_bit(s->passed, item->number, item->skip_state != 0);
     set_bit(s->rejected, item->number, is_rejected);
     s->running = NULL;
-    if (s->uncommitted++ == 0) {
-        s->next_uncommitted = b->uncommitted;
-        b->uncommitted = s;
-    }
+    /* The same of what the application's position does not tell. */
+    await_commit(b, s, b->events.position && (is_rejected || item->skip_state) ? INBOX_GROUP : 1);
     touch(b, s);
+    EHIS_TRY(b->failed);
     return append(b, s);
 }
 

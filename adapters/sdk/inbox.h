@@ -72,7 +72,8 @@ enum inbox_verdict {
 /* item: number, digest, delivery, session, skip_state filled in. */
 enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms);
 /* The next item of a stream to hand over (or to pass: a skip); it runs until inbox_finish or inbox_give_back. NULL: none now, or INBOX_GROUP
- * are finished since the last commit. A stream's first message is handed over after a commit. */
+ * are finished since the last commit; where the application keeps the position, also when one was rejected or passed since then. A stream's first message is
+ * handed over after a commit. */
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
 /* Done, rejected or passed: recorded, effective at the commit; acknowledge then. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
