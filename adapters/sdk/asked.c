@@ -50,9 +50,10 @@ ehis_err asked_add(struct asked *a, const uint8_t key[32], int64_t expires_ms)
         return EHIS_E_NO_MEMORY;
     memcpy(e->by_key.key, key, 32);
     e->expires_ms = expires_ms;
-    if (table_add(&a->by_key, &e->by_key) != EHIS_OK) {
+    ehis_err err = table_add(&a->by_key, &e->by_key);
+    if (err != EHIS_OK) {
         free(e);
-        return EHIS_OK;
+        return err == EHIS_E_EXISTS ? EHIS_OK : err;
     }
     *a->end = e;
     a->end = &e->next;

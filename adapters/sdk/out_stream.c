@@ -63,8 +63,7 @@ void out_stream_add(struct out_message *m)
 void out_stream_remove(struct out_message *m)
 {
     struct out_stream *s = m->stream;
-    if (m->is_unanswered)
-        s->unanswered--;
+    out_stream_answered(m);
     if (s->cursor == m)
         s->cursor = m->next;
     *(m->prev ? &m->prev->next : &s->first) = m->next;
