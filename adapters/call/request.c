@@ -100,7 +100,7 @@ static int fault_exit(const ehis_reply *r)
 {
     size_t n;
     const char *body = ehis_reply_body(r, &n);
-    return strcmp(ehis_reply_content_type(r), "application/json") == 0 && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
+    return strcmp(ehis_reply_content_type(r), "application/json") == 0 && body && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
 }
 
 /* Beside the file, and in its place when all of it is as it was sent. */

@@ -316,9 +316,7 @@ void calls_on_response(struct ehis *e, struct ehis_incoming *in)
     if (in->header.schema.len)
         memcpy(r->schema, in->header.schema.p, in->header.schema.len);
     r->body = in->body;
-    r->large = in->large;
-    in->large = NULL;
-    buf_init(&in->body, FRAME_MAX_BYTES_LIMIT);
+    in->body = (struct in_body){0};
     c->reply = r;
     finish(e, c, EHIS_OK, NULL);
 }
@@ -341,38 +339,15 @@ const char *ehis_reply_content_type(const ehis_reply *r) { return r->content_typ
 const char *ehis_reply_schema(const ehis_reply *r) { return r->schema; }
 const uint8_t *ehis_reply_exchange_id(const ehis_reply *r) { return r->exchange_id; }
 
-const void *ehis_reply_body(const ehis_reply *r, size_t *bytes)
-{
-    if (r->large && r->body.len == 0)
-        return large_in_all(r->large, &((ehis_reply *)(uintptr_t)r)->body, bytes);
-    *bytes = r->body.len;
-    return r->body.len ? buf_span(&r->body).p : (const uint8_t *)"";
-}
-
-uint64_t ehis_reply_body_bytes(const ehis_reply *r) { return r->large ? r->large->bytes : r->body.len; }
-
-int64_t message_read_body(struct large_in *l, const struct buf *body, size_t *at, void *into, size_t max)
-{
-    if (l)
-        return large_in_read(l, into, max);
-    size_t n = body->len - *at < max ? body->len - *at : max;
-    if (n)
-        memcpy(into, buf_span(body).p + *at, n);
-    *at += n;
-    return (int64_t)n;
-}
-
-int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max)
-{
-    ehis_reply *own = (ehis_reply *)(uintptr_t)r; /* const for whoever is called back: it is not his to free */
-    return message_read_body(own->large, &own->body, &own->read_at, into, max);
-}
+/* const for whoever is called back: it is not his to free */
+const void *ehis_reply_body(const ehis_reply *r, size_t *bytes) { return in_body_all(&((ehis_reply *)(uintptr_t)r)->body, bytes); }
+uint64_t ehis_reply_body_bytes(const ehis_reply *r) { return in_body_bytes(&r->body); }
+int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max) { return in_body_read(&((ehis_reply *)(uintptr_t)r)->body, into, max); }
 
 void ehis_reply_free(ehis_reply *r)
 {
     if (!r)
         return;
-    large_in_free(r->large);
-    buf_fini(&r->body);
+    in_body_fini(&r->body);
     free(r);
 }

@@ -127,15 +127,17 @@ EHIS_API void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_rec
 /* Waits until everything sent so far has a final receipt, or the state waited for (wait_state); TIMEOUT. */
 EHIS_API int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why);
 
-/* A reader over a descriptor: arg is an int *. */
+/* A reader over a descriptor, for ehis_message.read: arg is an int *, which stays the caller's. -1: errno says why. */
 EHIS_API int64_t ehis_read_fd(void *arg, void *into, size_t max);
 
 EHIS_API int ehis_reply_is_fault(const ehis_reply *r);
+/* The whole body; it lives as long as the reply. A large one is fetched first, up to 15 MiB, which blocks as reading does; NULL where it is larger, did not
+ * come as it was sent, or was begun with ehis_reply_read. */
 EHIS_API const void *ehis_reply_body(const ehis_reply *r, size_t *bytes);
-/* A large body is fetched whole, up to 15 MiB; NULL where it is larger, or did not come as it was sent. ehis_reply_read instead takes it as it comes. */
-EHIS_API uint64_t ehis_reply_body_bytes(const ehis_reply *r);
-/* The next bytes of the body, at most max; 0 at its end, which is told only when all of it was as sealed and signed: before, nothing of it is sure to be
- * whole. An error: its number, negative. Blocks; one thread at a time. */
+EHIS_API uint64_t ehis_reply_body_bytes(const ehis_reply *r); /* of a large one as its sender says, before it is fetched */
+/* The next bytes of the body, at most max (at least 1); 0 at its end, which is told only when all of it was as sealed and signed: before, nothing of it is
+ * sure to be whole. An error, which stays: its number, negative; LARGE_ALTERED, SDK_CLOSED, what the gateway says, SDK_NOT_READY after 30 s without a
+ * chunk. Blocks; one thread at a time. A reply may be read and freed after ehis_close. */
 EHIS_API int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max);
 EHIS_API const char *ehis_reply_content_type(const ehis_reply *r);
 EHIS_API const char *ehis_reply_schema(const ehis_reply *r);

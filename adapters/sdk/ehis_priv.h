@@ -67,10 +67,10 @@ struct large_out {
     char name[80];
     struct large_upload uploads[GATEWAYS_MAX];
 };
-#define READ_PIECE_BYTES 65536
 struct large_in {
     struct large_in *next;
     struct ehis *e;
+    struct order drop;
     uint8_t digest[32];
     uint64_t bytes; /* of the body */
     uint32_t count; /* chunks */
@@ -92,6 +92,11 @@ struct large_in {
     uint32_t taken;
     bool is_whole;
     ehis_err failed;
+};
+struct in_body { /* of what came: the reader's once it is handed over */
+    struct buf memory;
+    struct large_in *large; /* NULL: memory is all of it */
+    size_t read_at;
 };
 struct draft {
     struct draft *next;
@@ -178,9 +183,8 @@ struct ehis_incoming {
     atomic_bool is_finished; /* [any] */
     int64_t held_until_ms;
     ehis_info info;
-    struct buf body, texts, rule;
-    struct large_in *large; /* NULL: body is whole */
-    size_t read_at;         /* in body */
+    struct in_body body;
+    struct buf texts, rule;
     uint8_t *envelope;
     size_t envelope_bytes;
     ehis_handler fn;
@@ -195,9 +199,7 @@ struct ehis_reply {
     bool is_fault;
     uint8_t exchange_id[16];
     char content_type[65], schema[129];
-    struct buf body;
-    struct large_in *large;
-    size_t read_at;
+    struct in_body body;
 };
 struct sealing { /* a seal context to one key */
     struct hash key_id;
@@ -422,11 +424,15 @@ void large_out_fini(struct ehis *e);
 ehis_err large_in_new(struct ehis *e, const struct envelope_header *h, const struct hash *digest, uint64_t session, struct span plaintext, struct large_in **out) EHIS_MUST_USE;
 void large_in_free(struct large_in *l); /* [any] */
 int64_t large_in_read(struct large_in *l, void *into, size_t max); /* [any] one at a time */
-const void *large_in_all(struct large_in *l, struct buf *body, size_t *bytes); /* [any] NULL: too large, or it failed */
-int64_t message_read_body(struct large_in *l, const struct buf *body, size_t *at, void *into, size_t max); /* calls.c; [any] l NULL: what stands in memory */
 void large_in_pump(struct ehis *e);
 ehis_err large_in_on_chunk(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void large_in_session_ended(struct ehis *e, uint64_t session);
+
+/* in_body.c: [any], one at a time */
+uint64_t in_body_bytes(const struct in_body *b);
+int64_t in_body_read(struct in_body *b, void *into, size_t max);
+const void *in_body_all(struct in_body *b, size_t *bytes); /* NULL: too large, failed, or read in part before; "" where it is empty */
+void in_body_fini(struct in_body *b);
 
 /* sending.c */
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */

@@ -191,16 +191,9 @@ void incoming_end(struct ehis *e, struct ehis_incoming *in)
 
 const ehis_info *ehis_incoming_info(const ehis_incoming *in) { return &in->info; }
 
-const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes)
-{
-    if (in->large && in->body.len == 0)
-        return large_in_all(in->large, &((ehis_incoming *)(uintptr_t)in)->body, bytes);
-    *bytes = in->body.len;
-    return in->body.len ? buf_span(&in->body).p : (const uint8_t *)"";
-}
-
-uint64_t ehis_incoming_body_bytes(const ehis_incoming *in) { return in->large ? in->large->bytes : in->body.len; }
-int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max) { return message_read_body(in->large, &in->body, &in->read_at, into, max); }
+const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes) { return in_body_all(&((ehis_incoming *)(uintptr_t)in)->body, bytes); }
+uint64_t ehis_incoming_body_bytes(const ehis_incoming *in) { return in_body_bytes(&in->body); }
+int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max) { return in_body_read(&in->body, into, max); }
 
 static void on_end_order(struct ehis *e, struct order *o)
 {
@@ -210,7 +203,7 @@ static void on_end_order(struct ehis *e, struct order *o)
 
 static void end(struct ehis_incoming *in, enum outcome outcome, uint32_t code, uint32_t retry_ms)
 {
-    bool is_altered = in->large && in->large->failed == EHIS_E_LARGE_ALTERED; /* nobody makes anything of that */
+    bool is_altered = in->body.large && in->body.large->failed == EHIS_E_LARGE_ALTERED; /* nobody makes anything of that */
     if (is_altered) {
         draft_free(in->answer);
         in->answer = NULL;

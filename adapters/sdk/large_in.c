@@ -14,7 +14,7 @@
 
 ehis_err large_in_new(struct ehis *e, const struct envelope_header *h, const struct hash *digest, uint64_t session, struct span plaintext, struct large_in **out)
 {
-    struct large_body body;
+    struct large_body body = {0};
     struct large_manifest manifest = {.bytes = h->large.bytes};
     struct large_in *l = calloc(1, sizeof *l);
     if (!l)
@@ -44,40 +44,30 @@ ehis_err large_in_new(struct ehis *e, const struct envelope_header *h, const str
     return EHIS_OK;
 }
 
+/* In the I/O thread, or in any where that is no more: therefore with the lock. */
 static void drop(struct ehis *e, struct large_in *l)
 {
     struct large_in **at = &e->larges_in;
-    while (*at && *at != l)
+    pthread_mutex_lock(&e->lock);
+    while (*at != l)
         at = &(*at)->next;
-    if (*at)
-        *at = l->next;
+    *at = l->next;
     large_opener_free(l->opener);
     buf_fini(&l->plain);
     free(l->chunk);
     free(l);
-    pthread_mutex_lock(&e->lock);
     ehis_release(e);
 }
 
-struct drop_order { struct order order; struct large_in *large; };
-static void on_drop(struct ehis *e, struct order *o)
-{
-    struct drop_order *d = (struct drop_order *)(void *)o;
-    drop(e, d->large);
-    free(d);
-}
+static void on_drop(struct ehis *e, struct order *o) { drop(e, OWNER_OF(o, struct large_in, drop)); }
 
 void large_in_free(struct large_in *l) /* [any], but not beside a read */
 {
-    struct drop_order *d = l ? malloc(sizeof *d) : NULL;
     if (!l)
         return;
-    EHIS_ASSERT(d);
-    *d = (struct drop_order){{NULL, on_drop}, l};
-    if (work_post(l->e, &d->order))
-        return;
-    drop(l->e, l); /* no I/O thread any more */
-    free(d);
+    l->drop.run = on_drop;
+    if (!work_post(l->e, &l->drop))
+        drop(l->e, l);
 }
 
 static void on_pump(struct ehis *e, struct order *o)
@@ -90,7 +80,6 @@ static void on_pump(struct ehis *e, struct order *o)
 static ehis_err wait_chunk(struct large_in *l)
 {
     struct ehis *e = l->e;
-    l->is_wanted = true;
     while (!l->chunk && l->err == EHIS_OK && !e->is_stopped) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -155,26 +144,6 @@ int64_t large_in_read(struct large_in *l, void *into, size_t max)
     return (int64_t)n;
 }
 
-/* For whoever wants it whole in memory. */
-const void *large_in_all(struct large_in *l, struct buf *body, size_t *bytes)
-{
-    uint8_t *room;
-    *bytes = 0;
-    while (l->bytes <= BODY_MAX_BYTES && l->failed == EHIS_OK) {
-        if (buf_reserve(body, READ_PIECE_BYTES, &room) != EHIS_OK)
-            return NULL;
-        int64_t n = large_in_read(l, room, READ_PIECE_BYTES);
-        if (n < 0)
-            return NULL;
-        if (n == 0) {
-            *bytes = body->len;
-            return body->len ? buf_span(body).p : (const uint8_t *)"";
-        }
-        buf_commit(body, (size_t)n);
-    }
-    return NULL;
-}
-
 /* ---- the I/O thread's ---- */
 
 static void tell(struct large_in *l, uint8_t *chunk, size_t len, ehis_err err)
@@ -205,14 +174,17 @@ static void ask(struct ehis *e, struct large_in *l)
     pthread_mutex_lock(&e->lock);
     bool is_wanted = l->is_wanted && !l->chunk && l->err == EHIS_OK;
     pthread_mutex_unlock(&e->lock);
-    if (!is_wanted || l->is_asked || l->asked == l->count || now < l->again_ms)
+    if (!is_wanted || l->asked == l->count)
         return;
     if (l->since_ms == 0)
         l->since_ms = now;
-    if (now - l->since_ms >= PATIENCE_MS) {
+    if (now - l->since_ms >= PATIENCE_MS) { /* also with a gateway that does not answer */
+        l->is_asked = false;
         tell(l, NULL, 0, l->last != EHIS_OK ? l->last : EHIS_E_SDK_NOT_READY);
         return;
     }
+    if (l->is_asked || now < l->again_ms)
+        return;
     struct session *s = session_of(e, l->session);
     if (!s || !s->is_ready)
         s = after(e, l->session);

@@ -15,8 +15,8 @@ static struct ehis_incoming *incoming_new(struct ehis *e)
     if (!in)
         return NULL;
     in->e = e;
-    buf_init(&in->body, FRAME_MAX_BYTES_LIMIT);
-    in->body.is_secret = true;
+    buf_init(&in->body.memory, FRAME_MAX_BYTES_LIMIT);
+    in->body.memory.is_secret = true;
     buf_init(&in->texts, 2 * ENVELOPE_HEADER_MAX_BYTES);
     buf_init(&in->rule, 64);
     in->next = e->incoming;
@@ -38,8 +38,7 @@ void receiving_free(struct ehis_incoming *in)
     if (in->item.also)
         receiving_free(OWNER_OF(in->item.also, struct ehis_incoming, item));
     draft_free(in->answer);
-    large_in_free(in->large);
-    buf_fini(&in->body);
+    in_body_fini(&in->body);
     buf_fini(&in->texts);
     buf_fini(&in->rule);
     free(in->envelope);

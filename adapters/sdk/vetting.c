@@ -92,14 +92,15 @@ static ehis_err open_body(struct ehis *e, struct ehis_incoming *in)
             return EHIS_E_KEY_UNKNOWN;
         EHIS_TRY(seal_derive(e->opening, own, h->seal.ephemeral.p, &b, &key));
     }
-    buf_clear(&in->body);
-    ehis_err err = seal_open(&key, h->seal.commitment.p, in->parts.header, in->parts.sealed, &in->body);
+    struct in_body *body = &in->body;
+    buf_clear(&body->memory);
+    ehis_err err = seal_open(&key, h->seal.commitment.p, in->parts.header, in->parts.sealed, &body->memory);
     secret_wipe(&key, sizeof key);
     if (err == EHIS_OK && h->large.root.len) {
-        large_in_free(in->large);
-        in->large = NULL;
-        err = large_in_new(e, h, &in->digest, in->session, buf_span(&in->body), &in->large);
-        buf_fini(&in->body);
+        large_in_free(body->large);
+        body->large = NULL;
+        err = large_in_new(e, h, &in->digest, in->session, buf_span(&body->memory), &body->large);
+        buf_fini(&body->memory);
     }
     return err;
 }

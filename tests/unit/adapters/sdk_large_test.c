@@ -28,6 +28,17 @@ static ehis_err keep(void *arg, struct span chunk)
 
 struct reader { pthread_t thread; ehis_incoming *in; uint8_t *into; size_t len; int64_t end; atomic_bool is_done; };
 
+static void *take_whole(void *arg)
+{
+    struct reader *r = arg;
+    const void *body = ehis_incoming_body(r->in, &r->len);
+    r->end = body ? 0 : -1;
+    if (body)
+        memcpy(r->into, body, r->len);
+    r->is_done = true;
+    return NULL;
+}
+
 static void *read_all(void *arg)
 {
     struct reader *r = arg;
@@ -38,7 +49,7 @@ static void *read_all(void *arg)
 }
 
 /* A request with a large body is with the application, and a thread of it reads. */
-static void begin(struct reader *r)
+static void begin(struct reader *r, void *(*how)(void *))
 {
     struct large_sealer *s;
     struct large_body body;
@@ -64,7 +75,7 @@ static void begin(struct reader *r)
     assert_int_equal(ehis_incoming_body_bytes(c.got[0]), BYTES);
     assert_int_equal(sim_client_count(&c, FRAME_BLOB_GET), 0); /* nothing is fetched that nobody reads */
     *r = (struct reader){.in = c.got[0], .into = malloc(BYTES + 9999)};
-    assert_int_equal(pthread_create(&r->thread, NULL, read_all, r), 0);
+    assert_int_equal(pthread_create(&r->thread, NULL, how, r), 0);
 }
 
 /* Answers what is asked until the reader has its end; altered, code: of the chunk `at`. */
@@ -111,7 +122,7 @@ static void it_is_read_to_its_end(void **state)
 {
     struct reader r;
     (void)state;
-    begin(&r);
+    begin(&r, read_all);
     give(&r, UINT32_MAX, false, EHIS_OK);
     assert_int_equal(r.end, 0);
     assert_int_equal(r.len, BYTES);
@@ -128,7 +139,7 @@ static void what_a_gateway_alters_is_rejected_whatever_the_application_makes_of_
     for (uint32_t at = 0; at < 3; at++) {
         struct reader r;
         uint32_t code = 0;
-        begin(&r);
+        begin(&r, read_all);
         give(&r, at, true, EHIS_OK);
         assert_int_equal(r.end, -(int64_t)EHIS_E_LARGE_ALTERED);
         assert_int_equal(r.len, at * (LARGE_CHUNK_BYTES - 17)); /* of the altered chunk nothing */
@@ -146,9 +157,62 @@ static void what_a_gateway_says_is_lost_ends_the_reading(void **state)
 {
     struct reader r;
     (void)state;
-    begin(&r);
+    begin(&r, read_all);
     give(&r, 1, false, EHIS_E_EXCHANGE_BLOB_LOST);
     assert_int_equal(r.end, -(int64_t)EHIS_E_EXCHANGE_BLOB_LOST);
+    ehis_reject(r.in, 0);
+    sim_handed(&c);
+    end(&r);
+}
+
+static void a_body_that_did_not_come_whole_is_never_taken_for_whole(void **state)
+{
+    (void)state;
+    for (uint32_t at = 0; at < 4; at++) {
+        struct reader r;
+        size_t n = 99;
+        begin(&r, take_whole);
+        give(&r, at, at < 3, EHIS_OK);
+        assert_int_equal(r.end, at < 3 ? -1 : 0);
+        assert_int_equal(r.len, at < 3 ? 0 : BYTES);
+        assert_true((ehis_incoming_body(r.in, &n) != NULL) == (at == 3)); /* and the second time */
+        assert_int_equal(n, at < 3 ? 0 : BYTES);
+        assert_memory_equal(r.into, plain, r.len);
+        ehis_reject(r.in, 0);
+        sim_handed(&c);
+        end(&r);
+    }
+}
+
+static void what_was_begun_piece_by_piece_is_not_whole(void **state)
+{
+    struct reader r;
+    size_t n = 99;
+    (void)state;
+    begin(&r, read_all);
+    give(&r, UINT32_MAX, false, EHIS_OK);
+    assert_int_equal(r.len, BYTES);
+    assert_null(ehis_incoming_body(r.in, &n));
+    assert_int_equal(n, 0);
+    ehis_reject(r.in, 0);
+    sim_handed(&c);
+    end(&r);
+}
+
+static void a_gateway_that_does_not_answer_holds_no_reader(void **state)
+{
+    static const struct timespec pause = {0, 1000000};
+    struct reader r;
+    (void)state;
+    begin(&r, read_all);
+    while (sim_client_count(&c, FRAME_BLOB_GET) == 0) {
+        work_run_orders(c.e);
+        sim_client_turn(&c);
+        nanosleep(&pause, NULL);
+    }
+    sim_client_pass_ms(&c, 30100);
+    pthread_join(r.thread, NULL);
+    assert_int_equal(r.end, -(int64_t)EHIS_E_SDK_NOT_READY);
     ehis_reject(r.in, 0);
     sim_handed(&c);
     end(&r);
@@ -160,6 +224,9 @@ int main(void)
         cmocka_unit_test(it_is_read_to_its_end),
         cmocka_unit_test(what_a_gateway_alters_is_rejected_whatever_the_application_makes_of_it),
         cmocka_unit_test(what_a_gateway_says_is_lost_ends_the_reading),
+        cmocka_unit_test(a_body_that_did_not_come_whole_is_never_taken_for_whole),
+        cmocka_unit_test(what_was_begun_piece_by_piece_is_not_whole),
+        cmocka_unit_test(a_gateway_that_does_not_answer_holds_no_reader),
     };
     plain = malloc(BYTES);
     for (size_t i = 0; i < BYTES; i++)
