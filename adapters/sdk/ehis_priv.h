@@ -409,7 +409,7 @@ void drafts_fini(struct ehis *e);
 
 /* large_out.c */
 /* A draft whose body is this source's: large where it is over 256 KiB. May block for as long as reading and writing take. */
-ehis_err large_draft(struct ehis *e, const struct envelope_header *h, struct body_source *from, struct draft **out, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
+ehis_err large_draft(struct ehis *e, const struct envelope_header *h, const struct body_source *from, struct draft **out, struct ehis_why *why) EHIS_MUST_USE; /* [any] */
 void large_out_free(struct ehis *e, struct large_out *l); /* [any] before it is named; its file goes too */
 ehis_err large_out_name(struct ehis *e, struct draft *d) EHIS_MUST_USE; /* durable under its message's digest */
 uint64_t large_out_bytes(const struct ehis *e);

@@ -17,6 +17,7 @@
 #define READ_BYTES 65536
 #define WINDOW 3
 #define PAUSE_MS 100
+#define AGAIN_MS 5000 /* after a refusal, or where the file could not be read */
 #define NAME_BYTES (2 * HASH_BYTES + 8)
 
 static void path_of(const struct ehis *e, const char *name, char *out, size_t bytes) { snprintf(out, bytes, "%s/large/%s", e->state_dir, name); }
@@ -29,7 +30,8 @@ void large_out_free(struct ehis *e, struct large_out *l)
     path_of(e, l->name, path, sizeof path);
     if (l->fd >= 0)
         close(l->fd);
-    (void)!unlink(path); /* what stays goes at the next start */
+    if (l->name[0])
+        (void)!unlink(path); /* what stays goes at the next start */
     free(l);
 }
 
@@ -46,12 +48,23 @@ static ehis_err write_chunk(void *arg, struct span chunk)
     return EHIS_OK;
 }
 
+static ehis_err sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_durable = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_durable ? EHIS_OK : EHIS_E_IO;
+}
+
 static ehis_err create(struct ehis *e, struct large_out *l, struct ehis_why *why)
 {
     char path[4096];
     uint8_t id[8];
+    l->fd = -1;
     path_of(e, "", path, sizeof path);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    bool is_made = mkdir(path, 0700) == 0;
+    if ((!is_made && errno != EEXIST) || (is_made && sync_folder(e->state_dir) != EHIS_OK))
         return ehis_fail(why, EHIS_E_IO, "%s: %s", path, strerror(errno));
     random_fill(&random_system, id, sizeof id);
     memcpy(l->name, "new-", 4);
@@ -59,16 +72,6 @@ static ehis_err create(struct ehis *e, struct large_out *l, struct ehis_why *why
     path_of(e, l->name, path, sizeof path);
     l->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     return l->fd < 0 ? ehis_fail(why, EHIS_E_IO, "%s: %s", path, strerror(errno)) : EHIS_OK;
-}
-
-static int64_t read_memory(void *arg, void *into, size_t max)
-{
-    struct span *left = arg;
-    size_t n = left->len < max ? left->len : max;
-    if (n)
-        memcpy(into, left->p, n);
-    *left = span_of(left->p + n, left->len - n);
-    return (int64_t)n;
 }
 
 int64_t ehis_read_fd(void *arg, void *into, size_t max)
@@ -80,19 +83,29 @@ int64_t ehis_read_fd(void *arg, void *into, size_t max)
     return n;
 }
 
-/* All that it gives, into room first; the rest is sealed as it comes. */
-static ehis_err spool(struct large_out *l, struct span first, int64_t (*read_body)(void *, void *, size_t), void *arg, struct large_body *body, struct ehis_why *why)
+/* At most max bytes more of what it gives, 0 at its end. */
+static ehis_err read_some(const struct body_source *from, uint8_t *into, size_t max, size_t *got, struct ehis_why *why)
+{
+    int64_t n = from->read ? from->read(from->arg, into, max) : 0;
+    if (n < 0 || (uint64_t)n > max)
+        return ehis_fail(why, EHIS_E_SDK_BODY, "the body's source ended with %lld", (long long)n);
+    *got = (size_t)n;
+    return EHIS_OK;
+}
+
+/* What is there already, then all that the source still gives. */
+static ehis_err spool(struct large_out *l, struct span first, const struct body_source *from, struct large_body *body, struct ehis_why *why)
 {
     struct large_sealer *s = NULL;
+    size_t n = 1;
     uint8_t *piece = malloc(READ_BYTES);
     ehis_err err = piece ? large_sealer_new(&random_system, write_chunk, l, &s) : EHIS_E_NO_MEMORY;
     if (err == EHIS_OK)
         err = large_sealer_put(s, first);
-    while (err == EHIS_OK) {
-        int64_t n = read_body(arg, piece, READ_BYTES);
-        if (n == 0)
-            break;
-        err = n < 0 || n > READ_BYTES ? ehis_fail(why, EHIS_E_SDK_BODY, "the body's source ended with %lld", (long long)n) : large_sealer_put(s, span_of(piece, (size_t)n));
+    while (err == EHIS_OK && n > 0) {
+        err = read_some(from, piece, READ_BYTES, &n, why);
+        if (err == EHIS_OK)
+            err = large_sealer_put(s, span_of(piece, n));
     }
     if (err == EHIS_OK)
         err = large_sealer_finish(s, body, &l->manifest);
@@ -105,58 +118,48 @@ static ehis_err spool(struct large_out *l, struct span first, int64_t (*read_bod
     return err;
 }
 
-ehis_err large_draft(struct ehis *e, const struct envelope_header *h, struct body_source *from, struct draft **out, struct ehis_why *why)
+static ehis_err draft_of_file(struct ehis *e, const struct envelope_header *h, struct span first, const struct body_source *from, struct draft **out,
+                              struct ehis_why *why)
 {
-    struct span memory = from->memory;
-    int64_t (*read_body)(void *, void *, size_t) = from->read ? from->read : read_memory;
-    void *arg = from->read ? from->arg : &memory;
-    uint8_t fixed[LARGE_BODY_BYTES], *first = NULL;
-    size_t len = 0;
-    if (!from->read && (memory.len <= LARGE_FROM_BYTES || h->kind == KIND_EVENT))
-        return draft_new(h, memory, out);
-    if (h->kind == KIND_EVENT)
-        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "an event's body stands in memory whole: none is large");
-    struct large_out *l = calloc(1, sizeof *l);
+    uint8_t fixed[LARGE_BODY_BYTES];
     struct large_body body = {0};
-    first = l ? malloc(LARGE_FROM_BYTES + 1) : NULL;
-    ehis_err err = first ? EHIS_OK : EHIS_E_NO_MEMORY;
-    if (l)
-        l->fd = -1;
-    while (err == EHIS_OK && len <= LARGE_FROM_BYTES) {
-        int64_t n = read_body(arg, first + len, LARGE_FROM_BYTES + 1 - len);
-        if (n == 0)
-            break;
-        if (n < 0 || (uint64_t)n > LARGE_FROM_BYTES + 1 - len)
-            err = ehis_fail(why, EHIS_E_SDK_BODY, "the body's source ended with %lld", (long long)n);
-        else
-            len += (size_t)n;
-    }
-    if (err == EHIS_OK && len <= LARGE_FROM_BYTES) { /* it is small after all */
-        err = draft_new(h, span_of(first, len), out);
-        free(l);
-        l = NULL;
-    } else if (err == EHIS_OK) {
-        err = create(e, l, why);
-        if (err == EHIS_OK)
-            err = spool(l, span_of(first, len), read_body, arg, &body, why);
-        large_body_write(&body, fixed);
-        if (err == EHIS_OK)
-            err = draft_new(h, span_of(fixed, sizeof fixed), out);
-        if (err == EHIS_OK) {
-            (*out)->e = e;
-            (*out)->large = l;
-            (*out)->header.large = (struct envelope_large){l->manifest.bytes, span_of(l->manifest.root.b, HASH_BYTES)};
-            l = NULL;
-        }
-    }
-    if (l && l->name[0])
-        large_out_free(e, l);
-    else
-        free(l);
+    struct large_out *l = calloc(1, sizeof *l);
+    if (!l)
+        return EHIS_E_NO_MEMORY;
+    ehis_err err = create(e, l, why);
+    if (err == EHIS_OK)
+        err = spool(l, first, from, &body, why);
+    large_body_write(&body, fixed);
+    if (err == EHIS_OK)
+        err = draft_new(h, span_of(fixed, sizeof fixed), out);
     secret_wipe(&body, sizeof body);
     secret_wipe(fixed, sizeof fixed);
-    if (first)
-        secret_wipe(first, LARGE_FROM_BYTES + 1);
+    if (err != EHIS_OK) {
+        large_out_free(e, l);
+        return err;
+    }
+    (*out)->e = e;
+    (*out)->large = l;
+    (*out)->header.large = (struct envelope_large){l->manifest.bytes, span_of(l->manifest.root.b, HASH_BYTES)};
+    return EHIS_OK;
+}
+
+ehis_err large_draft(struct ehis *e, const struct envelope_header *h, const struct body_source *from, struct draft **out, struct ehis_why *why)
+{
+    size_t len = 0, n = 1;
+    ehis_err err = EHIS_OK;
+    if (!from->read)
+        return from->memory.len <= LARGE_FROM_BYTES || h->kind == KIND_EVENT ? draft_new(h, from->memory, out) : draft_of_file(e, h, from->memory, from, out, why);
+    if (h->kind == KIND_EVENT)
+        return ehis_fail(why, EHIS_E_SDK_MESSAGE, "an event's body stands in memory whole: none is large");
+    uint8_t *first = malloc(LARGE_FROM_BYTES + 1);
+    if (!first)
+        return EHIS_E_NO_MEMORY;
+    for (; err == EHIS_OK && n > 0 && len <= LARGE_FROM_BYTES; len += n)
+        err = read_some(from, first + len, LARGE_FROM_BYTES + 1 - len, &n, why);
+    if (err == EHIS_OK)
+        err = len <= LARGE_FROM_BYTES ? draft_new(h, span_of(first, len), out) : draft_of_file(e, h, span_of(first, len), from, out, why);
+    secret_wipe(first, LARGE_FROM_BYTES + 1);
     free(first);
     return err;
 }
@@ -193,11 +196,7 @@ ehis_err large_out_name(struct ehis *e, struct draft *d)
     if (rename(from, to) != 0)
         return EHIS_E_IO;
     path_of(e, "", to, sizeof to);
-    int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_durable = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return is_durable ? EHIS_OK : EHIS_E_IO;
+    return sync_folder(to);
 }
 
 /* After the replay: files of what is still in the outbox; their manifest is read from its envelope. */
@@ -214,9 +213,15 @@ void large_out_restore(struct ehis *e)
         memcpy(l->name, f->d_name, strlen(f->d_name));
         path_of(e, l->name, path, sizeof path);
         l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        bool is_ours = hex_from_text(span_str(l->name), l->digest, HASH_BYTES) == EHIS_OK && is_needed(e, l->digest);
-        if (l->fd < 0 || !is_ours || fstat(l->fd, &st) != 0) {
+        if (hex_from_text(span_str(l->name), l->digest, HASH_BYTES) != EHIS_OK || !is_needed(e, l->digest)) {
             large_out_free(e, l);
+            continue;
+        }
+        if (l->fd < 0 || fstat(l->fd, &st) != 0) { /* its message waits for it: perhaps the next start can read it */
+            log_line(LOG_ERROR, "sdk.large.unreadable", F_STR("file", l->name), F_STR("why", strerror(errno)));
+            if (l->fd >= 0)
+                close(l->fd);
+            free(l);
             continue;
         }
         l->manifest.bytes = (uint64_t)st.st_size;
@@ -266,6 +271,13 @@ static ehis_err put(struct session *s, struct large_out *l, uint32_t index, bool
     return EHIS_OK;
 }
 
+/* When all that is under way has its answer. */
+static void ask_later(struct large_upload *u, int64_t at_ms)
+{
+    u->is_known = false;
+    u->again_ms = at_ms;
+}
+
 static void go_on(struct session *s, struct large_out *l)
 {
     struct large_upload *u = &l->uploads[s->slot];
@@ -279,8 +291,10 @@ static void go_on(struct session *s, struct large_out *l)
     }
     while (u->unanswered < WINDOW && u->next < count) {
         ehis_err err = put(s, l, u->next, false);
-        if (err == EHIS_E_IO)
+        if (err == EHIS_E_IO) {
             log_line(LOG_ERROR, "sdk.large.unreadable", F_ERR(err), F_STR("file", l->name));
+            ask_later(u, now_ms(s->e) + AGAIN_MS);
+        }
         if (err != EHIS_OK)
             return; /* output full: the next turn */
         u->next++;
@@ -310,7 +324,7 @@ bool large_out_wanted(struct session *s, const uint8_t digest[32])
         return false;
     struct large_upload *u = &l->uploads[s->slot];
     if (u->session != s->id || u->is_whole)
-        *u = (struct large_upload){.session = s->id};
+        *u = (struct large_upload){.session = s->id, .unanswered = u->session == s->id ? u->unanswered : 0};
     go_on(s, l);
     return true;
 }
@@ -346,8 +360,7 @@ ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_
         bool is_flow = f.code == EHIS_E_EXCHANGE_BUSY || f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
         if (!is_flow)
             log_line(LOG_WARN, "sdk.large.refused", F_I64("code", f.code), F_STR("gateway", s->peer.leaf.id));
-        u->is_known = false; /* asked again when all that is under way has its answer */
-        u->again_ms = now_ms(e) + (is_flow ? PAUSE_MS : 50 * PAUSE_MS);
+        ask_later(u, now_ms(e) + (is_flow ? PAUSE_MS : AGAIN_MS));
     } else if (f.code != 0 || f.next == large_chunk_count(l->manifest.bytes)) {
         u->is_whole = true;
         submit_again(e, l, s->id);
