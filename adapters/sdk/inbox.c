@@ -19,10 +19,11 @@ struct inbox {
     ehis_err failed; /* told by the next inbox_finish; nothing is handed over any more */
 };
 
-static void set_bit(uint64_t *bits, uint64_t n, bool is_set)
+static void set_bits(struct in_stream *s, uint64_t n, bool is_passed, bool is_rejected)
 {
-    uint64_t mask = UINT64_C(1) << (n % 64), *word = &bits[n % INBOX_WINDOW / 64];
-    *word = is_set ? *word | mask : *word & ~mask;
+    uint64_t mask = UINT64_C(1) << (n % 64), *passed = &s->passed[n % INBOX_WINDOW / 64], *rejected = &s->rejected[n % INBOX_WINDOW / 64];
+    *passed = is_passed ? *passed | mask : *passed & ~mask;
+    *rejected = is_rejected ? *rejected | mask : *rejected & ~mask;
 }
 
 static bool get_bit(const struct in_stream *s, const uint64_t *bits, uint64_t n)
@@ -99,8 +100,7 @@ static struct in_stream *add(struct inbox *b, struct span sender, const uint8_t 
     }
     if (!s || !s->sender || table_add(&b->by_key, &s->by_key) != EHIS_OK) {
         if (s)
-            free(s->sender);
-        free(s);
+            free_stream(b, s);
         return NULL;
     }
     s->next = b->streams;
@@ -229,10 +229,8 @@ ehis_err inbox_close(struct inbox *b)
 static void move_to(struct in_stream *s, uint64_t expected)
 {
     uint64_t from = s->expected < expected ? s->expected : expected, until = s->expected < expected ? expected : s->expected;
-    for (uint64_t n = from; n < until && n - from < INBOX_WINDOW; n++) {
-        set_bit(s->passed, n, false);
-        set_bit(s->rejected, n, false);
-    }
+    for (uint64_t n = from; n < until && n - from < INBOX_WINDOW; n++)
+        set_bits(s, n, false, false);
     s->expected = expected;
 }
 
@@ -256,7 +254,7 @@ static void begin_at(struct in_stream *s, uint64_t number)
         n = number - INBOX_WINDOW;
     move_to(s, number);
     for (; n < number; n++)
-        set_bit(s->passed, n, true);
+        set_bits(s, n, true, false);
     s->begun_until = number + (number > 1 ? INBOX_GROUP : 0);
 }
 
@@ -364,8 +362,7 @@ static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
     }
     while (s->expected < until) {
         uint64_t n = s->expected++;
-        set_bit(s->passed, n, true);
-        set_bit(s->rejected, n, false);
+        set_bits(s, n, true, false);
         b->events.on_gap(b->events.ctx, s, n);
     }
     s->gap_since_ms = 0;
@@ -416,8 +413,7 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     b->now_ms = s->used_ms = now_ms;
     if (item->number == s->expected)
         s->expected++;
-    set_bit(s->passed, item->number, item->skip_state != 0);
-    set_bit(s->rejected, item->number, is_rejected);
+    set_bits(s, item->number, item->skip_state != 0, is_rejected);
     s->running = NULL;
     /* The same of what the application's position does not tell. */
     await_commit(b, s, b->events.position && (is_rejected || item->skip_state) ? INBOX_GROUP : 1);
