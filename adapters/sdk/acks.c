@@ -311,7 +311,7 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
         serving_repeat(e, s, from->id, until);
     }
     if (f.code == EHIS_E_REGISTRY_STALE || f.code == EHIS_E_CRL_STALE)
-        session_want_registry(from);
+        readiness_want_registry(from);
     turn_soon(e);
     return EHIS_OK;
 }

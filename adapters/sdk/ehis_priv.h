@@ -383,16 +383,26 @@ void session_start(struct session *s);
 void session_tick(struct session *s);
 void session_fail(struct session *s, ehis_err err); /* it ends */
 void session_stop(struct session *s); /* GOODBYE, then closes */
-void session_say_ready(struct session *s); /* windows have changed */
-void session_want_registry(struct session *s);
 ehis_err session_send(struct session *s, uint8_t type, struct span payload) EHIS_MUST_USE;
 ehis_err session_frame(struct session *s, uint8_t type, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* what the gateway sent */
 void session_ended(struct session *s); /* its state, whatever ended it */
 void session_note(struct session *s, ehis_err err, const char *why);
+void session_set_ready(struct session *s, bool is_ready);
 struct session *session_ready(struct ehis *e, uint64_t but_for); /* the first in the list; but_for: an id that is taken only where there is no other */
 struct session *session_of(struct ehis *e, uint64_t id);         /* NULL: it has ended */
 struct addrinfo;
 void session_resolved(struct session *s, const char *host, const struct addrinfo *found);
+
+/* readiness.c */
+ehis_err readiness_hello(struct session *s, struct link *l) EHIS_MUST_USE; /* sends it */
+void readiness_say(struct session *s); /* READY, where it was said before: windows have changed */
+void readiness_want_registry(struct session *s); /* a newer one is named somewhere, or the gateway says that ours is stale: asks, at most once a second */
+void readiness_again(struct session *s); /* where the gateway has said "stale": fetches, and says READY then */
+void readiness_check(struct session *s); /* each tick: ends a ready session whose registry or revocation lists have run out */
+ehis_err readiness_on_hello(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err readiness_on_registry(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err readiness_on_crl(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+ehis_err readiness_on_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* READY_STATE */
 
 /* resolving.c */
 ehis_err resolving_start(struct session *s) EHIS_MUST_USE; /* then session_resolved */
@@ -497,6 +507,7 @@ const uint8_t *events_key(struct ehis *e, struct span service, struct span epoch
 void events_want_key(struct session *s, const struct envelope_header *h);
 ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 void events_subscribe(struct ehis *e); /* SUBSCRIBE for handlers that were not told */
+ehis_err events_on_subscription(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* how SUBSCRIBE ended */
 void events_fini(struct ehis *e);
 
 /* acks.c: acknowledgements out, receipts and flows in. */

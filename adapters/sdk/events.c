@@ -215,6 +215,33 @@ void events_subscribe(struct ehis *e)
         }
 }
 
+ehis_err events_on_subscription(struct session *s, struct span payload, struct ehis_why *why)
+{
+    struct subscription f;
+    EHIS_TRY(subscription_read(payload, &f, why));
+    ehis_err code = EHIS_OK;
+    if (f.code != 0 && !ehis_err_from_number(f.code, &code))
+        code = EHIS_E_INTERNAL;
+    bool is_stale = code == EHIS_E_CRL_STALE || code == EHIS_E_REGISTRY_EXPIRED;
+    for (struct handler *h = s->e->handlers; h && !is_stale; h = h->next) /* it begins anew once, or cannot */
+        if (h->kind == HANDLER_SUBSCRIBE && h->from_ms && span_eq(f.service, span_str(h->service)) && span_eq(f.event, span_str(h->operation))) {
+            h->from_ms = 0;
+            h->told &= ~(code == EHIS_E_EXCHANGE_NO_REPLAY ? 1u << s->slot : 0); /* from now on, then */
+        }
+    log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("event", f.event), F_ERR(code));
+    if (code != EHIS_OK)
+        session_note(s, code, "a subscription was refused");
+    if (!is_stale) {
+        events_subscribe(s->e); /* by way of the other gateways */
+        return EHIS_OK;
+    }
+    for (struct handler *h = s->e->handlers; h; h = h->next) /* the gateway is out of date, not we: again when it is not */
+        if (h->kind == HANDLER_SUBSCRIBE && span_eq(f.service, span_str(h->service)) && span_eq(f.event, span_str(h->operation)))
+            h->told &= ~(1u << s->slot);
+    s->is_ready_sent = false; /* the tick fetches, and then it is ready again */
+    return EHIS_OK;
+}
+
 void events_fini(struct ehis *e)
 {
     while (e->topics) {

@@ -299,7 +299,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
     inbox_go_on(e->inbox);
     for (size_t i = 0; i < e->session_count; i++) {
         acks_flush(&e->sessions[i]); /* what nobody took before comes again at READY */
-        session_say_ready(&e->sessions[i]);
+        readiness_say(&e->sessions[i]);
     }
     events_subscribe(e);
 }

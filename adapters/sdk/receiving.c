@@ -102,7 +102,7 @@ static void take(struct ehis *e, struct ehis_incoming *in)
         }
         struct session *from = session_of(e, in->session); /* it has what it names */
         if (from && needs_registry)
-            session_want_registry(from);
+            readiness_want_registry(from);
         else if (from && !in->is_held)
             events_want_key(from, h);
         in->is_held = true;

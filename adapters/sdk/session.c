@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* The session with one gateway: dialled again and again with growing pauses; HELLO, registry and revocation lists, the gateway's pin, READY;
- * and again whenever something changes. There is one of these for each gateway of the list. */
+/* The session with one gateway: dialled again and again with growing pauses, and its end. There is one of these for each gateway of the list. */
 #include "adapters/sdk/ehis_priv.h"
 #include "base/log.h"
 #include <netdb.h>
@@ -10,8 +9,6 @@
 
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS 15000
-#define SETTLED_MS 5000 /* a session that one side ends sooner counts as a failure: no storm of them */
-#define FETCH_MS 15000 /* from HELLO to READY_STATE */
 
 /* ---- the state of it, for the application ---- */
 
@@ -23,7 +20,7 @@ void session_note(struct session *s, ehis_err err, const char *why)
     client_note(s->e, err, why);
 }
 
-static void set_ready(struct session *s, bool is_ready)
+void session_set_ready(struct session *s, bool is_ready)
 {
     struct ehis *e = s->e;
     ehis_session_status *own = &e->status.sessions[s->slot];
@@ -158,200 +155,7 @@ void session_fail(struct session *s, ehis_err err)
         link_fail(s->link, err);
 }
 
-static ehis_err send_hello(struct session *s, struct link *l)
-{
-    struct hello h = {.version = PROTOCOL_VERSION, .software = span_str(SOFTWARE), .name = span_str(s->e->system), .max_frame_bytes = FRAME_MAX_BYTES_LIMIT,
-                      .window_messages = 1024, .window_bytes = 64 * 1024 * 1024, .clock_ms = (uint64_t)now_ms(s->e),
-                      .features = {span_str(FEATURE_LARGE)}, .feature_count = 1};
-    memcpy(h.state_id, s->e->state_id, sizeof h.state_id);
-    if (s->e->registry) {
-        h.registry_version = registry_version(s->e->registry);
-        memcpy(h.registry_hash, registry_hash(s->e->registry)->b, HASH_BYTES);
-    }
-    buf_clear(&s->e->item);
-    EHIS_TRY(hello_write(&h, &s->e->item));
-    struct span whole = buf_span(&s->e->item);
-    return link_send(l, FRAME_HELLO, &whole, 1);
-}
-
-static ehis_err ask_registry(struct session *s)
-{
-    struct registry_get f = {.have_version = s->e->registry ? registry_version(s->e->registry) : 0};
-    if (s->is_fetching_registry)
-        return EHIS_OK;
-    buf_clear(&s->e->item);
-    EHIS_TRY(registry_get_write(&f, &s->e->item));
-    s->is_fetching_registry = true;
-    s->registry_asked_ms = now_ms(s->e);
-    return session_send(s, FRAME_REGISTRY_GET, buf_span(&s->e->item));
-}
-
-static ehis_err ask_crl(struct session *s)
-{
-    bool is_asked = s->is_fetching_crl;
-    s->is_fetching_crl = true;
-    return is_asked ? EHIS_OK : session_send(s, FRAME_CRL_GET, (struct span){0});
-}
-
-/* A newer registry is named somewhere, or the gateway says that ours is stale: ask, at most once a second. */
-void session_want_registry(struct session *s)
-{
-    if (!s->is_hello || now_ms(s->e) - s->registry_asked_ms < 1000)
-        return;
-    s->is_ready_sent = false;
-    if (ask_registry(s) != EHIS_OK || ask_crl(s) != EHIS_OK)
-        session_fail(s, EHIS_E_LINK_FULL);
-}
-
-void session_say_ready(struct session *s)
-{
-    struct ready f = {0};
-    for (const struct handler *h = s->e->handlers; h; h = h->next) {
-        if (h->fn && h->kind == HANDLER_SERVE)
-            f.call_window = s->e->call_window;
-        if (h->fn)
-            f.stream_window_messages = s->e->stream_window;
-    }
-    f.stream_window_bytes = f.stream_window_messages ? 64 * 1024 * 1024 : 0;
-    if (!is_connected(s) || !s->is_ready_sent)
-        return;
-    buf_clear(&s->e->item);
-    if (ready_write(&f, &s->e->item) != EHIS_OK || session_send(s, FRAME_READY, buf_span(&s->e->item)) != EHIS_OK)
-        session_fail(s, EHIS_E_LINK_FULL);
-}
-
-/* Everything fetched: is the gateway itself in order by what was fetched? Then READY. */
-static ehis_err get_ready(struct session *s, struct ehis_why *why)
-{
-    bool is_stale = false;
-    if (s->is_fetching_registry || s->is_fetching_crl || s->is_ready_sent)
-        return EHIS_OK;
-    if (!s->e->registry)
-        return ehis_fail(why, EHIS_E_SDK_NO_REGISTRY, "the gateway gave none that counts");
-    EHIS_TRY(pki_trust_recheck(s->e->trust, &s->peer, now_ms(s->e), &is_stale, why));
-    if (is_stale)
-        return ehis_fail(why, EHIS_E_CRL_EXPIRED, "the gateway has no newer revocation list either");
-    ehis_err err = registry_check_time(s->e->registry, now_ms(s->e));
-    if (err != EHIS_OK)
-        return ehis_fail(why, err, "version %llu; the gateway has no newer one either", (unsigned long long)registry_version(s->e->registry));
-    err = registry_check_pin(s->e->registry, span_str(s->peer.leaf.id), true, span_of(s->peer.leaf.spki, s->peer.leaf.spki_len), now_ms(s->e));
-    if (err != EHIS_OK)
-        return ehis_fail(why, err, "%s", s->peer.leaf.id);
-    s->is_ready_sent = true;
-    session_say_ready(s);
-    return EHIS_OK;
-}
-
 /* ---- frames in ---- */
-
-static ehis_err on_hello(struct session *s, struct span payload, struct ehis_why *why)
-{
-    struct hello h;
-    EHIS_TRY(hello_read(payload, &h, why));
-    if (h.version != PROTOCOL_VERSION)
-        return ehis_fail(why, EHIS_E_PROTOCOL_VERSION, "%u, not %u", h.version, PROTOCOL_VERSION);
-    if (!span_eq(h.name, span_str(s->peer.leaf.id)))
-        return EHIS_E_GATEWAY_NAME;
-    if (h.max_frame_bytes < 65536 || h.window_messages == 0)
-        return ehis_fail(why, EHIS_E_PROTOCOL_HELLO, "max_frame_bytes is below 65536, or no window");
-    s->is_hello = true;
-    s->state = FRAME_STATE_FETCH;
-    s->id = ++s->e->session_last;
-    s->is_replicating = s->takes_large = false;
-    for (size_t i = 0; i < h.feature_count; i++) {
-        s->is_replicating |= span_eq(h.features[i], span_str(FEATURE_REPLICATES));
-        s->takes_large |= span_eq(h.features[i], span_str(FEATURE_LARGE));
-    }
-    s->window_messages = h.window_messages < 65536 ? h.window_messages : 65536;
-    s->window_bytes = h.window_bytes;
-    s->max_frame_bytes = h.max_frame_bytes < FRAME_MAX_BYTES_LIMIT ? h.max_frame_bytes : FRAME_MAX_BYTES_LIMIT;
-    s->gateway_version = h.registry_version;
-    if (s->link) {
-        link_set_trusted(s->link, FRAME_MAX_BYTES_LIMIT);
-        link_set_send_max(s->link, h.max_frame_bytes);
-    }
-    s->ready_at_ms = clock_mono_ms(s->e->clock) + FETCH_MS;
-    if (!s->e->registry || registry_version(s->e->registry) != h.registry_version || memcmp(registry_hash(s->e->registry)->b, h.registry_hash, HASH_BYTES) != 0)
-        EHIS_TRY(ask_registry(s));
-    if (memcmp(pki_trust_crl_hash(s->e->trust)->b, h.crl_hash, HASH_BYTES) != 0)
-        EHIS_TRY(ask_crl(s));
-    return get_ready(s, why);
-}
-
-/* The other gateways, by the registry that one of them has given. */
-static void check_pins(const struct session *but_for)
-{
-    const struct ehis *e = but_for->e;
-    for (size_t i = 0; i < e->session_count; i++) {
-        struct session *s = &but_for->e->sessions[i];
-        struct span spki = span_of(s->peer.leaf.spki, s->peer.leaf.spki_len);
-        ehis_err err = s != but_for && s->is_ready ? registry_check_pin(e->registry, span_str(s->peer.leaf.id), true, spki, now_ms(e)) : EHIS_OK;
-        if (err == EHIS_OK)
-            continue;
-        session_note(s, err, s->peer.leaf.id);
-        session_fail(s, err);
-    }
-}
-
-static ehis_err on_registry(struct session *s, struct span payload, struct ehis_why *why)
-{
-    ehis_err err = state_take_registry(s->e, payload, why);
-    s->is_fetching_registry = false;
-    if (err == EHIS_E_REGISTRY_OLDER)
-        return ehis_fail(why, EHIS_E_GATEWAY_BEHIND, "%s", s->peer.leaf.id);
-    if (err != EHIS_OK && err != EHIS_E_REGISTRY_SAME)
-        return err;
-    check_pins(s);
-    if (s->is_ready) { /* pushed: the gateway must still be one */
-        s->is_ready_sent = false;
-        EHIS_TRY(get_ready(s, why));
-        set_ready(s, true);
-    }
-    receiving_again(s->e);
-    turn_soon(s->e);
-    return s->is_ready ? EHIS_OK : get_ready(s, why);
-}
-
-static ehis_err on_crl(struct session *s, struct span payload, struct ehis_why *why)
-{
-    struct crl f;
-    EHIS_TRY(crl_read(payload, &f, why));
-    ehis_err err = state_take_crl(s->e, f.der, why);
-    s->is_fetching_crl = false;
-    if (err != EHIS_OK) /* the one that is held counts on; a gateway that is behind is not followed */
-        log_line(LOG_WARN, "sdk.crl.refused", F_ERR(err), F_STR("why", why->text));
-    EHIS_TRY(pki_trust_recheck(s->e->trust, &s->peer, now_ms(s->e), NULL, why));
-    return get_ready(s, why);
-}
-
-static ehis_err on_ready_state(struct session *s, struct span payload, struct ehis_why *why)
-{
-    struct ready_state f;
-    EHIS_TRY(ready_state_read(payload, &f, why));
-    if (!s->is_ready_sent && !s->is_ready) /* once ready it may come at any time: streams move, or the gateway is out of date */
-        return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "READY_STATE");
-    if (f.code != 0) {
-        ehis_err code;
-        if (!ehis_err_from_number(f.code, &code))
-            code = EHIS_E_SDK_NOT_READY;
-        s->is_ready_sent = false; /* what is under way still comes */
-        session_note(s, code, s->peer.leaf.id);
-        return s->gateway_version && s->e->registry && registry_version(s->e->registry) > s->gateway_version ? EHIS_E_GATEWAY_BEHIND : EHIS_OK; /* the tick fetches again */
-    }
-    bool is_first = !s->is_ready;
-    s->state = FRAME_STATE_READY;
-    s->has_streams = f.has_streams;
-    client_note_streams(s->e);
-    s->settled_at_ms = clock_mono_ms(s->e->clock) + SETTLED_MS;
-    s->retry_ms = 0;
-    set_ready(s, true);
-    if (is_first)
-        log_line(LOG_INFO, "sdk.session.ready", F_STR("gateway", s->peer.leaf.id), F_BOOL("streams", f.has_streams));
-    events_subscribe(s->e);
-    receiving_again(s->e);
-    turn_soon(s->e);
-    return EHIS_OK;
-}
 
 static ehis_err on_goodbye(struct session *s, struct span payload, struct ehis_why *why)
 {
@@ -377,33 +181,6 @@ static ehis_err on_error(struct session *s, struct span payload, struct ehis_why
     return ehis_fail(why, code, "%s says: %.*s", s->peer.leaf.id, (int)f.text.len, (const char *)f.text.p);
 }
 
-static ehis_err on_subscription(struct session *s, struct span payload, struct ehis_why *why)
-{
-    struct subscription f;
-    EHIS_TRY(subscription_read(payload, &f, why));
-    ehis_err code = EHIS_OK;
-    if (f.code != 0 && !ehis_err_from_number(f.code, &code))
-        code = EHIS_E_INTERNAL;
-    bool is_stale = code == EHIS_E_CRL_STALE || code == EHIS_E_REGISTRY_EXPIRED;
-    for (struct handler *h = s->e->handlers; h && !is_stale; h = h->next) /* it begins anew once, or cannot */
-        if (h->kind == HANDLER_SUBSCRIBE && h->from_ms && span_eq(f.service, span_str(h->service)) && span_eq(f.event, span_str(h->operation))) {
-            h->from_ms = 0;
-            h->told &= ~(code == EHIS_E_EXCHANGE_NO_REPLAY ? 1u << s->slot : 0); /* from now on, then */
-        }
-    log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("event", f.event), F_ERR(code));
-    if (code != EHIS_OK)
-        session_note(s, code, "a subscription was refused");
-    if (!is_stale) {
-        events_subscribe(s->e); /* by way of the other gateways */
-        return EHIS_OK;
-    }
-    for (struct handler *h = s->e->handlers; h; h = h->next) /* the gateway is out of date, not we: again when it is not */
-        if (h->kind == HANDLER_SUBSCRIBE && span_eq(f.service, span_str(h->service)) && span_eq(f.event, span_str(h->operation)))
-            h->told &= ~(1u << s->slot);
-    s->is_ready_sent = false; /* the tick fetches, and then it is ready again */
-    return EHIS_OK;
-}
-
 ehis_err session_frame(struct session *s, uint8_t type, struct span payload, struct ehis_why *why)
 {
     const struct frame_rule *rule;
@@ -411,10 +188,10 @@ ehis_err session_frame(struct session *s, uint8_t type, struct span payload, str
     if (s->state == FRAME_STATE_READY && !s->e->registry)
         return EHIS_E_SDK_NO_REGISTRY;
     switch (type) {
-    case FRAME_HELLO: return on_hello(s, payload, why);
-    case FRAME_REGISTRY: return on_registry(s, payload, why);
-    case FRAME_CRL: return on_crl(s, payload, why);
-    case FRAME_READY_STATE: return on_ready_state(s, payload, why);
+    case FRAME_HELLO: return readiness_on_hello(s, payload, why);
+    case FRAME_REGISTRY: return readiness_on_registry(s, payload, why);
+    case FRAME_CRL: return readiness_on_crl(s, payload, why);
+    case FRAME_READY_STATE: return readiness_on_state(s, payload, why);
     case FRAME_GOODBYE: return on_goodbye(s, payload, why);
     case FRAME_ERROR: return on_error(s, payload, why);
     case FRAME_STREAM_STATE: return sending_on_stream_state(s, payload, why);
@@ -422,7 +199,7 @@ ehis_err session_frame(struct session *s, uint8_t type, struct span payload, str
     case FRAME_RECEIPTS: return acks_on_receipts(s, payload, why);
     case FRAME_DELIVER: return receiving_on_deliver(s, payload, why);
     case FRAME_SKIPS: return receiving_on_skips(s, payload, why);
-    case FRAME_SUBSCRIPTION: return on_subscription(s, payload, why);
+    case FRAME_SUBSCRIPTION: return events_on_subscription(s, payload, why);
     case FRAME_KEYS: return events_on_keys(s->e, payload, why);
     case FRAME_BLOB_STATE: return large_out_on_state(s, payload, why);
     case FRAME_BLOB_CHUNK: return large_in_on_chunk(s, payload, why);
@@ -458,7 +235,7 @@ static ehis_err on_peer(void *arg, struct link *l, SSL *ssl, struct ehis_why *wh
     if (err == EHIS_OK && !span_eq(identifier_prefix(span_str(s->peer.leaf.id), 1), span_str(s->e->instance)))
         err = ehis_fail(why, EHIS_E_GATEWAY_NAME, "%s is of another instance", s->peer.leaf.id);
     if (err == EHIS_OK)
-        err = send_hello(s, l);
+        err = readiness_hello(s, l);
     if (err != EHIS_OK)
         session_note(s, err, why->text);
     return err;
@@ -487,7 +264,7 @@ void session_ended(struct session *s)
     s->unanswered_bytes = 0;
     s->ack_count = 0;
     s->ready_at_ms = 0;
-    set_ready(s, false);
+    session_set_ready(s, false);
     if (!was_met)
         return;
     outbox_session_ended(s->e->outbox, s->id, s->slot);
@@ -536,20 +313,8 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
 static const struct link_events events = {.on_peer = on_peer, .on_frame = on_frame, .on_fault = on_fault, .on_room = on_room, .on_end = on_end,
                                           .ping_type = FRAME_PING, .pong_type = FRAME_PONG};
 
-/* Nothing goes on with what has run out or is revoked: the next session fetches first. */
-static ehis_err what_ran_out(const struct session *s, struct ehis_why *why)
-{
-    bool is_stale = false;
-    ehis_err err = registry_check_time(s->e->registry, now_ms(s->e));
-    if (err != EHIS_OK)
-        return ehis_fail(why, err, "version %llu", (unsigned long long)registry_version(s->e->registry));
-    EHIS_TRY(pki_trust_recheck(s->e->trust, &s->peer, now_ms(s->e), &is_stale, why));
-    return is_stale ? ehis_fail(why, EHIS_E_CRL_EXPIRED, "a list of the gateway's authorities") : EHIS_OK;
-}
-
 void session_tick(struct session *s)
 {
-    struct ehis_why why = {""};
     int64_t now = clock_mono_ms(s->e->clock);
     if (!is_connected(s) || !s->is_hello)
         return;
@@ -558,18 +323,10 @@ void session_tick(struct session *s)
             link_close(s->link);
     } else if (!s->is_ready && now >= s->ready_at_ms) {
         session_fail(s, EHIS_E_LINK_TIMEOUT);
-    } else if (!s->is_ready_sent && !s->is_fetching_registry && !s->is_fetching_crl && now_ms(s->e) - s->registry_asked_ms >= 1000) {
-        ehis_err err = ask_registry(s); /* READY was answered "stale": fetch again */
-        if (err == EHIS_OK)
-            err = ask_crl(s);
-        if (err != EHIS_OK)
-            session_fail(s, err);
+    } else {
+        readiness_again(s);
     }
-    ehis_err ran_out = s->is_ready ? what_ran_out(s, &why) : EHIS_OK;
-    if (ran_out != EHIS_OK) {
-        session_note(s, ran_out, why.text);
-        session_fail(s, ran_out);
-    }
+    readiness_check(s);
 }
 
 void session_stop(struct session *s)
