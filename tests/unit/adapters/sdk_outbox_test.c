@@ -387,6 +387,22 @@ static void a_key_is_taken_before_the_event_behind_it_is_submitted(void **state)
     box_fini(&b);
 }
 
+static void a_key_that_ends_by_another_gateways_word_holds_no_event(void **state)
+{
+    struct box b;
+    struct out_message *key;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    assert_int_equal(put(&b, true, &key), EHIS_OK);
+    put_one(&b);
+    opened(&b, 1);
+    assert_int_equal(submit(&b, 0), 0);
+    accepted_at(&b, key, 1, ACCEPTED); /* it is gone */
+    assert_int_equal(submit(&b, 0), 1);
+    assert_int_equal(b.stream->unanswered, 1);
+    box_fini(&b);
+}
+
 static void requests_that_are_final_are_remembered_for_their_responses_until_they_expire(void **state)
 {
     struct box b;
@@ -590,6 +606,7 @@ int main(void)
         cmocka_unit_test(what_was_accepted_and_never_ended_is_found_a_day_after_its_time),
         cmocka_unit_test(a_gateway_that_knows_numbers_that_we_do_not_ends_the_stream),
         cmocka_unit_test(a_key_is_taken_before_the_event_behind_it_is_submitted),
+        cmocka_unit_test(a_key_that_ends_by_another_gateways_word_holds_no_event),
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
         cmocka_unit_test(what_was_taken_is_remembered_when_its_bytes_have_gone),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
