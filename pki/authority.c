@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define DAY_MS 86400000LL
-#define BACKDATE_MS 60000 /* clocks of others may be behind */
 
 enum { PATH_CA, PATH_ROOT_KEY, PATH_INTERMEDIATE_KEY, PATH_ISSUED, PATH_COUNT };
 static const char *const file_names[PATH_COUNT] = {"ca.crt", "root.key", "intermediate.key", "issued.txt"};
@@ -74,7 +73,7 @@ static ehis_err found(struct founding *f, struct span instance, unsigned root_da
                         .id = span_str(root_id),
                         .key = f->root_key,
                         .issuer_key = f->root_key,
-                        .from_ms = now_ms - BACKDATE_MS,
+                        .from_ms = now_ms - PKI_BACKDATE_MS,
                         .until_ms = now_ms + root_days * DAY_MS};
     EHIS_TRY(pki_certify(&c, &f->root, why));
     c.role = CERTIFY_INTERMEDIATE;
@@ -245,8 +244,8 @@ static ehis_err issue(struct pki_authority *a, const struct wish *w, struct buf 
                         .key = X509_REQ_get0_pubkey(req),
                         .issuer = a->intermediate,
                         .issuer_key = a->intermediate_key,
-                        .from_ms = w->now_ms - BACKDATE_MS,
-                        .until_ms = w->now_ms - BACKDATE_MS + w->days * DAY_MS,
+                        .from_ms = w->now_ms - PKI_BACKDATE_MS,
+                        .until_ms = w->now_ms - PKI_BACKDATE_MS + w->days * DAY_MS,
                         .hosts = w->hosts,
                         .host_count = w->host_count};
     if (c.until_ms > authority_until)
@@ -339,7 +338,7 @@ static ehis_err put_crl(X509 *issuer, EVP_PKEY *key, uint64_t number, int64_t no
 {
     struct buf der;
     buf_init(&der, PKI_CRL_MAX_BYTES);
-    int64_t from = now_ms - BACKDATE_MS;
+    int64_t from = now_ms - PKI_BACKDATE_MS;
     ehis_err err = pki_certify_crl(issuer, key, number, from, from + days * DAY_MS, revoked, count, &der, why);
     if (err == EHIS_OK)
         err = pki_pem_put(pem, "X509 CRL", buf_span(&der));

@@ -207,7 +207,7 @@ struct making { /* everything that one join request is made from; freed whole */
 static struct proved *add_key(struct making *m, enum key_use use, enum key_algorithm algorithm, struct span public_key, int64_t now_ms)
 {
     struct proved *p = &m->keys[m->count++];
-    *p = (struct proved){.key = {.use = use, .algorithm = algorithm, .public_key = public_key, .not_before_ms = now_ms}};
+    *p = (struct proved){.key = {.use = use, .algorithm = algorithm, .public_key = public_key, .not_before_ms = now_ms - PKI_BACKDATE_MS}};
     crypto_key_id(use, algorithm, public_key, &p->key.id);
     return p;
 }

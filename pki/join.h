@@ -32,6 +32,6 @@ struct pki_join {
 ehis_err pki_join_read(struct span bytes, struct pki_join *out, struct ehis_why *why) EHIS_MUST_USE;
 
 /* Makes keys in dir (made 0700 where absent): tls.key, sign.key, for a system seal.key, then join.request. EXISTS where one is there:
- * no key is ever overwritten. Appends the request to *request as well where it is not NULL. */
+ * no key is ever overwritten. The keys count from PKI_BACKDATE_MS before now_ms. Appends the request to *request as well where it is not NULL. */
 ehis_err pki_join_make(const char *dir, enum pki_kind kind, struct span id, int64_t now_ms, const struct random *r, struct buf *request,
                        struct ehis_why *why) EHIS_MUST_USE;

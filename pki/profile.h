@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 
 #define PKI_LEAF_DAYS_MAX 90
+#define PKI_BACKDATE_MS 60000 /* what begins now begins so much earlier: clocks of others may be behind, as far as envelopes allow */
 #define PKI_CERT_MAX_BYTES 4096
 #define PKI_SPKI_MAX_BYTES 600
 #define PKI_CHAIN_MAX 5 /* leaf, at most three authorities, root */

@@ -108,9 +108,9 @@ static ehis_err check_own(const struct gateway_options *o, const struct sessions
     if (strcmp(own->leaf.id, o->name) != 0)
         return ehis_fail(why, EHIS_E_GATEWAY_KEY, "the certificate is of %s, not of %s", own->leaf.id, o->name);
     if (registry_check_pin(id->registry, name, true, span_of(own->leaf.spki, own->leaf.spki_len), now_ms) != EHIS_OK)
-        return ehis_fail(why, EHIS_E_GATEWAY_KEY, "the TLS key of %s is not pinned in the registry", o->name);
+        return ehis_fail(why, EHIS_E_GATEWAY_KEY, "the registry pins no TLS key in force of %s that is this certificate's", o->name);
     if (registry_signing_key(id->registry, name, sign_key_id(id->sign_key)->b, now_ms, now_ms, &key) != EHIS_OK)
-        return ehis_fail(why, EHIS_E_GATEWAY_KEY, "the signing key of %s is not in the registry", o->name);
+        return ehis_fail(why, EHIS_E_GATEWAY_KEY, "the registry has no signing key in force of %s that is this one", o->name);
     return EHIS_OK;
 }
 
