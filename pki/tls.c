@@ -159,6 +159,67 @@ out:
     return err;
 }
 
+static ehis_err pair_leads(const struct pki_pair *p, X509 *leaf, STACK_OF(X509) * chain, int64_t now_ms, struct ehis_why *why)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    ehis_err err = EHIS_OK;
+    if (!store || !ctx)
+        err = EHIS_E_NO_MEMORY;
+    else if (X509_STORE_load_locations(store, p->ca_file, NULL) != 1 || X509_STORE_CTX_init(ctx, store, leaf, chain) != 1)
+        err = ehis_fail(why, EHIS_E_PEM_MALFORMED, "%s", p->ca_file);
+    if (err == EHIS_OK) {
+        X509_STORE_CTX_set_time(ctx, 0, now_ms / 1000);
+        if (X509_verify_cert(ctx) != 1) {
+            struct ehis_why inner = {""};
+            err = pki_verify_error(X509_STORE_CTX_get_error(ctx), X509_STORE_CTX_get_error_depth(ctx), X509_STORE_CTX_get_current_cert(ctx), PKI_BUS, now_ms, &inner);
+            (void)ehis_fail(why, err, "%s: %s", p->chain_file, inner.text);
+        }
+    }
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    return err;
+}
+
+ehis_err pki_pair_load(struct pki_pair *p, int64_t now_ms, struct ehis_why *why)
+{
+    struct buf files[3];
+    struct span spans[3];
+    const char *const paths[3] = {p->chain_file, p->key_file, p->ca_file};
+    STACK_OF(X509) *chain = NULL;
+    EVP_PKEY *key = NULL;
+    X509 *leaf = NULL;
+    ehis_err err = pki_init(why);
+    ERR_clear_error();
+    for (size_t i = 0; i < 3; i++) {
+        buf_init(&files[i], PKI_CA_FILE_MAX_BYTES);
+        files[i].is_secret = true;
+        if (err == EHIS_OK)
+            err = file_read(paths[i], PKI_CA_FILE_MAX_BYTES, &files[i], why);
+        spans[i] = buf_span(&files[i]);
+    }
+    hash_spans(spans, 3, &p->files);
+    if (err == EHIS_OK)
+        err = pki_tlskey_load(p->key_file, &key, why);
+    if (err == EHIS_OK)
+        err = pki_chain_from_pem(spans[0], &chain, why);
+    if (err == EHIS_OK) {
+        leaf = sk_X509_shift(chain);
+        err = pki_time_ms(X509_get0_notAfter(leaf), &p->not_after_ms);
+    }
+    if (err == EHIS_OK && X509_check_private_key(leaf, key) != 1)
+        err = ehis_fail(why, EHIS_E_KEY_MISMATCH, "%s, %s", p->key_file, p->chain_file);
+    if (err == EHIS_OK)
+        err = pair_leads(p, leaf, chain, now_ms, why);
+    X509_free(leaf);
+    EVP_PKEY_free(key);
+    pki_chain_free(chain);
+    for (size_t i = 0; i < 3; i++)
+        buf_fini(&files[i]);
+    ERR_clear_error();
+    return err;
+}
+
 ehis_err pki_tls_new(const struct pki_tls_options *o, SSL_CTX **out, struct pki_peer *own, struct ehis_why *why)
 {
     EHIS_TRY(pki_init(why));

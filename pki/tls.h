@@ -23,6 +23,11 @@ struct pki_tls_options {
  * here, R9), and gives a context and, where own is not NULL, who we are. PERMISSION, KEY_*, CERT_*, CHAIN_*, CRL_*, TLS_SETUP. */
 ehis_err pki_tls_new(const struct pki_tls_options *o, SSL_CTX **out, struct pki_peer *own, struct ehis_why *why) EHIS_MUST_USE;
 
+/* A client's certificate and key for a library that reads files itself (the brokers' one): they belong together, are in force, and lead to an authority of ca_file, which
+ * stands for the peers', too. files: over all three, whatever else is wrong with them. NOT_FOUND, PERMISSION, KEY_*, PEM_MALFORMED, CERT_*, CHAIN_*. */
+struct pki_pair { const char *chain_file, *key_file, *ca_file; int64_t not_after_ms; struct hash files; };
+ehis_err pki_pair_load(struct pki_pair *p, int64_t now_ms, struct ehis_why *why) EHIS_MUST_USE;
+
 /* The verdict on a peer, for link's on_peer: TLS 1.3, not resumed, a certificate, a verified chain, the profile, the kind that the
  * context expects. The caller then looks up leaf.key_id and leaf.id in the registry. ssl must come from a context of pki_tls_new. */
 ehis_err pki_peer_check(SSL *ssl, int64_t now_ms, struct pki_peer *out, struct ehis_why *why) EHIS_MUST_USE;

@@ -28,6 +28,7 @@ struct gateway {
     struct buf record; /* scratch of append */
     bool is_kick_due, is_lazy_kick_due, is_stopping, has_failed;
     int64_t started_ms, stop_by_us, own_certificate_expiry_ms;
+    struct pki_pair bus_pair; /* what the bus was opened with */
     uint64_t reloads, reloads_failed;
 };
 
@@ -38,6 +39,8 @@ void gateway_ports(struct gateway *g, struct exchange_ports *ports);
 ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err gateway_identity_load(const struct gateway *g, const struct gateway_options *o, const struct sessions_identity *held,
                                struct sessions_identity *out, int64_t *own_expiry_ms, struct ehis_why *why) EHIS_MUST_USE;
+/* The certificate for the brokers, where the bus has one. */
+ehis_err gateway_bus_pair_load(const struct gateway *g, const struct gateway_options *o, struct pki_pair *out, struct ehis_why *why) EHIS_MUST_USE;
 void gateway_identity_free(struct sessions_identity *id);
 void gateway_limits(const struct gateway_options *o, struct sessions_limits *limits, struct exchange_bounds *bounds);
 /* The document of the settings; at the start (held NULL) an older one yields to the one that was in force before. */

@@ -100,6 +100,12 @@ ehis_err gateway_options_check(const struct gateway_options *o, struct ehis_why 
     return bus_kafka_key_check(&o->kafka, why);
 }
 
+ehis_err gateway_bus_pair_load(const struct gateway *g, const struct gateway_options *o, struct pki_pair *out, struct ehis_why *why)
+{
+    *out = (struct pki_pair){.chain_file = o->kafka.certificate, .key_file = o->kafka.key, .ca_file = o->kafka.ca};
+    return strcmp(o->bus_kind, "kafka") == 0 ? pki_pair_load(out, clock_wall_ms(g->clock), why) : EHIS_OK;
+}
+
 /* Our certificate and our signing key must be those that the registry says: or no adapter would believe us. */
 static ehis_err check_own(const struct gateway_options *o, const struct sessions_identity *id, const struct pki_peer *own, int64_t now_ms, struct ehis_why *why)
 {

@@ -28,6 +28,14 @@ static ehis_err load_options(const struct gateway *g, struct gateway_options *ou
     return err;
 }
 
+/* What is as it was has been looked at when it was new, and may have run out since: other things are reloaded all the same. */
+static ehis_err load_bus_pair(const struct gateway *g, const struct gateway_options *o, struct pki_pair *out, struct ehis_why *why)
+{
+    struct ehis_why inner = {""};
+    ehis_err err = gateway_bus_pair_load(g, o, out, &inner);
+    return err == EHIS_OK || memcmp(&out->files, &g->bus_pair.files, HASH_BYTES) == 0 ? EHIS_OK : ehis_fail(why, err, "bus.kafka: %s", inner.text);
+}
+
 static ehis_err reload(struct gateway *g, struct ehis_why *why)
 {
     struct gateway_options options;
@@ -35,10 +43,13 @@ static ehis_err reload(struct gateway *g, struct ehis_why *why)
     struct sessions_identity identity = {0};
     struct sessions_limits limits;
     struct exchange_bounds bounds;
+    struct pki_pair bus;
     enum log_level level;
     int64_t expiry_ms = 0;
     EHIS_TRY(load_options(g, &options, &settings, why));
     ehis_err err = gateway_options_check(&options, why);
+    if (err == EHIS_OK)
+        err = load_bus_pair(g, &options, &bus, why);
     if (err == EHIS_OK)
         err = gateway_identity_load(g, &options, sessions_get_identity(g->sessions), &identity, &expiry_ms, why);
     if (err == EHIS_OK)
@@ -62,6 +73,12 @@ static ehis_err reload(struct gateway *g, struct ehis_why *why)
     g->settings = settings;
     g->options = options;
     g->own_certificate_expiry_ms = expiry_ms;
+    if (g->relay && memcmp(&bus.files, &g->bus_pair.files, HASH_BYTES) != 0) {
+        log_line(LOG_NOTICE, "bus.renewed", F_STR("certificate", g->options.kafka.certificate));
+        relay_renew(g->relay);
+        blobs_renew(g->blobs);
+    }
+    g->bus_pair = bus;
     return EHIS_OK;
 }
 

@@ -146,6 +146,10 @@ static ehis_err open_bus(struct gateway *g, const struct registry *registry, str
         log_line(LOG_WARN, "bus.unchecked", F_ERR(err), F_STR("why", why->text));
     else if (err != EHIS_OK)
         return err;
+    struct ehis_why inner = {""};
+    err = gateway_bus_pair_load(g, &g->options, &g->bus_pair, &inner);
+    if (err != EHIS_OK) /* the brokers decide; what is accepted waits */
+        log_line(LOG_WARN, "bus.certificate", F_ERR(err), F_STR("why", inner.text));
     EHIS_TRY(relay_new(g->loop, g->clock, &config, &g->relay, why));
     g->bus = relay_bus(g->relay);
     return EHIS_OK;

@@ -109,6 +109,7 @@ static size_t rows_of(const struct gateway *g, const struct view *v, struct row 
         {"bus", "dead_letters", "ehis_bus_dead_letters_total", "Records written to dlq.", (double)b->dead},
         {"bus", "refused", "ehis_bus_refused_total", "Records that are not what they must be.", (double)b->refused},
         {"bus", "handles_rebuilt", "ehis_bus_handles_rebuilt_total", "Kafka handles made anew.", (double)b->kafka.rebuilt},
+        {NULL, NULL, "ehis_bus_certificate_expiry_seconds", "Until the certificate for the brokers runs out.", (double)(g->bus_pair.not_after_ms - v->now_ms) / 1e3},
         {NULL, NULL, "ehis_bus_is_up", "Brokers answer and the leases are read.", b->state == EHIS_OK && b->is_ready},
     };
     _Static_assert((sizeof all + sizeof bus) / sizeof *all <= ROWS_MAX, "the caller's room");
@@ -146,6 +147,7 @@ ehis_err gateway_status_json(void *ctx, struct buf *out)
     json_object_set_new(section_of(all, "journal"), "has_failed", json_boolean(v.journal.has_failed));
     json_object_set_new(section_of(all, "bus"), "kind", json_string(g->options.bus_kind));
     if (g->relay) {
+        json_object_set_new(section_of(all, "expiry"), "bus_certificate", tool_time(g->bus_pair.not_after_ms));
         json_object_set_new(section_of(all, "bus"), "state", json_string(v.bus.state == EHIS_OK ? "OK" : ehis_err_name(v.bus.state)));
         json_object_set_new(section_of(all, "bus"), "is_ready", json_boolean(v.bus.is_ready));
     }

@@ -317,6 +317,12 @@ ehis_err blobs_new(struct loop *loop, const struct clock *clock, struct blob_sto
     return EHIS_OK;
 }
 
+void blobs_renew(struct blobs *b)
+{
+    if (b->store->renew)
+        b->store->renew(b->store);
+}
+
 void blobs_free(struct blobs *b)
 {
     if (!b)

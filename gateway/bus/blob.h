@@ -14,7 +14,7 @@ struct blob_place { uint64_t partition, offset; };
 /* A body: whose, and its manifest; where the list of its chunks stands, once it is known. */
 struct blob_name { struct span sender; struct large_manifest manifest; struct blob_place place; };
 
-/* Where chunks are kept. All but sweep and free on the blob thread; they may wait. */
+/* Where chunks are kept. All but sweep, renew and free on the blob thread; they may wait. */
 struct blob_store {
     /* Durable when it returns. place: in, offset is how many bytes were written of it before; out, where this stands: all of one body in one partition, or it is given up. */
     ehis_err (*write)(struct blob_store *s, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place);
@@ -22,6 +22,7 @@ struct blob_store {
     ehis_err (*read)(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes);
     void (*drop)(struct blob_store *s, const struct hash *key); /* NULL: it deletes by itself, and what messages have need not be known */
     void (*sweep)(struct blob_store *s, bool (*is_kept)(void *arg, const struct hash *key), void *arg);
+    void (*renew)(struct blob_store *s); /* the loop's thread: the files that it was opened with are others now; may be NULL */
     void (*free)(struct blob_store *s);
 };
 /* Files in a folder, made where it is missing. reserve_bytes: of the volume stay free: EXCHANGE_BUSY. */
@@ -57,6 +58,8 @@ void blobs_recovered(struct blobs *b);
 /* Reads a chunk and compares it with its leaf; on_chunk comes. EXCHANGE_BUSY. */
 ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index) EHIS_MUST_USE;
 void blob_chunk_free(struct blob_chunk_out *c);
+
+void blobs_renew(struct blobs *b);
 
 struct blobs_status { uint64_t uploads, kept, chunks_in, chunks_out, failed; };
 void blobs_status(const struct blobs *b, struct blobs_status *out);

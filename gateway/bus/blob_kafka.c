@@ -5,8 +5,10 @@
 #include "gateway/bus/blob.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include "base/log.h"
 #include "gateway/bus/cluster.h"
 
 #define WAIT_MS 10000
@@ -16,6 +18,9 @@
 struct kafka_store {
     struct blob_store store;
     rd_kafka_t *producer, *consumer;
+    _Atomic(rd_kafka_t *) fresh_producer, fresh_consumer; /* instead of them, from the next verb on */
+    const struct bus_kafka_options *options;
+    char *gateway, group[BUS_PREFIX_MAX_BYTES + 8];
     int32_t partition; /* that the consumer stands in; -1: in none */
     int64_t next;
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
@@ -34,11 +39,30 @@ static void on_sent(rd_kafka_t *rk, const rd_kafka_message_t *m, void *arg)
     *s = (struct sent){true, m->err, m->partition, m->offset};
 }
 
+static void handle_free(rd_kafka_t *rk)
+{
+    if (rk && rd_kafka_type(rk) == RD_KAFKA_CONSUMER) /* there is no group to leave */
+        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    else if (rk)
+        rd_kafka_destroy(rk);
+}
+
+static bool refresh(rd_kafka_t **rk, _Atomic(rd_kafka_t *) *fresh)
+{
+    rd_kafka_t *now = atomic_exchange(fresh, NULL);
+    if (!now)
+        return false;
+    handle_free(*rk);
+    *rk = now;
+    return true;
+}
+
 static ehis_err on_write(struct blob_store *store, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
 {
     struct kafka_store *s = store_of(store);
     struct sent sent = {false, RD_KAFKA_RESP_ERR_NO_ERROR, 0, 0};
     (void)is_first;
+    (void)refresh(&s->producer, &s->fresh_producer);
     rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
                                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes.p, bytes.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                                 RD_KAFKA_V_OPAQUE(&sent), RD_KAFKA_V_END);
@@ -104,6 +128,8 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
     bool is_found = false;
     if (place->partition > INT32_MAX || place->offset > INT64_MAX) /* nobody wrote that */
         return EHIS_E_EXCHANGE_BLOB_LOST;
+    if (refresh(&s->consumer, &s->fresh_consumer))
+        s->partition = -1;
     if (!stand(s, (int32_t)place->partition, (int64_t)place->offset))
         return EHIS_E_EXCHANGE_BUSY;
     for (int64_t until = now_ms() + WAIT_MS; !is_found && now_ms() < until;) {
@@ -123,10 +149,11 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
 static void on_free(struct blob_store *store)
 {
     struct kafka_store *s = store_of(store);
-    if (s->producer)
-        rd_kafka_destroy(s->producer);
-    if (s->consumer) /* there is no group to leave */
-        rd_kafka_destroy_flags(s->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    handle_free(s->producer);
+    handle_free(s->consumer);
+    handle_free(s->fresh_producer);
+    handle_free(s->fresh_consumer);
+    free(s->gateway);
     free(s);
 }
 
@@ -165,21 +192,39 @@ static ehis_err open_handle(const struct bus_kafka_options *o, const char *gatew
     return err != EHIS_OK ? err : ehis_fail(why, EHIS_E_BUS_CLIENT, "%s", text);
 }
 
+static ehis_err open_both(const struct kafka_store *s, rd_kafka_t **producer, rd_kafka_t **consumer, struct ehis_why *why)
+{
+    *producer = *consumer = NULL;
+    EHIS_TRY(open_handle(s->options, s->gateway, true, s->group, producer, why));
+    EHIS_TRY(open_handle(s->options, s->gateway, false, s->group, consumer, why));
+    (void)rd_kafka_poll_set_consumer(*consumer);
+    return EHIS_OK;
+}
+
+static void on_renew(struct blob_store *store)
+{
+    struct kafka_store *s = store_of(store);
+    struct ehis_why why = {""};
+    rd_kafka_t *producer, *consumer;
+    ehis_err err = open_both(s, &producer, &consumer, &why);
+    if (err != EHIS_OK)
+        log_line(LOG_ERROR, "kafka.rebuild", F_ERR(err), F_STR("text", why.text));
+    handle_free(atomic_exchange(&s->fresh_producer, producer));
+    handle_free(atomic_exchange(&s->fresh_consumer, consumer));
+}
+
 ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gateway, struct blob_store **out, struct ehis_why *why)
 {
-    char group[BUS_PREFIX_MAX_BYTES + 8];
     struct kafka_store *s = calloc(1, sizeof *s);
     if (!s)
         return EHIS_E_NO_MEMORY;
-    s->store = (struct blob_store){.write = on_write, .read = on_read, .free = on_free};
+    s->store = (struct blob_store){.write = on_write, .read = on_read, .renew = on_renew, .free = on_free};
     s->partition = -1;
-    bus_group_name(options->prefix, group);
+    s->options = options;
+    s->gateway = strdup(gateway);
+    bus_group_name(options->prefix, s->group);
     bus_topic_name(options->prefix, TOPIC_BLOB, span_of(NULL, 0), span_of(NULL, 0), s->topic);
-    ehis_err err = open_handle(options, gateway, true, group, &s->producer, why);
-    if (err == EHIS_OK)
-        err = open_handle(options, gateway, false, group, &s->consumer, why);
-    if (err == EHIS_OK)
-        (void)rd_kafka_poll_set_consumer(s->consumer);
+    ehis_err err = s->gateway ? open_both(s, &s->producer, &s->consumer, why) : EHIS_E_NO_MEMORY;
     if (err != EHIS_OK)
         on_free(&s->store);
     else

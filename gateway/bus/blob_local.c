@@ -112,7 +112,7 @@ ehis_err blob_local_new(const char *folder, uint64_t reserve_bytes, struct blob_
         free(l);
         return ehis_fail(why, EHIS_E_JOURNAL_FOLDER, "%s: %s", folder, strerror(errno));
     }
-    l->store = (struct blob_store){on_write, on_read, on_drop, on_sweep, on_free};
+    l->store = (struct blob_store){.write = on_write, .read = on_read, .drop = on_drop, .sweep = on_sweep, .free = on_free};
     l->reserve_bytes = reserve_bytes;
     *out = &l->store;
     return EHIS_OK;

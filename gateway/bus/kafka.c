@@ -279,6 +279,18 @@ static void rebuild(struct kafka *k)
     }
 }
 
+void kafka_renew(struct kafka *k)
+{
+    for (int lane = 0; lane < KAFKA_LANES; lane++) {
+        if (k->producers[lane])
+            rebuild_producer(k, (enum kafka_lane)lane);
+        if (k->consumers[lane])
+            rebuild_consumer(k, (enum kafka_lane)lane);
+    }
+    kafka_asks_renew(k);
+    k->heard_ms = 0; /* do they answer? */
+}
+
 /* ---- events ---- */
 
 static void on_error(struct kafka_handle *h, struct kafka_consumer *c, rd_kafka_event_t *e)

@@ -41,6 +41,7 @@ struct kafka_asks {
     bool is_stopping;
     int wake_fd;
     rd_kafka_t *rk; /* the thread's */
+    rd_kafka_t *fresh; /* instead of it, from the next request on */
 };
 
 static void put(struct ask ***end, struct ask *a)
@@ -174,6 +175,12 @@ static void answer(struct kafka_asks *q, struct ask *asks)
         answer_all(q, asks);
 }
 
+static void handle_free(rd_kafka_t *rk)
+{
+    if (rk)
+        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
 static void *run(void *arg)
 {
     static const uint64_t one = 1;
@@ -191,7 +198,11 @@ static void *run(void *arg)
         *end = NULL;
         if (!q->asked)
             q->asked_end = &q->asked;
+        rd_kafka_t *old = q->fresh ? q->rk : NULL;
+        q->rk = q->fresh ? q->fresh : q->rk;
+        q->fresh = NULL;
         pthread_mutex_unlock(&q->lock);
+        handle_free(old);
         answer(q, asks);
         rd_kafka_poll(q->rk, 0);
         pthread_mutex_lock(&q->lock);
@@ -206,10 +217,23 @@ static void *run(void *arg)
     return NULL;
 }
 
-ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
+static ehis_err handle_open(struct kafka *k, rd_kafka_t **out, struct ehis_why *why)
 {
     char text[256];
     rd_kafka_conf_t *c = NULL;
+    EHIS_TRY(kafka_conf(k, &c, why));
+    rd_kafka_conf_set_log_cb(c, NULL); /* the others say it all */
+    if (rd_kafka_conf_set(c, "enable.auto.commit", "false", text, sizeof text) != RD_KAFKA_CONF_OK ||
+        rd_kafka_conf_set(c, "group.id", k->group, text, sizeof text) != RD_KAFKA_CONF_OK || !(*out = rd_kafka_new(RD_KAFKA_CONSUMER, c, text, sizeof text))) {
+        rd_kafka_conf_destroy(c);
+        return ehis_fail(why, EHIS_E_BUS_CLIENT, "%s (bus.kafka.ca, certificate or key)", text);
+    }
+    rd_kafka_poll_set_consumer(*out);
+    return EHIS_OK;
+}
+
+ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
+{
     struct kafka_asks *q = calloc(1, sizeof *q);
     if (!q)
         return EHIS_E_NO_MEMORY;
@@ -219,16 +243,25 @@ ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
     q->asked_end = &q->asked;
     q->answered_end = &q->answered;
     q->wake_fd = k->wake_fd;
-    EHIS_TRY(kafka_conf(k, &c, why));
-    rd_kafka_conf_set_log_cb(c, NULL); /* the others say it all */
-    if (rd_kafka_conf_set(c, "enable.auto.commit", "false", text, sizeof text) != RD_KAFKA_CONF_OK ||
-        rd_kafka_conf_set(c, "group.id", k->group, text, sizeof text) != RD_KAFKA_CONF_OK || !(q->rk = rd_kafka_new(RD_KAFKA_CONSUMER, c, text, sizeof text))) {
-        rd_kafka_conf_destroy(c);
-        return ehis_fail(why, EHIS_E_BUS_CLIENT, "%s (bus.kafka.ca, certificate or key)", text);
-    }
-    rd_kafka_poll_set_consumer(q->rk);
+    EHIS_TRY(handle_open(k, &q->rk, why));
     q->has_thread = pthread_create(&q->thread, NULL, run, q) == 0;
     return q->has_thread ? EHIS_OK : EHIS_E_NO_MEMORY;
+}
+
+void kafka_asks_renew(struct kafka *k)
+{
+    struct kafka_asks *q = k->asks;
+    struct ehis_why why = {""};
+    rd_kafka_t *fresh = NULL, *unused;
+    if (handle_open(k, &fresh, &why) != EHIS_OK) {
+        log_line(LOG_ERROR, "kafka.rebuild", F_ERR(EHIS_E_BUS_CLIENT), F_STR("text", why.text));
+        return;
+    }
+    pthread_mutex_lock(&q->lock);
+    unused = q->fresh;
+    q->fresh = fresh;
+    pthread_mutex_unlock(&q->lock);
+    handle_free(unused);
 }
 
 void kafka_asks_stop(struct kafka *k)
@@ -242,8 +275,8 @@ void kafka_asks_stop(struct kafka *k)
     pthread_mutex_unlock(&q->lock);
     if (q->has_thread)
         pthread_join(q->thread, NULL);
-    if (q->rk)
-        rd_kafka_destroy_flags(q->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    handle_free(q->rk);
+    handle_free(q->fresh);
     asks_free(q->asked);
     asks_free(q->answered);
     pthread_cond_destroy(&q->more);

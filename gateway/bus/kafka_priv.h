@@ -92,6 +92,7 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
 
 /* kafka_asks.c */
 ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why) EHIS_MUST_USE;
+void kafka_asks_renew(struct kafka *k);
 void kafka_asks_stop(struct kafka *k); /* waits for a second at most */
 void kafka_ping(struct kafka *k);
 void kafka_on_answers(struct kafka *k);

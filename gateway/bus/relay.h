@@ -25,6 +25,9 @@ void relay_set_exchange(struct relay *r, struct exchange *x);
 /* At the start and after every reload; both borrowed until the next call. */
 void relay_set_identity(struct relay *r, const struct registry *registry, const struct sign_key *key);
 
+/* The files of the options are others now: kafka_renew. */
+void relay_renew(struct relay *r);
+
 /* Every record of the journal, in order, as it is appended: its audit frame is made from there when the group is durable. */
 void relay_note(struct relay *r, uint64_t group, uint64_t sequence, const struct journal_pos *pos);
 void relay_on_durable(struct relay *r, uint64_t group);

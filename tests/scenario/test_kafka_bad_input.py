@@ -6,7 +6,6 @@ import json
 import signal
 import time
 
-import kafka_cluster
 import pytest
 from forge_parcel import BEAT, CLAIM, ENVELOPE, PROBE, REPORT, Forger, head_of, payload_of
 from kafka_admin import TOPIC, Admin
@@ -148,29 +147,6 @@ def test_a_gateway_whose_certificate_the_brokers_do_not_take_says_so(kafka, land
     assert land.log_lines("gateway", "bus.unchecked")[0]["error"] == "BUS_TLS"
     wait_until(lambda: land.status()["bus"]["state"] == "BUS_TLS", 20, "the state")
     assert any(line["error"] == "BUS_TLS" for line in land.log_lines("gateway", "bus.state"))
-
-
-def test_a_broker_whose_certificate_has_expired_is_not_spoken_to(land, tmp_path):
-    """A listener for gateways that shows a certificate that was good until ten days ago."""
-    kafka_cluster.need()
-    folder, (port, controller, old) = tmp_path / "expired", kafka_cluster.cluster.free_ports(3)
-    c = kafka_cluster.cluster.Cluster(folder, is_bound=True)
-    c.make(1, "4.1", port_base=0, more=f"listeners=SSL://localhost:{port},CONTROLLER://localhost:{controller},OLD://localhost:{old}\n"
-           f"advertised.listeners=SSL://localhost:{port},OLD://localhost:{old}\nlistener.security.protocol.map=SSL:SSL,CONTROLLER:SSL,OLD:SSL\n"
-           f"controller.quorum.voters=1@localhost:{controller}\nlistener.name.old.ssl.keystore.type=PEM\nlistener.name.old.ssl.keystore.location={folder}/n1/old.pem\n")
-    c.plan.update(ports=[port], controller_ports=[controller])
-    pem = expired_copy(folder / "n1", folder / "ca", folder / "n1").read_text()
-    (folder / "n1/old.pem").write_text((folder / "n1/bus.key").read_text() + pem)
-    try:
-        c.up()
-        own = c.certify("gw1", folder / "gw1")
-        land.write_gateway_settings(bus="{kafka: {" + f"brokers: ['localhost:{old}'], ca: {folder}/ca/ca.crt, certificate: {own}/bus.crt, key: {own}/bus.key, pilot: true" + "}, kind: kafka}")
-        land.start_gateway()
-        line = land.log_lines("gateway", "bus.unchecked")[0]
-        assert line["error"] == "BUS_TLS" and "certificate" in line["why"], line
-        wait_until(lambda: land.status()["bus"]["state"] == "BUS_TLS", 20, "the state")
-    finally:
-        c.down()
 
 
 def test_rights_that_are_taken_away_are_said_and_work_goes_on_when_they_are_back(country):

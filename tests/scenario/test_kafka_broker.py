@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """A real broker of deploy/kafka: topics and rights as a registry calls for them, and every cluster that breaks a rule of durability
 refused by name. Skipped plainly where Java, Maven, kcat or Kafka's jars are missing."""
-import datetime
 import json
 import pathlib
 import signal
@@ -11,8 +10,6 @@ import subprocess
 import cluster
 import kafka_cluster
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from kafka_admin import TOPIC, Admin
 from world import SYSTEMS, wait_until
 
@@ -90,15 +87,7 @@ def error_of(world, kafka, bus, code):
 
 def expired_copy(own, ca, folder):
     """The certificate in a folder as it would have been 40 to 10 days ago."""
-    ended = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=10)
-    cert = x509.load_pem_x509_certificate((own / "bus.crt").read_bytes())
-    key = serialization.load_pem_private_key((ca / "intermediate.key").read_bytes(), None)
-    b = x509.CertificateBuilder().subject_name(cert.subject).issuer_name(cert.issuer).public_key(cert.public_key()).serial_number(x509.random_serial_number())
-    b = b.not_valid_before(ended - datetime.timedelta(days=30)).not_valid_after(ended)
-    for e in cert.extensions:
-        b = b.add_extension(e.value, e.critical)
-    (folder / "expired.crt").write_bytes(b.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    return folder / "expired.crt"
+    return kafka_cluster.recertified(own, ca, folder / "expired.crt", -864000)
 
 
 def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land, tmp_path):

@@ -428,6 +428,45 @@ static void a_chain_over_8_kib_is_refused(void **state)
     assert_int_equal(against_server(h, p.trust, &err), -1);
 }
 
+static ehis_err pair(const char *chain, const char *key, const char *ca, struct pki_pair *out)
+{
+    *out = (struct pki_pair){.chain_file = chain, .key_file = key, .ca_file = ca};
+    return pki_pair_load(out, now_ms, NULL);
+}
+
+static void a_pair_for_another_library_is_whole_in_force_and_of_the_authority(void **state)
+{
+    (void)state;
+    char ca[160], none[160];
+    struct buf root;
+    struct pki_pair good, other;
+    struct party expired;
+    struct forge f = forge_leaf(p.mid, p.mid_key);
+    f.until_ms = FORGE_NOW_MS - 1000;
+    party_init(&expired, "expired", &f);
+    snprintf(ca, sizeof ca, "%s/ca.crt", dir);
+    snprintf(none, sizeof none, "%s/none", dir);
+    buf_init(&root, 65536);
+    forge_put_der(&root, p.root);
+    write_pem(ca, 0644, "CERTIFICATE", buf_span(&root), span_of(NULL, 0));
+    assert_int_equal(pair(client.chain, client.key, ca, &good), EHIS_OK);
+    assert_true(good.not_after_ms > FORGE_NOW_MS);
+    assert_int_equal(pair(client.chain, server.key, ca, &other), EHIS_E_KEY_MISMATCH);
+    assert_memory_not_equal(&other.files, &good.files, HASH_BYTES);
+    assert_int_equal(pair(expired.chain, expired.key, ca, &other), EHIS_E_CERT_EXPIRED);
+    assert_true(other.not_after_ms < FORGE_NOW_MS);
+    assert_int_equal(pair(client.chain, client.key, client.chain, &other), EHIS_E_CHAIN_UNTRUSTED);
+    assert_int_equal(pair(client.chain, client.key, client.key, &other), EHIS_E_PEM_MALFORMED);
+    assert_int_equal(pair(client.key, client.key, ca, &other), EHIS_E_PEM_MALFORMED);
+    assert_int_equal(pair(none, client.key, ca, &other), EHIS_E_NOT_FOUND);
+    assert_int_equal(chmod(client.key, 0640), 0);
+    assert_int_equal(pair(client.chain, client.key, ca, &other), EHIS_E_PERMISSION);
+    assert_int_equal(chmod(client.key, 0600), 0);
+    unlink(ca);
+    party_fini(&expired);
+    buf_fini(&root);
+}
+
 static void a_context_is_not_made_with_what_peers_would_refuse(void **state)
 {
     (void)state;
@@ -463,6 +502,7 @@ int main(void)
         cmocka_unit_test(an_adapter_with_a_stale_list_connects_marked),
         cmocka_unit_test(a_session_is_never_resumed),
         cmocka_unit_test(a_chain_over_8_kib_is_refused),
+        cmocka_unit_test(a_pair_for_another_library_is_whole_in_force_and_of_the_authority),
         cmocka_unit_test(a_context_is_not_made_with_what_peers_would_refuse),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
