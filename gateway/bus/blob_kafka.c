@@ -13,6 +13,7 @@
 
 #define WAIT_MS 10000
 #define POLL_MS 100
+#define MISSING_MS 2000 /* so long the partition must say that it ends before what is asked for: a leader that is new has yet to hear how far its followers are */
 #define AHEAD_MAX 16  /* records that are read over rather than sought: what is fetched ahead anyway (4 MiB) */
 
 struct kafka_store {
@@ -22,7 +23,8 @@ struct kafka_store {
     const struct bus_kafka_options *options;
     char *gateway, group[BUS_PREFIX_MAX_BYTES + 8];
     int32_t partition; /* that the consumer stands in; -1: in none */
-    int64_t next;
+    int64_t next, asked_ms;
+    bool is_anew; /* assigned since it was asked */
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
 };
 struct sent { bool is_done; rd_kafka_resp_err_t err; int32_t partition; int64_t offset; };
@@ -91,6 +93,19 @@ static bool stand(struct kafka_store *s, int32_t partition, int64_t offset)
     return is_there;
 }
 
+/* The partition ends before what is asked for. The first time it may be an end of long ago that nobody had taken: asked anew, and again for a while. */
+static bool is_missing(struct kafka_store *s, int64_t offset)
+{
+    const struct timespec t = {.tv_nsec = POLL_MS * 1000000L};
+    const int32_t partition = s->partition;
+    if (s->is_anew && now_ms() - s->asked_ms >= MISSING_MS)
+        return true;
+    nanosleep(&t, NULL);
+    s->partition = -1;
+    s->is_anew = stand(s, partition, offset);
+    return false;
+}
+
 /* True: *err is the answer. */
 static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struct hash *key, int64_t offset, uint8_t *out, size_t bytes, ehis_err *err)
 {
@@ -99,7 +114,7 @@ static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struc
         break;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF: /* behind the end: what was confirmed is not there any more */
         *err = EHIS_E_EXCHANGE_BLOB_LOST;
-        return m->partition == s->partition && m->offset <= offset;
+        return m->partition == s->partition && m->offset <= offset && is_missing(s, offset);
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
@@ -132,7 +147,9 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
         s->partition = -1;
     if (!stand(s, (int32_t)place->partition, (int64_t)place->offset))
         return EHIS_E_EXCHANGE_BUSY;
-    for (int64_t until = now_ms() + WAIT_MS; !is_found && now_ms() < until;) {
+    s->asked_ms = now_ms();
+    s->is_anew = false;
+    while (!is_found && now_ms() - s->asked_ms < WAIT_MS) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, POLL_MS);
         if (!m)
             continue;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """SPEC 18.6: large bodies from one gateway to another over a real broker: bounded memory, a gateway killed under way, a topic that was doctored."""
+import time
+
 import pytest
 from kafka_admin import Admin
 from test_kafka_bus import apart, pair  # noqa: F401
@@ -34,6 +36,20 @@ def test_a_large_message_arrives_whichever_gateway_is_killed_under_way(far, numb
     got = provider.wait(lambda x: x["event"] == "large-request" and x["err"] == 0, 120)
     assert got["bytes"] == 16 * MIB
     consumer.wait(lambda x: x["event"] == "receipt" and x["state"] == DELIVERED, 120)
+
+
+def test_bodies_that_follow_one_another_in_a_partition_are_not_taken_for_lost(kafka, far):
+    """Its end, met behind one body, was kept and taken for the place where the next had been."""
+    topic, admin = f"{far.prefix}..blob", Admin(kafka.cluster)
+    admin.delete(topic)
+    wait_until(lambda: topic not in kafka.cluster.kcat("-L").stdout, 20, "the topic's end")
+    admin.create(topic, partitions=1, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "1728000000", "max.message.bytes": "1114112"})
+    provider, consumer = apart(far)
+    for n in range(1, 4):
+        consumer.say(f"sendfile GetPerson {file_of(far.world, MIB + CHUNK)}")
+        wait_until(lambda n=n: sum(x["err"] == 0 for x in provider.got("large-request")) == n or any(x["err"] for x in provider.got("large-request")), 60, f"body {n}")
+        assert [x["err"] for x in provider.got("large-request")] == [0] * n
+        time.sleep(1)  # the reader meets the end
 
 
 @pytest.mark.parametrize("how, name", [("altered", "EXCHANGE_BLOB_ALTERED"), ("cut", "EXCHANGE_BLOB_LOST")])
