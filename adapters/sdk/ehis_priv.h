@@ -301,6 +301,7 @@ struct ehis {
     struct buf ca; /* the authorities' file */
     struct pki_trust *trust;
     SSL_CTX *tls;
+    int64_t own_until_ms; /* the certificate's end */
     struct root_cache *roots;
     struct handler *handlers;
 
@@ -374,6 +375,8 @@ ehis_err state_open(struct ehis *e, struct ehis_why *why) EHIS_MUST_USE; /* e->d
 ehis_err state_load_trust(struct ehis *e, const char *ca_file, const char *crl_file, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err state_take_registry(struct ehis *e, struct span part, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err state_take_crl(struct ehis *e, struct span der, struct ehis_why *why) EHIS_MUST_USE;
+/* Where the own certificate has run out: the one that stands in its file now. Its keys are those of before. */
+ehis_err state_renew_tls(struct ehis *e, struct ehis_why *why) EHIS_MUST_USE;
 void state_close(struct ehis *e);
 
 /* session.c */

@@ -75,13 +75,17 @@ static void dial(void *arg)
     struct session *s = arg;
     struct ehis *e = s->e;
     struct link_limits limits = link_limits_default;
+    struct ehis_why why = {""};
     limits.max_frame_bytes = FRAME_MAX_BYTES_LIMIT;
     limits.output_max_bytes = 2 * FRAME_MAX_BYTES_LIMIT;
     if (e->is_ending || e->failed != EHIS_OK || s->link || s->resolving)
         return;
+    ehis_err err = state_renew_tls(e, &why);
+    if (err != EHIS_OK)
+        session_note(s, err, why.text); /* and the gateway will say so, too */
     while (s->addresses.at < s->addresses.count) {
         size_t i = s->addresses.at++;
-        ehis_err err = link_dial(e->loop, (struct sockaddr *)&s->addresses.a[i], s->addresses.len[i], e->tls, &limits, &events, s, &s->link);
+        err = link_dial(e->loop, (struct sockaddr *)&s->addresses.a[i], s->addresses.len[i], e->tls, &limits, &events, s, &s->link);
         if (err == EHIS_OK)
             return;
         s->link = NULL;

@@ -114,7 +114,13 @@ static ehis_err make_tls(struct ehis *e, struct pki_trust *trust, struct ehis_wh
     }
     SSL_CTX_free(e->tls);
     e->tls = tls;
+    e->own_until_ms = own.leaf.not_after_ms;
     return EHIS_OK;
+}
+
+ehis_err state_renew_tls(struct ehis *e, struct ehis_why *why)
+{
+    return now_ms(e) <= e->own_until_ms ? EHIS_OK : make_tls(e, e->trust, why);
 }
 
 /* The file of the configuration, or what a gateway has given since, whichever is newer. */

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+import short_cert
 from world import BIN, SERVICE, wait_until
 
 PEER = pathlib.Path(os.environ.get("EHIS_TESTS_BIN", BIN.parent / "tests")) / "sdk_peer"
@@ -124,6 +125,21 @@ def test_a_system_without_a_rule_is_refused_and_nobody_hears_of_it(both):
     # What it was not shown it cannot even seal to.
     assert students.do("call GetPerson x", "reply")["err"] != 0
     assert provider.got("request") == []
+
+
+def test_a_certificate_that_runs_out_is_read_again_and_the_work_goes_on(both):
+    world, left = both.world, 5
+    short_cert.shorten(world.dir / "tax/tls.crt", world.dir / "ca/intermediate.key", left)
+    until = time.monotonic() + left
+    provider, consumer = served(both)
+    assert consumer.do("call GetPerson before", "reply")["body"] == "before"
+    wait_until(lambda: any(r["code"] == "EHIS-3009" for r in world.records("--kind", "session-ended")), 30, "the end of the session by its certificate")
+    assert time.monotonic() >= until - 1
+    (world.dir / "tax/tls.crt").unlink()
+    world.run("ehis-pki", "issue", "--ca", "ca", "--request", "tax/join.request", "--out", "tax/tls.crt", check=True)
+    consumer.well("ready")
+    assert consumer.do("call GetPerson after", "reply")["body"] == "after"
+    assert [x["body"] for x in provider.got("request")] == ["before", "after"]
 
 
 def test_without_a_provider_a_call_fails_at_once(both):
