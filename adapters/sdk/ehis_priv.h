@@ -451,6 +451,7 @@ void in_body_fini(struct in_body *b);
 /* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
 ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
 void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
+void sending_leave(struct ehis *e, struct out_stream *s); /* its gateway, whose window is whole again; it is repeated elsewhere */
 void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
 ehis_err sending_on_stream_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 

@@ -35,6 +35,13 @@ void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, siz
     *is_unanswered = false;
 }
 
+void sending_leave(struct ehis *e, struct out_stream *s)
+{
+    for (struct out_message *m = s->first; m; m = m->next)
+        sending_answered(e, s->session, &m->is_unanswered, m->len);
+    out_stream_leave(s);
+}
+
 static bool open_on(struct session *on, struct out_stream *s, uint64_t lowest, uint64_t next)
 {
     struct ehis *e = on->e;
@@ -128,7 +135,7 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
     }
     if (f.code != 0) {
         bool is_round = session_of(e, s->avoided) && s->avoided != from->id;
-        out_stream_leave(s);
+        sending_leave(e, s);
         s->avoided = from->id;
         s->paused_until_ms = is_round || session_ready(e, from->id) == from ? now_ms(e) + REOPEN_MS : 0;
         log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));

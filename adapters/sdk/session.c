@@ -170,7 +170,7 @@ static ehis_err on_goodbye(struct session *s, struct span payload, struct ehis_w
     s->ready_at_ms = clock_mono_ms(s->e->clock) + 2000; /* answers under way come first */
     for (struct out_stream *o = session_ready(s->e, s->id) ? outbox_streams(s->e->outbox) : NULL; o; o = o->next)
         if (o->session == s->id)
-            out_stream_leave(o); /* it goes on at another gateway at once */
+            sending_leave(s->e, o); /* it goes on at another gateway at once */
     turn_soon(s->e);
     return EHIS_OK;
 }

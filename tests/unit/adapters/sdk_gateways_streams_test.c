@@ -200,6 +200,33 @@ static void a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at
     sim_client_fini(&c);
 }
 
+/* The window of the gateway that it left is whole: what goes there next is not held back by what will not be answered any more. */
+static void a_stream_that_leaves_takes_what_is_unanswered_with_it(void **state)
+{
+    struct hash d[4];
+    struct buf b;
+    (void)state;
+    sim_begin_two(&c, SIM_TAX, false);
+    buf_init(&b, 4096);
+    for (int i = 0; i < 3; i++)
+        sim_send_one(&c);
+    sim_open_stream(&c, 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sim_submitted(&c, &d[i], NULL), i + 1);
+    assert_int_equal(c.e->sessions[0].unanswered, 3);
+    for (int i = 0; i < 3; i++) {
+        struct flow f = {.code = EHIS_E_EXCHANGE_REGISTRY_BEHIND, .retry_ms = 1000, .expected = 1};
+        memcpy(f.digest, d[i].b, 32);
+        buf_clear(&b);
+        assert_int_equal(flow_write(&f, &b), EHIS_OK);
+        assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+    }
+    assert_int_equal(c.e->sessions[0].unanswered, 0);
+    assert_int_equal(c.e->sessions[0].unanswered_bytes, 0);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
 static void where_both_gateways_refuse_nothing_goes_round_faster_than_they_say(void **state)
 {
     struct sim_ended x = {0};
@@ -243,6 +270,7 @@ int main(void)
         cmocka_unit_test(what_a_gateway_took_with_it_for_good_is_told_to_be_untold),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
+        cmocka_unit_test(a_stream_that_leaves_takes_what_is_unanswered_with_it),
         cmocka_unit_test(where_both_gateways_refuse_nothing_goes_round_faster_than_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
