@@ -44,7 +44,7 @@ typedef struct ehis_config {
     uint32_t wait_state;          /* when the outbox lets go: EHIS_ACCEPTED, EHIS_REPLICATED, or 0: *replicated* where gateways replicate, else *accepted* */
     uint32_t call_window;         /* requests handled at once that a caller waits for; 0 = 64 */
     uint32_t stream_window;       /* stream messages in flight; 0 = 256 */
-    uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it EHIS_BUSY */
+    uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it, and beyond 262,144 messages without a final receipt, SDK_BUSY */
     /* The application keeps positions itself: asked for each (sender, stream) that is new in this process; returns the highest number of a message whose
      * effect the application has stored, 0 for none (what is_late is stored beside it). libehis then records no watermark before it acknowledges, but still what was rejected or passed. NULL: libehis keeps them.
      * Called in the I/O thread, as `log` is: both return soon and call nothing of this header. */

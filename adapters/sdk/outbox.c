@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define STREAMS_MAX 256
+#define MESSAGES_MAX 262144 /* held or remembered: each stands in every snapshot */
 #define CACHE_MAX_BYTES (16u * 1024 * 1024) /* of bytes in memory that stand on the disk too */
 
 enum { RECORD_STREAM = 1, RECORD_MESSAGE = 2, RECORD_STATE = 3, RECORD_REMEMBERED = 4, RECORD_ASKED = 5 };
@@ -135,7 +136,10 @@ ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient
     return append_stream(o, *out);
 }
 
-ehis_err outbox_check_room(const struct outbox *o, size_t bytes) { return o->bytes + bytes > o->max_bytes ? EHIS_E_SDK_BUSY : EHIS_OK; }
+ehis_err outbox_check_room(const struct outbox *o, size_t bytes) 
+{
+    return o->message_count >= MESSAGES_MAX || o->bytes + bytes > o->max_bytes ? EHIS_E_SDK_BUSY : EHIS_OK;
+}
 
 static void link_message(struct outbox *o, struct out_message *m)
 {

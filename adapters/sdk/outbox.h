@@ -23,7 +23,7 @@ ehis_err outbox_carry(struct outbox *o, uint64_t segment) EHIS_MUST_USE;
 ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient, struct span event, const struct random *r, struct out_stream **out) EHIS_MUST_USE;
 struct out_stream *outbox_find(const struct outbox *o, const uint8_t id[16]);
 struct out_stream *outbox_streams(const struct outbox *o); /* the first */
-/* Room for one more of this size? SDK_BUSY. */
+/* Room for one more of this size? SDK_BUSY, also where 262,144 lack their final receipt. */
 ehis_err outbox_check_room(const struct outbox *o, size_t bytes) EHIS_MUST_USE;
 /* Takes an envelope that was made with this number (next_number - 1 or, of a key, 0). Durable at the store's commit, with its sequence. */
 struct out_new {

@@ -21,7 +21,7 @@ static const struct settings_option options[] = {
     {"registry.operator_keys", SETTING_LIST, AT(operator_keys), NULL, 1, 8, NULL, false, "Who may sign the registry: public keys of 64 hexadecimal digits."},
     {"outbox.in_memory", SETTING_BOOL, AT(memory_outbox), "false", 0, 0, NULL, false,
      "Whether what is sent in streams is kept in memory alone: each start then begins new streams."},
-    {"outbox.max_bytes", SETTING_BYTES, AT(outbox_max_bytes), "1GiB", 1048576, 0, NULL, false, "What may wait in the outbox; beyond it sending answers busy."},
+    {"outbox.max_bytes", SETTING_BYTES, AT(outbox_max_bytes), "1GiB", 1048576, 0, NULL, false, "What may wait in the outbox; beyond it, and beyond 262,144 messages whose end nobody has told, sending answers busy."},
     {"outbox.wait_state", SETTING_CHOICE, AT(wait_state), "auto", 0, 0, "auto|accepted|replicated", false,
      "The state of a message at which the outbox lets go of it; auto: replicated where gateways replicate, else accepted."},
     {"call_window", SETTING_COUNT, AT(call_window), "64", 1, 16384, NULL, false, "Requests that a caller waits for, handled at once."},

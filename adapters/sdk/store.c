@@ -11,6 +11,7 @@
 #define MAGIC_BYTES 16
 #define HEAD_BYTES 21
 #define SEGMENT_BYTES (16u * 1024 * 1024)
+#define SNAPSHOT_GROUP_BYTES (16u * 1024 * 1024) /* so much of a snapshot is collected; it is durable as one all the same */
 #define NAME_BYTES 18
 
 struct segment { uint64_t number, bytes, held_bytes; };
@@ -23,7 +24,8 @@ struct store {
     struct disk_file *file, *reading;
     uint64_t reading_number;
     struct buf group;
-    bool is_snapshot_durable, is_carrying;
+    uint64_t snapshot_bytes; /* of the last segment, its beginning */
+    bool is_snapshot_durable, is_in_snapshot, is_carrying;
     ehis_err failed;
 };
 
@@ -155,7 +157,11 @@ static ehis_err begin_segment(struct store *s)
     s->segments[s->count - 1].bytes = MAGIC_BYTES;
     EHIS_TRY(s->disk->ops->sync_dir(s->disk));
     s->is_snapshot_durable = false;
-    return s->events.snapshot(s->events.ctx, s);
+    s->is_in_snapshot = true;
+    ehis_err err = s->events.snapshot(s->events.ctx, s);
+    s->is_in_snapshot = false;
+    s->snapshot_bytes = s->segments[s->count - 1].bytes + s->group.len;
+    return err;
 }
 
 ehis_err store_open(struct disk *d, const struct store_events *events, uint64_t segment_bytes, struct store **out, struct ehis_why *why)
@@ -204,6 +210,17 @@ void store_free(struct store *s)
     free(s);
 }
 
+/* Not durable yet. */
+static ehis_err write_out(struct store *s)
+{
+    struct segment *g = &s->segments[s->count - 1];
+    struct span whole = buf_span(&s->group);
+    EHIS_TRY(s->file->ops->write_at(s->file, g->bytes, whole.p, whole.len));
+    g->bytes += whole.len;
+    buf_clear(&s->group);
+    return EHIS_OK;
+}
+
 ehis_err store_append(struct store *s, uint8_t type, const struct span *parts, size_t count, struct store_place *at)
 {
     uint8_t head[HEAD_BYTES], *room;
@@ -214,6 +231,8 @@ ehis_err store_append(struct store *s, uint8_t type, const struct span *parts, s
         return s->failed;
     if (bytes > STORE_RECORD_MAX_BYTES)
         return EHIS_E_TOO_LARGE;
+    if (s->is_in_snapshot && s->group.len >= SNAPSHOT_GROUP_BYTES)
+        EHIS_TRY(s->failed = write_out(s));
     EHIS_TRY(buf_reserve(&s->group, HEAD_BYTES + bytes, &room));
     be_put(head, bytes, 4);
     head[4] = type;
@@ -270,15 +289,12 @@ static ehis_err trim(struct store *s)
 
 static ehis_err write_group(struct store *s)
 {
-    struct segment *g = &s->segments[s->count - 1];
-    struct span whole = buf_span(&s->group);
-    EHIS_TRY(s->file->ops->write_at(s->file, g->bytes, whole.p, whole.len));
+    EHIS_TRY(write_out(s));
     EHIS_TRY(s->file->ops->sync(s->file));
-    g->bytes += whole.len;
-    buf_clear(&s->group);
     s->is_snapshot_durable = true;
     EHIS_TRY(trim(s));
-    return s->segments[s->count - 1].bytes > s->segment_bytes && s->group.len == 0 ? begin_segment(s) : EHIS_OK;
+    uint64_t bytes = s->segments[s->count - 1].bytes; /* a large snapshot is written again when as much has followed it */
+    return bytes > s->segment_bytes && bytes > 2 * s->snapshot_bytes && s->group.len == 0 ? begin_segment(s) : EHIS_OK;
 }
 
 ehis_err store_commit(struct store *s)

@@ -498,6 +498,24 @@ static void the_outbox_is_bounded_in_bytes_and_streams(void **state)
     box_fini(&b);
 }
 
+static void the_outbox_is_bounded_in_messages_that_nobody_has_told_the_end_of(void **state)
+{
+    struct box b;
+    struct out_message *m;
+    ehis_err err;
+    (void)state;
+    box_init(&b, ACCEPTED, true);
+    for (int i = 0; i < 262144; i++) {
+        assert_int_equal(outbox_check_room(b.outbox, 1), EHIS_OK);
+        assert_int_equal(put(&b, false, &m), EHIS_OK);
+        assert_true(outbox_on_receipt(b.outbox, m, &local, ACCEPTED, &err)); /* its bytes have gone */
+    }
+    assert_int_equal(outbox_check_room(b.outbox, 1), EHIS_E_SDK_BUSY);
+    receipt(&b, m, DELIVERED);
+    assert_int_equal(outbox_check_room(b.outbox, 1), EHIS_OK);
+    box_fini(&b);
+}
+
 static void in_memory_a_restart_begins_new_streams(void **state)
 {
     struct box b;
@@ -611,6 +629,7 @@ int main(void)
         cmocka_unit_test(what_was_taken_is_remembered_when_its_bytes_have_gone),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
+        cmocka_unit_test(the_outbox_is_bounded_in_messages_that_nobody_has_told_the_end_of),
         cmocka_unit_test(in_memory_a_restart_begins_new_streams),
         cmocka_unit_test(what_was_promised_reaches_the_gateway_once_with_the_same_bytes_whatever_crashes),
     };

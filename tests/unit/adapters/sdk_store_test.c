@@ -46,9 +46,19 @@ static ehis_err append(struct model *m, uint8_t type, uint64_t value, size_t ext
     return store_append(m->store, type, &whole, 1, at);
 }
 
+static size_t snapshots, large_in_snapshot, large_bytes; /* how many were made; records of this size in each, beside the counter */
+
 static ehis_err on_snapshot(void *ctx, struct store *s)
 {
     struct model *m = ctx;
+    uint8_t *large = calloc(1, large_bytes + 8);
+    struct span whole = span_of(large, large_bytes);
+    ehis_err err = large ? EHIS_OK : EHIS_E_NO_MEMORY;
+    snapshots++;
+    for (size_t i = 0; i < large_in_snapshot && err == EHIS_OK; i++)
+        err = store_append(s, COUNTER, &whole, 1, NULL);
+    free(large);
+    EHIS_TRY(err);
     if (!m->store) {
         m->store = s;
         for (size_t i = 0; i < IDS; i++)
@@ -205,6 +215,48 @@ static void old_segments_go_and_what_is_spread_thin_is_carried_ahead(void **stat
     sim_disk_free(d);
 }
 
+static void a_snapshot_larger_than_a_segment_is_not_written_with_every_commit(void **state)
+{
+    (void)state;
+    struct sim_disk *d;
+    struct model m;
+    assert_int_equal(sim_disk_new(1, &d), EHIS_OK);
+    large_in_snapshot = 20;
+    large_bytes = SEGMENT_BYTES;
+    snapshots = 0;
+    assert_int_equal(open_store(d, &m), EHIS_OK);
+    for (int i = 0; i < 1000; i++) {
+        m.counter++;
+        assert_int_equal(append(&m, COUNTER, m.counter, 1000, NULL), EHIS_OK);
+        assert_int_equal(store_commit(m.store), EHIS_OK);
+    }
+    assert_true(snapshots > 5 && snapshots < 20); /* what it costs is no more than what is written else */
+    store_free(m.store);
+    sim_disk_free(d);
+    large_in_snapshot = large_bytes = 0;
+}
+
+static void a_snapshot_larger_than_a_group_is_written_and_read_again(void **state)
+{
+    (void)state;
+    struct sim_disk *d;
+    struct model m;
+    assert_int_equal(sim_disk_new(1, &d), EHIS_OK);
+    large_bytes = 16u * 1024 * 1024;
+    large_in_snapshot = STORE_GROUP_MAX_BYTES / large_bytes + 1;
+    for (uint64_t i = 1; i < 3; i++) {
+        assert_int_equal(open_store(d, &m), EHIS_OK);
+        assert_int_equal(m.counter, i - 1);
+        m.counter = i;
+        assert_int_equal(append(&m, COUNTER, i, 0, NULL), EHIS_OK);
+        assert_int_equal(store_commit(m.store), EHIS_OK);
+        store_free(m.store);
+        sim_disk_crash(d, SIM_CRASH_LOSE_ALL);
+    }
+    sim_disk_free(d);
+    large_in_snapshot = large_bytes = 0;
+}
+
 static void a_damaged_record_that_is_not_the_last_is_told_and_not_passed_over(void **state)
 {
     (void)state;
@@ -283,6 +335,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_committed_survives_a_crash_at_every_operation_in_every_way),
         cmocka_unit_test(old_segments_go_and_what_is_spread_thin_is_carried_ahead),
+        cmocka_unit_test(a_snapshot_larger_than_a_segment_is_not_written_with_every_commit),
+        cmocka_unit_test(a_snapshot_larger_than_a_group_is_written_and_read_again),
         cmocka_unit_test(a_damaged_record_that_is_not_the_last_is_told_and_not_passed_over),
         cmocka_unit_test(after_a_failed_sync_nothing_goes_on),
         cmocka_unit_test(a_record_of_the_largest_size_is_taken_and_one_beyond_is_not),
