@@ -292,12 +292,8 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
         struct session *other = session_ready(e, from->id);
         sending_answered(e, from->id, &is_unanswered, m->len);
         out_stream_on_flow(m, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE ? f.expected : 0, f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE && !f.retry_ms ? 0 : until);
-        if (is_gateways_own(f.code) && other && other != from) {
-            bool is_round = session_of(e, m->stream->avoided) && m->stream->avoided != from->id;
-            sending_leave(e, m->stream);
-            m->stream->avoided = from->id;
-            m->stream->paused_until_ms = is_round ? until : 0; /* the other was no better: as slowly as they say */
-        }
+        if (is_gateways_own(f.code) && other && other != from)
+            sending_elsewhere(from, m->stream, until);
     }
     if (c && c->session == from->id) {
         sending_answered(e, from->id, &c->is_unanswered, c->len);

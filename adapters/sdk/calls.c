@@ -186,6 +186,7 @@ static void on_made(struct ehis *e, struct draft *d, ehis_err err, const struct 
         c->bytes = malloc(envelope.len);
         err = c->bytes ? table_add(&e->calls_by_digest, &c->by_digest) : EHIS_E_NO_MEMORY;
     }
+    c->is_large = d->header.large.root.len > 0;
     draft_free(d);
     if (err != EHIS_OK) {
         finish(e, c, err, why ? why->text : NULL);
@@ -215,22 +216,25 @@ void calls_make(struct ehis *e)
 /* One that has not turned it away, and has not just put it off, before others. */
 static struct session *to_ask(struct ehis *e, const struct call *c)
 {
-    struct session *any = NULL;
-    for (struct session *s = e->sessions; s < e->sessions + e->session_count; s++)
-        if (s->is_ready && !s->is_leaving && !(c->turned_away & 1u << s->slot) && (!any || any->id == c->avoided))
-            any = s;
-    return any ? any : session_ready(e, c->avoided);
+    struct session *best = NULL;
+    int most = -1;
+    for (struct session *s = e->sessions; s < e->sessions + e->session_count; s++) {
+        int worth = (c->turned_away & 1u << s->slot ? 0 : 2) + (s->id != c->avoided);
+        if (s->is_ready && !s->is_leaving && (s->takes_large || !c->is_large) && worth > most) {
+            best = s;
+            most = worth;
+        }
+    }
+    return best;
 }
 
 void calls_run(struct ehis *e)
 {
     int64_t now = now_ms(e);
-    for (struct call **at = &e->calls_due; *at;) {
+    for (struct call **at = &e->calls_due; *at && e->is_ready;) {
         struct call *c = *at;
         struct session *s = to_ask(e, c);
-        if (!s)
-            return;
-        if (now < c->send_at_ms) {
+        if (!s || now < c->send_at_ms) {
             at = &c->next_due;
             continue;
         }
@@ -255,7 +259,11 @@ void calls_tick(struct ehis *e)
     pthread_mutex_unlock(&e->lock);
     for (struct call *c = e->calls, *next; c; c = next) {
         next = c->next;
-        if (now_us >= c->deadline_us && (c->is_made || c->draft))
+        if (now_us < c->deadline_us || !(c->is_made || c->draft))
+            continue;
+        if (c->is_large && is_ready && c->is_to_send && !to_ask(e, c))
+            finish(e, c, EHIS_E_EXCHANGE_NO_LARGE, "no gateway that is ready takes them");
+        else
             finish(e, c, is_ready || c->is_made ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_NOT_READY, is_ready ? NULL : why.text);
     }
 }

@@ -132,7 +132,7 @@ struct call {
     struct job job;
     struct ehis *e;
     struct draft *draft; /* not made yet */
-    bool is_made, is_to_send /* among the due */, is_unanswered;
+    bool is_made, is_large, is_to_send /* among the due */, is_unanswered;
     uint64_t session, avoided; /* where it was submitted last; where it was not taken */
     uint32_t turned_away; /* a bit for each slot of a gateway that knows no session of its provider */
     struct ehis_reply **reply_to; /* ehis_call: takes the reply, and done is quick: no handler's thread */
@@ -452,6 +452,7 @@ void in_body_fini(struct in_body *b);
 ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
 void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
 void sending_leave(struct ehis *e, struct out_stream *s); /* its gateway, whose window is whole again; it is repeated elsewhere */
+void sending_elsewhere(struct session *from, struct out_stream *s, int64_t at_ms); /* the same for its refusal: at once, but where no other is better, then */
 void sending_streams(struct ehis *e); /* STREAM_OPEN, STREAM_SETTLED, SUBMITs */
 ehis_err sending_on_stream_state(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 

@@ -42,6 +42,15 @@ void sending_leave(struct ehis *e, struct out_stream *s)
     out_stream_leave(s);
 }
 
+void sending_elsewhere(struct session *from, struct out_stream *s, int64_t at_ms)
+{
+    struct ehis *e = from->e;
+    bool is_round = session_of(e, s->avoided) && s->avoided != from->id; /* the other was no better */
+    sending_leave(e, s);
+    s->avoided = from->id;
+    s->paused_until_ms = is_round || session_ready(e, from->id) == from ? at_ms : 0;
+}
+
 static bool open_on(struct session *on, struct out_stream *s, uint64_t lowest, uint64_t next)
 {
     struct ehis *e = on->e;
@@ -97,9 +106,16 @@ static bool submit_next(struct ehis *e, struct out_stream *s)
     if (!to || to->is_leaving)
         return false;
     ehis_err err = outbox_bytes(e->outbox, m, &e->scratch, &bytes);
-    if (err != EHIS_OK)
+    if (err != EHIS_OK) {
         ehis_fatal(e, err);
-    if (err != EHIS_OK || sending_submit(to, bytes) != EHIS_OK)
+        return false;
+    }
+    if (!is_for(to, bytes)) {
+        client_note(e, EHIS_E_EXCHANGE_NO_LARGE, to->peer.leaf.id);
+        sending_elsewhere(to, s, now_ms(e) + REOPEN_MS);
+        return false;
+    }
+    if (sending_submit(to, bytes) != EHIS_OK)
         return false;
     out_stream_submitted(m);
     return true;
@@ -134,10 +150,7 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
         return EHIS_OK;
     }
     if (f.code != 0) {
-        bool is_round = session_of(e, s->avoided) && s->avoided != from->id;
-        sending_leave(e, s);
-        s->avoided = from->id;
-        s->paused_until_ms = is_round || session_ready(e, from->id) == from ? now_ms(e) + REOPEN_MS : 0;
+        sending_elsewhere(from, s, now_ms(e) + REOPEN_MS);
         log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));
         return EHIS_OK;
     }

@@ -218,6 +218,56 @@ static void a_gateway_that_does_not_answer_holds_no_reader(void **state)
     end(&r);
 }
 
+/* ---- on its way out, where no gateway has named `large` ---- */
+
+static void a_large_call_that_no_gateway_takes_holds_no_other_and_is_told_so(void **state)
+{
+    struct sim_ended large = {0}, small = {0};
+    struct hash d;
+    ehis_message m = sim_message("pin");
+    (void)state;
+    sim_consumer(&c);
+    m.body = plain;
+    m.body_bytes = BYTES;
+    assert_int_equal(ehis_call_start(c.e, &m, sim_on_done, &large, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    sim_client_turn(&c);
+    sim_call(&c, &small);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 0);
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_FAILED, EHIS_E_EXCHANGE_PROVIDER_GONE), EHIS_OK);
+    sim_client_pass_ms(&c, 31000);
+    sim_handed(&c);
+    assert_int_equal(small.err, EHIS_E_EXCHANGE_PROVIDER_GONE);
+    assert_int_equal(large.err, EHIS_E_EXCHANGE_NO_LARGE);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+    sim_client_fini(&c);
+}
+
+static void a_stream_goes_to_the_gateway_that_takes_its_large_body(void **state)
+{
+    struct hash d;
+    struct draft *draft;
+    ehis_message m = sim_message("pin");
+    (void)state;
+    sim_begin_two(&c, SIM_TAX, false);
+    c.e->sessions[1].takes_large = true;
+    m.body = plain;
+    m.body_bytes = BYTES;
+    assert_int_equal(message_draft(c.e, &m, KIND_REQUEST, 600000, &draft, NULL), EHIS_OK);
+    draft->class_ = OUT_REQUESTS;
+    draft->on_made = sim_on_kept;
+    drafts_add(c.e, draft);
+    sim_client_turn(&c);
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), UINT64_MAX);
+    c.at = 1;
+    sim_client_pass_ms(&c, 5100);
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+    sim_client_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +277,8 @@ int main(void)
         cmocka_unit_test(a_body_that_did_not_come_whole_is_never_taken_for_whole),
         cmocka_unit_test(what_was_begun_piece_by_piece_is_not_whole),
         cmocka_unit_test(a_gateway_that_does_not_answer_holds_no_reader),
+        cmocka_unit_test(a_large_call_that_no_gateway_takes_holds_no_other_and_is_told_so),
+        cmocka_unit_test(a_stream_goes_to_the_gateway_that_takes_its_large_body),
     };
     plain = malloc(BYTES);
     for (size_t i = 0; i < BYTES; i++)
