@@ -178,7 +178,6 @@ void acks_give_up(struct ehis *e, struct out_stream *s, ehis_err code)
 {
     for (struct out_message *m = s->first, *next; m; m = next) {
         next = m->next;
-        m->state = STATE_FAILED;
         give_up(e, m, STATE_FAILED, code);
     }
 }
@@ -228,7 +227,7 @@ static ehis_err take_receipt(struct session *from, const struct receipt *r, cons
     }
     if (s) {
         serving_answered(e, s, from->id);
-        s->is_accepted = true;
+        s->is_accepted |= r->state != STATE_REFUSED;
         if (r->state == STATE_REFUSED)
             serving_refused(e, s, from->id, r->code);
     }
@@ -280,10 +279,10 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
     struct flow f;
     EHIS_TRY(flow_read(payload, &f, why));
     uint32_t pause_ms = f.retry_ms < RETRY_MIN_MS ? RETRY_MIN_MS : f.retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : f.retry_ms;
-    int64_t until = now_ms(e) + pause_ms;
+    int64_t until = mono_ms(e) + pause_ms;
     bool is_upload = f.code == EHIS_E_EXCHANGE_BLOB_MISSING && large_out_wanted(from, f.digest);
     if (is_upload)
-        until = now_ms(e) + UPLOAD_MS; /* or as soon as it is whole there */
+        until = mono_ms(e) + UPLOAD_MS; /* or as soon as it is whole there */
     struct out_message *m = outbox_by_digest(e->outbox, f.digest);
     struct call *c = m ? NULL : calls_find(e, f.digest);
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);
@@ -300,7 +299,7 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
         bool is_round = is_upload || (session_of(e, c->avoided) && c->avoided != from->id);
         if (!is_upload)
             c->avoided = from->id;
-        calls_repeat(e, c, is_round || session_ready(e, from->id) == from ? until : now_ms(e) + RETRY_MIN_MS);
+        calls_repeat(e, c, is_round || session_ready(e, from->id) == from ? until : mono_ms(e) + RETRY_MIN_MS);
     }
     if (s) {
         serving_answered(e, s, from->id);

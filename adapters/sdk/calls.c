@@ -230,7 +230,7 @@ static struct session *to_ask(struct ehis *e, const struct call *c)
 
 void calls_run(struct ehis *e)
 {
-    int64_t now = now_ms(e);
+    int64_t now = mono_ms(e);
     for (struct call **at = &e->calls_due; *at && e->is_ready;) {
         struct call *c = *at;
         struct session *s = to_ask(e, c);

@@ -427,6 +427,7 @@ void ehis_close(ehis *e, uint32_t timeout_ms)
     pthread_join(e->io_thread, NULL);
     pthread_mutex_lock(&e->lock);
     e->is_stopped = true;
+    pthread_cond_broadcast(&e->changed); /* who reads a large body */
     pthread_mutex_unlock(&e->lock);
     if (is_idle)
         client_free(e);
@@ -440,6 +441,7 @@ int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why)
     struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
     int result = EHIS_E_TIMEOUT;
     pthread_mutex_lock(&e->lock);
+    e->refs++; /* as ehis_flush */
     while (!e->status.is_ready && !e->is_closing && pthread_cond_timedwait(&e->changed, &e->lock, &until) != ETIMEDOUT)
         ;
     if (e->status.is_ready)
@@ -448,7 +450,7 @@ int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why)
         result = e->status.last_error;
     if (why && result != EHIS_OK)
         snprintf(why, EHIS_WHY_BYTES, "%s", e->status.last_why[0] ? e->status.last_why : ehis_err_row((ehis_err)result)->text);
-    pthread_mutex_unlock(&e->lock);
+    ehis_release(e);
     return result;
 }
 

@@ -254,15 +254,10 @@ ehis_err drafts_keep(struct ehis *e, const struct draft *d, struct span envelope
 {
     struct out_message *m;
     struct out_new n = {d->stream, d->number, d->sequence, d->exchange_id, d->digest.b, (int64_t)d->header.expires_ms, envelope};
-    return outbox_put(e->outbox, &n, &m);
-}
-
-static void store_key(struct ehis *e, struct draft *d, struct span envelope)
-{
-    ehis_err err = drafts_keep(e, d, envelope);
+    ehis_err err = outbox_put(e->outbox, &n, &m);
     if (err != EHIS_OK)
-        ehis_fatal(e, err);
-    draft_free(d);
+        ehis_fatal(e, err); /* a number is missing in its stream */
+    return err;
 }
 
 /* Signs the made drafts (linked by next; a KEY's stream is that of the event behind it) and hands each on. */
@@ -288,10 +283,13 @@ static void sign_all(struct ehis *e, struct draft *made, size_t count)
         ehis_err own = err == EHIS_OK ? large_out_name(e, d) : err;
         if (own != EHIS_OK && d->class_)
             ehis_fatal(e, own); /* a number is missing in its stream */
-        if (d->header.kind == KIND_KEY)
-            store_key(e, d, buf_span(&e->scratch));
-        else
+        if (d->header.kind != KIND_KEY) {
             d->on_made(e, d, own, NULL, buf_span(&e->scratch));
+            continue;
+        }
+        if (err == EHIS_OK)
+            (void)!drafts_keep(e, d, buf_span(&e->scratch)); /* fatal, if so */
+        draft_free(d);
     }
 }
 

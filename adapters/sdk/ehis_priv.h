@@ -369,6 +369,7 @@ void client_set_ready(struct ehis *e);    /* with the lock: a session's state ha
 void client_note_streams(struct ehis *e); /* a READY_STATE has come */
 static inline bool is_connected(const struct session *s) { return s->link || s->tap; }
 static inline int64_t now_ms(const struct ehis *e) { return clock_wall_ms(e->clock); }
+static inline int64_t mono_ms(const struct ehis *e) { return clock_mono_ms(e->clock); } /* of pauses and patience */
 
 /* state.c */
 ehis_err state_open(struct ehis *e, struct ehis_why *why) EHIS_MUST_USE; /* e->disk may be set before: a test's */
@@ -415,7 +416,7 @@ void resolving_cancel(struct session *s);
 ehis_err draft_new(const struct envelope_header *h, struct span body, struct draft **out) EHIS_MUST_USE;
 void draft_free(struct draft *d);
 void drafts_add(struct ehis *e, struct draft *d);
-ehis_err drafts_keep(struct ehis *e, const struct draft *d, struct span envelope) EHIS_MUST_USE; /* in the outbox */
+ehis_err drafts_keep(struct ehis *e, const struct draft *d, struct span envelope) EHIS_MUST_USE; /* in the outbox; an error is fatal */
 void drafts_flush(struct ehis *e);
 void drafts_make_key(struct ehis *e, const struct topic *t, const struct registry_key *const *keys, size_t count, struct draft **out);
 void drafts_fini(struct ehis *e);

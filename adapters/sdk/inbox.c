@@ -377,7 +377,7 @@ static void await_commit(struct inbox *b, struct in_stream *s, uint32_t count)
     s->uncommitted += count;
 }
 
-struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
+struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t mono_ms)
 {
     struct in_item *item = s->waiting;
     if (s->running || !item) {
@@ -388,8 +388,8 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms)
         return NULL;
     if (item->number > s->expected) {
         if (s->gap_since_ms == 0 || s->is_retrying)
-            s->gap_since_ms = now_ms;
-        if (now_ms - s->gap_since_ms < INBOX_GAP_MS)
+            s->gap_since_ms = mono_ms;
+        if (mono_ms - s->gap_since_ms < INBOX_GAP_MS)
             return NULL;
         pass_gap(b, s, item->number);
         if (b->events.position) { /* what comes next moves the application's position over the gap: that it was one is durable before */

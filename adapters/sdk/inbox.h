@@ -74,7 +74,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
 /* The next item of a stream to hand over (or to pass: a skip); it runs until inbox_finish or inbox_give_back. NULL: none now, or INBOX_GROUP
  * are finished since the last commit; where the application keeps the position, also when one was rejected or passed since then. A stream's first message is
  * handed over after a commit. */
-struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t now_ms);
+struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t mono_ms);
 /* Done, rejected or passed: recorded, effective at the commit; acknowledge then. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
 void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */

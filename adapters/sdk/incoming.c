@@ -291,9 +291,7 @@ static int answer(ehis_incoming *in, int is_fault, const char *content_type, str
             }
         }
     }
-    if (why_text && err != EHIS_OK)
-        memcpy(why_text, why.text[0] ? why.text : ehis_err_row(err)->text, strnlen(why.text[0] ? why.text : ehis_err_row(err)->text, EHIS_WHY_BYTES - 1) + 1);
-    return (int)err;
+    return ehis_tell(why_text, err, &why);
 }
 
 int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields, size_t field_count, char *why)

@@ -2,15 +2,11 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* Large bodies on their way in (SPEC 18.5): fetched chunk by chunk as the application reads, one ahead of it, and opened in its thread. */
 #include "adapters/sdk/ehis_priv.h"
-#include "base/log.h"
 #include "base/secret.h"
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define PATIENCE_MS 30000 /* without a chunk */
 #define AGAIN_MS 200
-#define LOOK_NS 100000000L
 
 ehis_err large_in_new(struct ehis *e, const struct envelope_header *h, const struct hash *digest, uint64_t session, struct span plaintext, struct large_in **out)
 {
@@ -80,14 +76,8 @@ static void on_pump(struct ehis *e, struct order *o)
 static ehis_err wait_chunk(struct large_in *l)
 {
     struct ehis *e = l->e;
-    while (!l->chunk && l->err == EHIS_OK && !e->is_stopped) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOOK_NS;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&e->changed, &e->lock, &until);
-    }
+    while (!l->chunk && l->err == EHIS_OK && !e->is_stopped)
+        pthread_cond_wait(&e->changed, &e->lock);
     return l->chunk ? EHIS_OK : l->err != EHIS_OK ? l->err : EHIS_E_SDK_CLOSED;
 }
 
@@ -105,12 +95,12 @@ static ehis_err next_piece(struct large_in *l)
 {
     struct ehis *e = l->e;
     pthread_mutex_lock(&e->lock);
-    bool is_first = !l->is_wanted;
-    l->is_wanted = true;
-    pthread_mutex_unlock(&e->lock);
-    if (is_first)
+    if (!l->is_wanted) {
+        l->is_wanted = true;
+        pthread_mutex_unlock(&e->lock);
         want(e);
-    pthread_mutex_lock(&e->lock);
+        pthread_mutex_lock(&e->lock);
+    }
     ehis_err err = wait_chunk(l);
     uint8_t *chunk = l->chunk;
     size_t len = l->chunk_len;
@@ -133,10 +123,8 @@ int64_t large_in_read(struct large_in *l, void *into, size_t max)
             return 0;
         if (l->failed == EHIS_OK)
             l->failed = next_piece(l);
-        if (l->failed != EHIS_OK) {
-            log_line(LOG_WARN, "sdk.large.failed", F_ERR(l->failed), F_HEX("digest", l->digest, HASH_BYTES));
+        if (l->failed != EHIS_OK)
             return -(int64_t)l->failed;
-        }
     }
     size_t n = l->plain.len - l->at < max ? l->plain.len - l->at : max;
     memcpy(into, buf_span(&l->plain).p + l->at, n);
@@ -170,7 +158,7 @@ static struct session *after(struct ehis *e, uint64_t session)
 
 static void ask(struct ehis *e, struct large_in *l)
 {
-    int64_t now = clock_mono_ms(e->clock);
+    int64_t now = mono_ms(e);
     pthread_mutex_lock(&e->lock);
     bool is_wanted = l->is_wanted && !l->chunk && l->err == EHIS_OK;
     pthread_mutex_unlock(&e->lock);
@@ -220,7 +208,7 @@ ehis_err large_in_on_chunk(struct session *s, struct span payload, struct ehis_w
     if (code == EHIS_E_EXCHANGE_BUSY || code == EHIS_E_EXCHANGE_BLOB_UNKNOWN) {
         struct session *other = code == EHIS_E_EXCHANGE_BUSY ? NULL : after(e, s->id); /* it may be delivered by another by now */
         l->last = code;
-        l->again_ms = clock_mono_ms(e->clock) + AGAIN_MS;
+        l->again_ms = mono_ms(e) + AGAIN_MS;
         if (other)
             l->session = other->id;
         return EHIS_OK;

@@ -285,7 +285,7 @@ static void go_on(struct session *s, struct large_out *l)
     if (u->session != s->id || !s->is_ready || u->is_whole)
         return;
     if (!u->is_known) { /* how far is it there? */
-        if (u->unanswered == 0 && now_ms(s->e) >= u->again_ms && put(s, l, 0, true) == EHIS_OK)
+        if (u->unanswered == 0 && mono_ms(s->e) >= u->again_ms && put(s, l, 0, true) == EHIS_OK)
             u->is_asking = true;
         return;
     }
@@ -293,7 +293,7 @@ static void go_on(struct session *s, struct large_out *l)
         ehis_err err = put(s, l, u->next, false);
         if (err == EHIS_E_IO) {
             log_line(LOG_ERROR, "sdk.large.unreadable", F_ERR(err), F_STR("file", l->name));
-            ask_later(u, now_ms(s->e) + AGAIN_MS);
+            ask_later(u, mono_ms(s->e) + AGAIN_MS);
         }
         if (err != EHIS_OK)
             return; /* output full: the next turn */
@@ -360,7 +360,7 @@ ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_
         bool is_flow = f.code == EHIS_E_EXCHANGE_BUSY || f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
         if (!is_flow)
             log_line(LOG_WARN, "sdk.large.refused", F_I64("code", f.code), F_STR("gateway", s->peer.leaf.id));
-        ask_later(u, now_ms(e) + (is_flow ? PAUSE_MS : AGAIN_MS));
+        ask_later(u, mono_ms(e) + (is_flow ? PAUSE_MS : AGAIN_MS));
     } else if (f.code != 0 || f.next == large_chunk_count(l->manifest.bytes)) {
         u->is_whole = true;
         submit_again(e, l, s->id);

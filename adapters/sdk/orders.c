@@ -153,8 +153,6 @@ static void on_send_made(struct ehis *e, struct draft *d, ehis_err err, const st
     struct send_order *s = d->owner;
     if (err == EHIS_OK) {
         err = drafts_keep(e, d, envelope);
-        if (err != EHIS_OK)
-            ehis_fatal(e, err); /* a number is missing in its stream */
     } else if (err == EHIS_E_EXISTS) { /* its sequence was kept before */
         s->is_kept_before = true;
         err = EHIS_OK;
@@ -254,14 +252,15 @@ int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why_text)
         return ehis_tell(why_text, EHIS_E_SDK_CLOSED, &why);
     }
     pthread_mutex_lock(&e->lock);
+    e->refs++; /* ehis_close waits for nobody here */
     while (!w->is_done && !e->is_closing && pthread_cond_timedwait(&e->changed, &e->lock, &until) != ETIMEDOUT)
         ;
     ehis_err err = w->is_done ? w->err : e->is_closing ? EHIS_E_SDK_CLOSED : EHIS_E_TIMEOUT;
     pthread_mutex_unlock(&e->lock);
-    if (!work_post(e, &w->end)) { /* no I/O thread: nobody else knows it */
-        e->flushes = NULL;
-        free(w);
-    }
+    if (!work_post(e, &w->end)) /* no I/O thread */
+        on_flush_end(e, &w->end);
+    pthread_mutex_lock(&e->lock);
+    ehis_release(e);
     return ehis_tell(why_text, err, &why);
 }
 

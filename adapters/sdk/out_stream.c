@@ -136,10 +136,10 @@ static void rewind_due(struct out_stream *s)
     s->rewind_to = 0;
 }
 
-struct out_message *out_stream_next(struct out_stream *s, int64_t now_ms)
+struct out_message *out_stream_next(struct out_stream *s, int64_t mono_ms)
 {
     rewind_due(s);
-    if (!s->is_open || s->is_broken || s->rewind_to != 0 || now_ms < s->paused_until_ms)
+    if (!s->is_open || s->is_broken || s->rewind_to != 0 || mono_ms < s->paused_until_ms)
         return NULL;
     while (s->cursor && (!s->cursor->is_held || s->cursor->is_telling || s->cursor->is_unanswered))
         s->cursor = s->cursor->next;

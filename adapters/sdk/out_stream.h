@@ -62,7 +62,7 @@ uint64_t out_stream_held(const struct out_stream *s);      /* the lowest whose b
 /* The gateway expects this number. False: it is one whose bytes were let go meanwhile, so the stream is to be opened again. */
 bool out_stream_opened(struct out_stream *s, uint64_t expected);
 /* What to submit next; NULL: nothing now. Then out_stream_submitted. */
-struct out_message *out_stream_next(struct out_stream *s, int64_t now_ms);
+struct out_message *out_stream_next(struct out_stream *s, int64_t mono_ms);
 void out_stream_submitted(struct out_message *m);
 void out_stream_answered(struct out_message *m);
 /* Not taken: repeat from `expected` (0: from m itself) when all that is under way is answered and the time has come. */

@@ -31,7 +31,7 @@ static ehis_err ask_registry(struct session *s)
     buf_clear(&s->e->item);
     EHIS_TRY(registry_get_write(&f, &s->e->item));
     s->is_fetching_registry = true;
-    s->registry_asked_ms = now_ms(s->e);
+    s->registry_asked_ms = mono_ms(s->e);
     return session_send(s, FRAME_REGISTRY_GET, buf_span(&s->e->item));
 }
 
@@ -45,7 +45,7 @@ static ehis_err ask_crl(struct session *s)
 /* A newer registry is named somewhere, or the gateway says that ours is stale: ask, at most once a second. */
 void readiness_want_registry(struct session *s)
 {
-    if (!s->is_hello || now_ms(s->e) - s->registry_asked_ms < 1000)
+    if (!s->is_hello || mono_ms(s->e) - s->registry_asked_ms < 1000)
         return;
     s->is_ready_sent = false;
     if (ask_registry(s) != EHIS_OK || ask_crl(s) != EHIS_OK)
@@ -117,7 +117,7 @@ ehis_err readiness_on_hello(struct session *s, struct span payload, struct ehis_
         link_set_trusted(s->link, FRAME_MAX_BYTES_LIMIT);
         link_set_send_max(s->link, h.max_frame_bytes);
     }
-    s->ready_at_ms = clock_mono_ms(s->e->clock) + FETCH_MS;
+    s->ready_at_ms = mono_ms(s->e) + FETCH_MS;
     if (!s->e->registry || registry_version(s->e->registry) != h.registry_version || memcmp(registry_hash(s->e->registry)->b, h.registry_hash, HASH_BYTES) != 0)
         EHIS_TRY(ask_registry(s));
     if (memcmp(pki_trust_crl_hash(s->e->trust)->b, h.crl_hash, HASH_BYTES) != 0)
@@ -189,7 +189,7 @@ ehis_err readiness_on_state(struct session *s, struct span payload, struct ehis_
     s->state = FRAME_STATE_READY;
     s->has_streams = f.has_streams;
     client_note_streams(s->e);
-    s->settled_at_ms = clock_mono_ms(s->e->clock) + SETTLED_MS;
+    s->settled_at_ms = mono_ms(s->e) + SETTLED_MS;
     s->retry_ms = 0;
     session_set_ready(s, true);
     if (is_first)
@@ -213,7 +213,7 @@ static ehis_err what_ran_out(const struct session *s, struct ehis_why *why)
 
 void readiness_again(struct session *s)
 {
-    if (!s->is_ready_sent && !s->is_fetching_registry && !s->is_fetching_crl && now_ms(s->e) - s->registry_asked_ms >= 1000) {
+    if (!s->is_ready_sent && !s->is_fetching_registry && !s->is_fetching_crl && mono_ms(s->e) - s->registry_asked_ms >= 1000) {
         ehis_err err = ask_registry(s); /* READY was answered "stale": fetch again */
         if (err == EHIS_OK)
             err = ask_crl(s);

@@ -96,7 +96,7 @@ static void take(struct ehis *e, struct ehis_incoming *in)
     ehis_err err = incoming_vet(e, in, &why);
     bool needs_registry = err == EHIS_E_REGISTRY_NEWER || err == EHIS_E_REGISTRY_EXPIRED;
     if (needs_registry || err == EHIS_E_TOPIC_KEY_MISSING) {
-        if (now_ms(e) >= in->held_until_ms) {
+        if (mono_ms(e) >= in->held_until_ms) {
             refuse(e, in, err, 1000);
             return;
         }
@@ -158,7 +158,7 @@ ehis_err receiving_on_deliver(struct session *from, struct span payload, struct 
     in->item.session = in->session = from->id;
     in->accepted_ms = d.accepted_ms > INT64_MAX ? INT64_MAX : (int64_t)d.accepted_ms;
     in->named_version = d.registry_version;
-    in->held_until_ms = now_ms(e) + HELD_MS;
+    in->held_until_ms = mono_ms(e) + HELD_MS;
     if (e->incoming_bytes > INCOMING_MAX_BYTES)
         refuse(e, in, EHIS_E_SDK_BUSY, BUSY_RETRY_MS);
     else
@@ -279,7 +279,7 @@ void receiving_streams(struct ehis *e)
 {
     struct in_stream *s;
     while ((s = inbox_touched(e->inbox))) {
-        struct in_item *item = inbox_next(e->inbox, s, now_ms(e));
+        struct in_item *item = inbox_next(e->inbox, s, mono_ms(e));
         if (!item)
             continue;
         struct ehis_incoming *in = OWNER_OF(item, struct ehis_incoming, item);

@@ -77,7 +77,7 @@ static void open_stream(struct ehis *e, struct out_stream *s)
 {
     struct session *home = session_of(e, s->session);
     uint64_t unsettled = out_stream_unsettled(s);
-    if (!s->is_open && !s->is_opening && !s->is_broken && s->first && now_ms(e) >= s->paused_until_ms) {
+    if (!s->is_open && !s->is_opening && !s->is_broken && s->first && mono_ms(e) >= s->paused_until_ms) {
         home = session_ready(e, s->avoided);
         if (home && open_on(home, s, unsettled, out_stream_held(s))) {
             s->session = home->id;
@@ -90,7 +90,7 @@ static void open_stream(struct ehis *e, struct out_stream *s)
     for (struct session *to = e->sessions; e->session_count > 1 && to < e->sessions + e->session_count; to++) {
         uint32_t bit = 1u << to->slot;
         bool is_to_hear = to->is_ready && out_stream_is_to_hear(s, to->id, to->slot);
-        if (is_to_hear && !(s->heard & bit) && now_ms(e) >= s->hear_at_ms && open_on(to, s, unsettled, 0))
+        if (is_to_hear && !(s->heard & bit) && mono_ms(e) >= s->hear_at_ms && open_on(to, s, unsettled, 0))
             s->heard |= bit;
         else if (!is_to_hear && s->heard & bit && s->asked[to->slot] == 0 && (to == home || !to->is_ready || settle_on(to, s, unsettled)))
             s->heard &= ~bit;
@@ -100,7 +100,7 @@ static void open_stream(struct ehis *e, struct out_stream *s)
 /* False: nothing of it can go now. */
 static bool submit_next(struct ehis *e, struct out_stream *s)
 {
-    struct out_message *m = out_stream_next(s, now_ms(e));
+    struct out_message *m = out_stream_next(s, mono_ms(e));
     struct session *to = m ? session_of(e, s->session) : NULL;
     struct span bytes;
     if (!to || to->is_leaving)
@@ -112,7 +112,7 @@ static bool submit_next(struct ehis *e, struct out_stream *s)
     }
     if (!is_for(to, bytes)) {
         client_note(e, EHIS_E_EXCHANGE_NO_LARGE, to->peer.leaf.id);
-        sending_elsewhere(to, s, now_ms(e) + REOPEN_MS);
+        sending_elsewhere(to, s, mono_ms(e) + REOPEN_MS);
         return false;
     }
     if (sending_submit(to, bytes) != EHIS_OK)
@@ -145,12 +145,12 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
     if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) { /* for its receipts alone, or it is open elsewhere by now */
         if (f.code != 0) {
             s->heard &= ~(1u << from->slot);
-            s->hear_at_ms = now_ms(e) + REOPEN_MS;
+            s->hear_at_ms = mono_ms(e) + REOPEN_MS;
         }
         return EHIS_OK;
     }
     if (f.code != 0) {
-        sending_elsewhere(from, s, now_ms(e) + REOPEN_MS);
+        sending_elsewhere(from, s, mono_ms(e) + REOPEN_MS);
         log_line(LOG_WARN, "sdk.stream.refused", F_U64("peer_code", f.code), F_STR("recipient", s->recipient), F_STR("gateway", from->peer.leaf.id));
         return EHIS_OK;
     }

@@ -195,7 +195,7 @@ void serving_refused(struct ehis *e, struct served *s, uint64_t session, uint32_
 
 void serving_run(struct ehis *e)
 {
-    int64_t now = now_ms(e);
+    int64_t now = mono_ms(e);
     for (struct served **at = &e->served_due; *at;) {
         struct served *s = *at;
         if (now < s->send_at_ms) {

@@ -167,7 +167,7 @@ static ehis_err on_goodbye(struct session *s, struct span payload, struct ehis_w
     EHIS_TRY(goodbye_read(payload, &f, why));
     s->is_leaving = true;
     s->retry_ms = f.retry_ms < BACKOFF_MAX_MS ? f.retry_ms : BACKOFF_MAX_MS;
-    s->ready_at_ms = clock_mono_ms(s->e->clock) + 2000; /* answers under way come first */
+    s->ready_at_ms = mono_ms(s->e) + 2000; /* answers under way come first */
     for (struct out_stream *o = session_ready(s->e, s->id) ? outbox_streams(s->e->outbox) : NULL; o; o = o->next)
         if (o->session == s->id)
             sending_leave(s->e, o); /* it goes on at another gateway at once */
@@ -301,7 +301,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         turn_soon(s->e);
         return;
     }
-    bool is_settled = clock_mono_ms(s->e->clock) >= s->settled_at_ms;
+    bool is_settled = mono_ms(s->e) >= s->settled_at_ms;
     if (was_ready && (is_settled || (end != LINK_END_PROTOCOL && end != LINK_END_PEER_REFUSED)))
         s->failures = 0;
     else if (was_ready)
@@ -319,7 +319,7 @@ static const struct link_events events = {.on_peer = on_peer, .on_frame = on_fra
 
 void session_tick(struct session *s)
 {
-    int64_t now = clock_mono_ms(s->e->clock);
+    int64_t now = mono_ms(s->e);
     if (!is_connected(s) || !s->is_hello)
         return;
     if (s->is_leaving && now >= s->ready_at_ms) {

@@ -227,6 +227,36 @@ static void a_stream_that_leaves_takes_what_is_unanswered_with_it(void **state)
     sim_client_fini(&c);
 }
 
+static void a_pause_ends_whatever_becomes_of_the_clock(void **state)
+{
+    struct hash d, again;
+    struct buf b;
+    struct sim_ended x;
+    (void)state;
+    sim_begin_two(&c, SIM_TAX, false);
+    sim_leave(&c, 1);
+    c.at = 0;
+    buf_init(&b, 4096);
+    sim_send_one(&c);
+    sim_open_stream(&c, 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+    sim_call(&c, &x);
+    assert_int_equal(sim_submitted(&c, &again, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        struct flow f = {.code = EHIS_E_EXCHANGE_BUSY, .retry_ms = 1000, .expected = i == 0};
+        memcpy(f.digest, i == 0 ? d.b : again.b, 32);
+        buf_clear(&b);
+        assert_int_equal(flow_write(&f, &b), EHIS_OK);
+        assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+    }
+    sim_clock_jump_wall_ms(&c.clock, -3600000);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+    sim_client_pass_ms(&c, 1100);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 2);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
 static void where_both_gateways_refuse_nothing_goes_round_faster_than_they_say(void **state)
 {
     struct sim_ended x = {0};
@@ -271,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
         cmocka_unit_test(a_stream_that_leaves_takes_what_is_unanswered_with_it),
+        cmocka_unit_test(a_pause_ends_whatever_becomes_of_the_clock),
         cmocka_unit_test(where_both_gateways_refuse_nothing_goes_round_faster_than_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
