@@ -35,7 +35,7 @@ ehis_err message_check(const struct ehis *e, const ehis_message *m, bool is_even
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].text && (texts[i].text[0] == 0 || strlen(texts[i].text) > texts[i].max || !utf8_is_valid(span_str(texts[i].text), NULL)))
             return ehis_fail(why, EHIS_E_SDK_MESSAGE, "%s must be UTF-8 of 1 to %zu bytes", texts[i].name, texts[i].max);
-    if (m->subject_count > ENVELOPE_SUBJECTS_MAX || (is_event && m->body_bytes > BODY_MAX_BYTES) || (m->body_bytes && !m->body && !m->read))
+    if (m->subject_count > ENVELOPE_SUBJECTS_MAX || (m->subject_count && !m->subjects) || (is_event && m->body_bytes > BODY_MAX_BYTES) || (m->body_bytes && !m->body && !m->read))
         return ehis_fail(why, EHIS_E_SDK_MESSAGE, "at most %d subjects, and of an event a body of %u bytes", ENVELOPE_SUBJECTS_MAX, BODY_MAX_BYTES);
     return EHIS_OK;
 }

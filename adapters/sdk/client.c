@@ -306,8 +306,8 @@ ehis_err client_new(const ehis_config *c, struct disk *disk, const struct clock 
     pthread_cond_init(&e->work, &monotonic);
     pthread_condattr_destroy(&monotonic);
     ehis_err err = copy_texts(e, c, why);
-    if (err == EHIS_OK && (e->call_window > 16384 || e->stream_window > 16384))
-        err = ehis_fail(why, EHIS_E_SDK_CONFIG, "the windows are at most 16384");
+    if (err == EHIS_OK && (e->call_window > 16384 || e->stream_window > 16384 || c->wait_state > EHIS_REPLICATED))
+        err = ehis_fail(why, EHIS_E_SDK_CONFIG, "the windows are at most 16384; wait_state is accepted, replicated or 0");
     if (err == EHIS_OK)
         err = load_keys(e, c, why);
     if (err == EHIS_OK)
@@ -444,12 +444,12 @@ int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why)
     e->refs++; /* as ehis_flush */
     while (!e->status.is_ready && !e->is_closing && pthread_cond_timedwait(&e->changed, &e->lock, &until) != ETIMEDOUT)
         ;
-    if (e->status.is_ready)
-        result = EHIS_OK;
+    if (e->status.is_ready || e->is_closing)
+        result = e->is_closing ? EHIS_E_SDK_CLOSED : EHIS_OK;
     else if (e->status.last_error)
         result = e->status.last_error;
     if (why && result != EHIS_OK)
-        snprintf(why, EHIS_WHY_BYTES, "%s", e->status.last_why[0] ? e->status.last_why : ehis_err_row((ehis_err)result)->text);
+        snprintf(why, EHIS_WHY_BYTES, "%s", e->status.last_why[0] && !e->is_closing ? e->status.last_why : ehis_err_row((ehis_err)result)->text);
     ehis_release(e);
     return result;
 }

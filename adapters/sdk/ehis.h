@@ -4,11 +4,12 @@
  * registry, retries and reconnecting are handled inside. C, and nothing in this header needs another header of the project.
  *
  * Threads. A handle has one I/O thread of its own. Every function but ehis_close may be called from any thread. Handlers run one at
- * a time: in a worker thread of the handle, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread. A handler may
- * call everything but ehis_close and the waiting ehis_call.
- * Errors are the stable EHIS numbers (0 = done); ehis_error_text says them in words. `why` (EHIS_WHY_BYTES, may be NULL) gets a sentence.
+ * a time: in a worker thread of the handle, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread, one thread at a time. A
+ * handler may call everything but ehis_close, ehis_dispatch, and what waits for other handlers: ehis_call, ehis_flush.
+ * Errors are the stable EHIS numbers (0 = done) of docs/reference/errors.md; ehis_error_text says them in words. An error leaves *out as it was.
+ * `why` (room for EHIS_WHY_BYTES, may be NULL) gets a sentence then.
  * Memory: everything passed in is copied before a function returns; everything handed to a handler lives until the handler returns
- * (an incoming message until it is answered). */
+ * (an incoming message until it is finished). */
 #ifndef EHIS_H
 #define EHIS_H
 #include <stddef.h>
@@ -29,28 +30,29 @@ typedef struct ehis_reply ehis_reply;       /* a response */
 typedef struct ehis_config {
     size_t size;                  /* sizeof(ehis_config), for binary compatibility */
     const char *system;           /* "AZ/GOV/STS/tax" */
-    const char *const *gateways;  /* "host:port", at most 16: a session is held to each; what is sent goes to the first that is ready */
+    const char *const *gateways;  /* "host:port", 1 to 16: a session is held to each; what is sent goes to the first that is ready */
     size_t gateway_count;
     const char *tls_chain_file, *tls_key_file; /* PEM */
     const char *ca_file, *crl_file;            /* PEM; newer revocation lists are fetched from the gateway and kept in the state folder */
     const char *sign_key_file;
-    const char *const *seal_key_files;         /* the newest first; older ones open what was sealed before */
+    const char *const *seal_key_files;         /* 1 to 8, the newest first; older ones open what was sealed before */
     size_t seal_key_count;
-    const char *const *operator_keys;          /* 64 hexadecimal digits each: who may sign the registry */
+    const char *const *operator_keys;          /* 1 to 8, of 64 hexadecimal digits each: who may sign the registry */
     size_t operator_key_count;
     const char *state_dir;        /* this folder is the identity of the streams: never copy it, never use it twice (it is locked) */
     int dispatch;                 /* 1: handlers run in ehis_dispatch */
     int memory_outbox;            /* 1: streams are not kept across a restart: each start begins new ones */
     uint32_t wait_state;          /* when the outbox lets go: EHIS_ACCEPTED, EHIS_REPLICATED, or 0: *replicated* where gateways replicate, else *accepted* */
-    uint32_t call_window;         /* requests handled at once that a caller waits for; 0 = 64 */
-    uint32_t stream_window;       /* stream messages in flight; 0 = 256 */
+    uint32_t call_window;         /* requests handled at once that a caller waits for, at most 16,384; 0 = 64 */
+    uint32_t stream_window;       /* stream messages in flight, at most 16,384; 0 = 256 */
     uint64_t outbox_max_bytes;    /* 0 = 1 GiB; beyond it, and beyond 262,144 messages without a final receipt, SDK_BUSY */
     /* The application keeps positions itself: asked for each (sender, stream) that is new in this process; returns the highest number of a message whose
-     * effect the application has stored, 0 for none (what is_late is stored beside it). libehis then records no watermark before it acknowledges, but still what was rejected or passed. NULL: libehis keeps them.
-     * Called in the I/O thread, as `log` is: both return soon and call nothing of this header. */
+     * effect the application has stored, 0 for none (what is_late is stored beside it). libehis then records no watermark before it acknowledges, but
+     * still what was rejected or passed. NULL: libehis keeps them. Called in the I/O thread, as `log` is: both return soon and call nothing of this header. */
     uint64_t (*position)(void *arg, const char *sender, const uint8_t stream[16]);
     void *position_arg;
-    void (*log)(void *arg, int level, const char *json_line); /* NULL: standard error */
+    /* From 0, for debugging, to 3, a warning, and 4, an error; a JSON object without a newline. NULL: standard error. */
+    void (*log)(void *arg, int level, const char *json_line);
     void *log_arg;
 } ehis_config;
 
@@ -59,15 +61,16 @@ EHIS_API int ehis_config_load(const char *file, ehis_config **out, char *why);
 EHIS_API void ehis_config_free(ehis_config *config);
 
 /* ---- life ---- */
-/* Opens keys and state folder (locked) and starts connecting. Returns at once. Errors: files, keys, LOCKED, a state folder of another system. */
+/* Opens keys and state folder (locked) and starts connecting. Returns at once. *out is the caller's: ehis_close. Errors: files, keys, SDK_CONFIG, LOCKED,
+ * STATE_FOREIGN (a state folder of another system), STATE_CORRUPT. */
 EHIS_API int ehis_open(const ehis_config *config, ehis **out, char *why);
-/* Waits until a session is ready (registry and CRL current), at most timeout_ms; the reason of the last failure is in why. */
+/* Waits until a session is ready (registry and CRL current), at most timeout_ms; then the last failure, its reason in why, or TIMEOUT. */
 EHIS_API int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why);
 /* Finishes: new work is refused, handlers that run are waited for (at most timeout_ms), state is synced, the session closed, memory freed.
- * What waits in other threads (ehis_call, ehis_send, ehis_flush) ends with SDK_CLOSED; none may be called any more when this returns.
+ * What waits in other threads (ehis_call, ehis_send, ehis_flush, ehis_wait_ready) ends with SDK_CLOSED; none may be called any more when this returns.
  * Unfinished incoming messages come again, marked. NULL does nothing. */
 EHIS_API void ehis_close(ehis *e, uint32_t timeout_ms);
-/* With config.dispatch: readable when a handler is due; level-triggered. */
+/* With config.dispatch: readable when a handler is due; level-triggered. It stays the handle's. */
 EHIS_API int ehis_fd(const ehis *e);
 /* Runs due handlers, at most max (0 = all that are due now). Returns how many ran. */
 EHIS_API int ehis_dispatch(ehis *e, int max);
@@ -113,18 +116,19 @@ typedef struct ehis_receipt {
     int is_enough;             /* the state that is waited for (ehis_config.wait_state) has come, or a final one */
 } ehis_receipt;
 
-/* A call that waits for its answer. Repeats the same bytes where a gateway was busy or lost, until the lifetime ends. The reply may be a
- * fault of the provider (ehis_reply_is_fault). Errors: POLICY_*, NO_SESSION, EXPIRED, ... with why. */
+/* A call that waits for its answer. Repeats the same bytes where a gateway was busy or lost, until the lifetime ends. *out is the caller's: ehis_reply_free;
+ * it may be a fault of the provider (ehis_reply_is_fault). Errors: SDK_MESSAGE, SDK_BUSY (4,096 calls wait), POLICY_*, EXCHANGE_NO_SESSION, EXCHANGE_EXPIRED, ... */
 EHIS_API int ehis_call(ehis *e, const ehis_message *m, ehis_reply **out, char *why);
-/* The same without waiting: done(arg, err, reply, why) exactly once, from a handler; reply is freed after it. exchange_id may be NULL. */
+/* The same without waiting: done(arg, err, reply, why) exactly once, from a handler, where 0 is returned; reply (NULL with an error) is freed after it.
+ * exchange_id may be NULL, here and below. */
 EHIS_API int ehis_call_start(ehis *e, const ehis_message *m, void (*done)(void *arg, int err, const ehis_reply *reply, const char *why),
                              void *arg, uint8_t exchange_id[16], char *why);
 /* An asynchronous request or an event, in a stream. Returns when it stands durably in the outbox (or in memory, by option). Receipts of every state reach the
- * handler of ehis_on_receipt; the response to a request reaches ehis_on_response. BUSY: the outbox is full. */
+ * handler of ehis_on_receipt; the response to a request reaches ehis_on_response. SDK_BUSY: the outbox is full. */
 EHIS_API int ehis_send(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
 EHIS_API int ehis_publish(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
 EHIS_API void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_receipt *r), void *arg);
-/* Waits until everything sent so far has a final receipt, or the state waited for (wait_state); TIMEOUT. */
+/* Waits until all that was sent before has its final receipt, or, until_final 0, the state waited for (wait_state); TIMEOUT. */
 EHIS_API int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why);
 
 /* A reader over a descriptor, for ehis_message.read: arg is an int *, which stays the caller's. -1: errno says why. */
@@ -145,16 +149,16 @@ EHIS_API const uint8_t *ehis_reply_exchange_id(const ehis_reply *r);
 EHIS_API void ehis_reply_free(ehis_reply *r);
 
 /* ---- receiving ---- */
-/* The handler must finish the message: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later from any thread. A message
+/* The handler must finish the message, once: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later from any thread. A message
  * of a stream is handed over only after the one before it is finished. */
 typedef void (*ehis_handler)(void *arg, ehis_incoming *in);
 /* operation NULL: every one of the service that has no handler of its own. A later handler for the same replaces the earlier. */
 EHIS_API int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why);
 /* The same, and begins it anew with what the gateways' bus got at from_unix_ms or later, as far as it has not expired: what was handed over before is so
- * again, marked repeated, in the order of its stream; then it goes on. Once: a restart of the program does not repeat it. Only where the
- * bus keeps events (Kafka); elsewhere the log and ehis_get_status say EXCHANGE_NO_REPLAY, and it begins now. */
-EHIS_API int ehis_subscribe_from(ehis *e, const char *service, const char *event, long long from_unix_ms, ehis_handler handler, void *arg, char *why);
+ * again, marked repeated, in the order of its stream; then it goes on. Each time that it is called: after a restart ehis_subscribe goes on from where it
+ * stood. Only where the bus keeps events (Kafka); elsewhere the log and ehis_get_status say EXCHANGE_NO_REPLAY, and it begins now. */
+EHIS_API int ehis_subscribe_from(ehis *e, const char *service, const char *event, int64_t from_unix_ms, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_unsubscribe(ehis *e, const char *service, const char *event, char *why);
 /* Responses to asynchronous requests. */
 EHIS_API void ehis_on_response(ehis *e, ehis_handler handler, void *arg);
@@ -178,14 +182,15 @@ EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes);
 EHIS_API uint64_t ehis_incoming_body_bytes(const ehis_incoming *in);
 /* As ehis_reply_read, before the message is finished. A message whose body was altered is rejected with LARGE_ALTERED, however its handler finishes it. */
 EHIS_API int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max);
-/* Each consumes the message. content_type NULL = that of the request. fields: names of what is returned, for the audit record. */
+/* Each of these finishes the message, from any thread; ehis_answer with an error does not. content_type NULL = that of the request. fields: at most 32
+ * names of what is returned, for the audit record. Errors: SDK_MESSAGE, SDK_RESPONSE_TOO_LARGE, SDK_FINISHED. */
 EHIS_API int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields,
                          size_t field_count, char *why);
 /* The same with a reader, as ehis_message.read. */
 EHIS_API int ehis_answer_from(ehis_incoming *in, int is_fault, const char *content_type, int64_t (*read)(void *arg, void *into, size_t max), void *read_arg,
                               const char *const *fields, size_t field_count, char *why);
 EHIS_API void ehis_done(ehis_incoming *in); /* a request that is done without an answer counts as rejected */
-EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the sender gets failed */
+EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the sender gets failed, with this number; 0: SDK_REJECTED */
 EHIS_API void ehis_retry(ehis_incoming *in, uint32_t delay_ms); /* later; delays its own stream only */
 /* What was passed over in a stream, with the gateway's reason (a skip) or without one (a gap). */
 typedef struct ehis_passed { size_t size; const char *sender; uint8_t stream[16]; uint64_t number; int state; /* 0: a gap */ } ehis_passed;
@@ -207,7 +212,8 @@ typedef struct ehis_status {
     size_t session_count;
     ehis_session_status sessions[EHIS_GATEWAYS_MAX]; /* in the order of the list */
 } ehis_status;
-EHIS_API void ehis_get_status(ehis *e, ehis_status *out);
+EHIS_API void ehis_get_status(ehis *e, ehis_status *out); /* out->size: sizeof(ehis_status), set before */
+/* Constant texts, never NULL; of a number that is none "UNKNOWN". */
 EHIS_API const char *ehis_error_name(int err); /* "POLICY_PURPOSE" */
 EHIS_API const char *ehis_error_text(int err);
 EHIS_API const char *ehis_error_hint(int err);

@@ -346,11 +346,11 @@ int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler
     return ehis_tell(why_text, add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, 0, &why), &why);
 }
 
-int ehis_subscribe_from(ehis *e, const char *service, const char *event, long long from_unix_ms, ehis_handler handler, void *arg, char *why_text)
+int ehis_subscribe_from(ehis *e, const char *service, const char *event, int64_t from_unix_ms, ehis_handler handler, void *arg, char *why_text)
 {
     struct ehis_why why = {""};
     ehis_err err = from_unix_ms > 0 ? add_handler(e, HANDLER_SUBSCRIBE, service, event, handler, arg, from_unix_ms, &why)
-                                    : ehis_fail(&why, EHIS_E_SDK_MESSAGE, "from %lld is no time", from_unix_ms);
+                                    : ehis_fail(&why, EHIS_E_SDK_MESSAGE, "from %lld is no time", (long long)from_unix_ms);
     return ehis_tell(why_text, err, &why);
 }
 

@@ -22,5 +22,3 @@ struct bus { const struct bus_ops *ops; };
 /* No broker: the journal itself is the queue, and what is durable in it is in its inbox. Never fails, never waits. */
 ehis_err bus_local_new(struct bus **out) EHIS_MUST_USE;
 void bus_free(struct bus *b);
-/* Fits exchange_ports.to_bus: ctx is the bus, or hand over from there. */
-ehis_err bus_send(void *bus, const struct exchange_item *item, bool *is_here);

@@ -61,8 +61,6 @@ void kafka_free(struct kafka *k);
  * (above 1,000,000 bytes); NO_TOPIC, NOT_ALLOWED where that is known already. While no broker is there it waits in the queue. */
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
                     uint64_t token) EHIS_MUST_USE;
-/* A record without a value: a compacted topic forgets the key. */
-ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, struct span key, uint64_t token) EHIS_MUST_USE;
 
 /* librdkafka 2.0.2 says nothing of a topic that was never allowed: kafka_position_get does, ask that before.
  * Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error

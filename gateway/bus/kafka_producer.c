@@ -162,11 +162,6 @@ ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, in
     return err;
 }
 
-ehis_err kafka_forget(struct kafka *k, enum kafka_lane lane, const char *topic, struct span key, uint64_t token)
-{
-    return kafka_send(k, lane, topic, -1, key, NULL, 0, token);
-}
-
 /* All of the list, in order, to be sent again; librdkafka still has the values, but what it says of them counts no more. */
 static void report_failed(struct kafka_producer *p, struct node *failed, ehis_err err)
 {

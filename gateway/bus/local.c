@@ -29,9 +29,3 @@ void bus_free(struct bus *b)
     if (b)
         b->ops->free(b);
 }
-
-ehis_err bus_send(void *bus, const struct exchange_item *item, bool *is_here)
-{
-    struct bus *b = bus;
-    return b->ops->send(b, item, is_here);
-}

@@ -136,7 +136,7 @@ ehis_err parcel_read(struct span topic, struct span bytes, struct parcel *out, s
         memset(&out->digest, 0, sizeof out->digest);
         hash_span(out->payload, &payload_digest);
     }
-    parcel_leaf(topic, out->head_bytes, &payload_digest, &out->leaf);
+    leaf_parcel(topic, out->head_bytes, &payload_digest, &out->leaf);
     return EHIS_OK;
 }
 

@@ -45,8 +45,6 @@ struct parcel {
 /* Canonical bytes; which fields a kind has, only the reader judges. INVALID: held is no whole number of digests. */
 ehis_err parcel_head_write(const struct parcel_head *h, struct buf *out) EHIS_MUST_USE;
 bool parcel_held_next(const struct parcel *p, size_t *at, struct hash *out);
-/* The leaf to sign. payload_digest: D, or H(payload), or H("") without payload. */
-static inline void parcel_leaf(struct span topic, struct span head, const struct hash *payload_digest, struct hash *out) { leaf_parcel(topic, head, payload_digest, out); }
 /* Scans all, hashes, computes the leaf; does not verify the signature. topic: where it was read. Every field that its kind calls for is there and no
  * other. Errors of the scanner, IDENTIFIER_INVALID, SIGNATURE_PATH; BUS_TOO_LARGE; BUS_PARCEL. */
 ehis_err parcel_read(struct span topic, struct span bytes, struct parcel *out, struct ehis_why *why) EHIS_MUST_USE;

@@ -82,7 +82,7 @@ ehis_err relay_put(struct relay *r, enum out_kind kind, const struct out_place *
         memcpy(o->bytes + name.len + 1, at->key.p, at->key.len);
     memcpy(o->bytes + name.len + 1 + at->key.len, head.p, head.len);
     hash_span(span_of(NULL, 0), &nothing);
-    parcel_leaf(name, head, payload_digest ? payload_digest : &nothing, &o->leaf);
+    leaf_parcel(name, head, payload_digest ? payload_digest : &nothing, &o->leaf);
     wait_in_order(r, o);
     relay_flush_soon(r);
     if (out)

@@ -188,7 +188,7 @@ static ehis_err on_bus(void *ctx, const struct exchange_item *item, bool *is_her
     struct sim_house *h = ctx;
     if (h->is_bus_down)
         return EHIS_E_LINK_FULL;
-    return bus_send(h->bus, item, is_here);
+    return h->bus->ops->send(h->bus, item, is_here);
 }
 
 /* ---- the house ---- */

@@ -34,7 +34,7 @@ static struct span sign(struct span head, struct span payload, const struct hash
     struct span parts[8];
     size_t count;
     hash_span(payload, &h);
-    parcel_leaf(TOPIC, head, digest ? digest : &h, &leaf);
+    leaf_parcel(TOPIC, head, digest ? digest : &h, &leaf);
     sign_root(key, 1, &leaf, signature);
     const struct leaf_signature s = {1, *sign_key_id(key), 1, 0, {NULL, 0}, signature};
     buf_init(&scratch, 1 << 20);
