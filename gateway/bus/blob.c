@@ -2,11 +2,9 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "gateway/bus/blob.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include "base/log.h"
-#include "gateway/bus/blob_list.h"
+#include "gateway/bus/blob_jobs.h"
 #include "gateway/exchange/table.h"
 #include "proto/wire/identifier.h"
 
@@ -28,110 +26,17 @@ struct blob {
     char sender[IDENTIFIER_MAX_BYTES];
 };
 
-enum job_op { PUT_CHUNK, PUT_LIST, GET_CHUNK, DROP };
-struct job {
-    struct node in_list;
-    enum job_op op;
-    struct blob *blob; /* of a put: the loop's */
-    uint64_t session;
-    uint8_t digest[HASH_BYTES];
-    struct hash key, leaf;
-    struct large_manifest manifest;
-    struct blob_place place;
-    uint32_t index;
-    uint8_t *data;
-    size_t len;
-    ehis_err err;
-};
-
 struct blobs {
-    struct loop *loop;
     const struct clock *clock;
     struct blob_store *store;
     struct blobs_calls calls;
     struct table by_key;
     struct node uploads;
     struct loop_timer *tick;
-    size_t jobs; /* with chunks */
+    struct blob_jobs *jobs;
     bool is_recovered;
     struct blobs_status status;
-    /* the thread's */
-    pthread_t thread;
-    bool has_thread;
-    struct blob_lists lists;
-    /* under lock */
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct node todo, done;
-    bool is_stopping, is_posted;
 };
-
-/* ---- the thread ---- */
-
-static ehis_err run(struct blobs *b, struct job *j)
-{
-    ehis_err err;
-    switch (j->op) {
-    case PUT_CHUNK:
-        large_leaf(span_of(j->data, j->len), &j->leaf);
-        return b->store->write(b->store, &j->key, j->index == 0, span_of(j->data, j->len), &j->place);
-    case PUT_LIST:
-        err = blob_list_check(j->data, &j->manifest);
-        if (err != EHIS_OK)
-            return err == EHIS_E_EXCHANGE_BLOB_ALTERED ? EHIS_E_EXCHANGE_BLOB_ROOT : err;
-        return b->store->write(b->store, &j->key, false, span_of(j->data, j->len), &j->place);
-    case GET_CHUNK:
-        j->len = large_chunk_bytes(j->manifest.bytes, j->index);
-        j->data = malloc(j->len);
-        return j->data ? blob_lists_read(&b->lists, b->store, &j->key, &j->manifest, &j->place, j->index, j->data) : EHIS_E_NO_MEMORY;
-    default:
-        blob_lists_forget(&b->lists, &j->key);
-        b->store->drop(b->store, &j->key);
-        return EHIS_OK;
-    }
-}
-
-static void on_done(void *arg);
-
-static void *work(void *arg)
-{
-    struct blobs *b = arg;
-    pthread_mutex_lock(&b->lock);
-    while (!b->is_stopping) {
-        if (list_is_empty(&b->todo)) {
-            pthread_cond_wait(&b->wake, &b->lock);
-            continue;
-        }
-        struct job *j = container_of(b->todo.next, struct job, in_list);
-        node_remove(&j->in_list);
-        pthread_mutex_unlock(&b->lock);
-        j->err = run(b, j);
-        pthread_mutex_lock(&b->lock);
-        list_add(&b->done, &j->in_list);
-        if (!b->is_posted)
-            loop_post(b->loop, on_done, b);
-        b->is_posted = true;
-    }
-    pthread_mutex_unlock(&b->lock);
-    return NULL;
-}
-
-/* ---- the loop's ---- */
-
-static void queue(struct blobs *b, struct job *j)
-{
-    b->jobs += j->op != DROP;
-    pthread_mutex_lock(&b->lock);
-    list_add(&b->todo, &j->in_list);
-    pthread_cond_signal(&b->wake);
-    pthread_mutex_unlock(&b->lock);
-}
-
-static void job_free(struct job *j)
-{
-    free(j->data);
-    free(j);
-}
 
 static uint64_t key_hash(const struct blobs *b, const struct hash *key) { return table_hash(&b->by_key, key->b, HASH_BYTES); }
 
@@ -170,11 +75,11 @@ static void drop(struct blobs *b, struct blob *x, bool is_deleted)
     b->status.uploads -= !x->is_kept;
     b->status.kept -= x->is_kept;
     node_remove(&x->in_uploads);
-    struct job *j = is_deleted && b->store->drop ? calloc(1, sizeof *j) : NULL; /* without memory it is swept at the next start */
+    struct blob_job *j = is_deleted && b->store->drop ? calloc(1, sizeof *j) : NULL; /* without memory it is swept at the next start */
     if (j) {
         j->op = DROP;
         j->key = x->key;
-        queue(b, j);
+        blob_jobs_add(b->jobs, j);
     }
     free(x->list);
     x->list = NULL;
@@ -185,7 +90,7 @@ static void drop(struct blobs *b, struct blob *x, bool is_deleted)
 
 static uint32_t next_of(const struct blob *x) { return x->is_whole ? x->count : x->durable < x->count ? x->durable : x->count - 1; }
 
-static void finish_put(struct blobs *b, struct job *j)
+static void finish_put(struct blobs *b, struct blob_job *j)
 {
     struct blob *x = j->blob;
     struct hash root = j->manifest.root;
@@ -218,7 +123,7 @@ static void finish_put(struct blobs *b, struct job *j)
             j->place.offset = x->manifest.bytes;
             x->list = NULL;
             x->jobs++;
-            queue(b, j);
+            blob_jobs_add(b->jobs, j);
             return;
         }
     } else {
@@ -227,7 +132,7 @@ static void finish_put(struct blobs *b, struct job *j)
     b->calls.on_state(b->calls.ctx, session, &root, next_of(x), EHIS_OK);
 }
 
-static void finish_get(struct blobs *b, struct job *j)
+static void finish_get(struct blobs *b, struct blob_job *j)
 {
     struct blob_chunk_out *c = calloc(1, sizeof *c);
     EHIS_ASSERT(c);
@@ -245,28 +150,15 @@ static void finish_get(struct blobs *b, struct job *j)
     b->calls.on_chunk(b->calls.ctx, c);
 }
 
-static void on_done(void *arg)
+static void on_end(void *ctx, struct blob_job *j)
 {
-    struct blobs *b = arg;
-    struct node done;
-    node_init(&done);
-    pthread_mutex_lock(&b->lock);
-    b->is_posted = false;
-    while (!list_is_empty(&b->done))
-        node_move(&done, b->done.next);
-    pthread_mutex_unlock(&b->lock);
-    while (!list_is_empty(&done)) {
-        struct job *j = container_of(done.next, struct job, in_list);
-        enum job_op op = j->op;
-        node_remove(&j->in_list);
-        b->jobs -= op != DROP;
-        if (op == GET_CHUNK)
-            finish_get(b, j);
-        else if (op != DROP)
-            finish_put(b, j);
-        if (op != PUT_CHUNK || j->op != PUT_LIST) /* else it is queued again */
-            job_free(j);
-    }
+    enum blob_op op = j->op;
+    if (op == GET_CHUNK)
+        finish_get(ctx, j);
+    else if (op != DROP)
+        finish_put(ctx, j);
+    if (op != PUT_CHUNK || j->op != PUT_LIST) /* else it is queued again */
+        blob_job_free(j);
 }
 
 static void on_tick(void *arg)
@@ -284,30 +176,19 @@ static void on_tick(void *arg)
 
 ehis_err blobs_new(struct loop *loop, const struct clock *clock, struct blob_store *store, const uint8_t seed[16], struct blobs **out)
 {
-    sigset_t all, before;
     struct blobs *b = calloc(1, sizeof *b);
     if (!b) {
         store->free(store);
         return EHIS_E_NO_MEMORY;
     }
-    b->loop = loop;
     b->clock = clock;
     b->store = store;
     node_init(&b->uploads);
-    node_init(&b->todo);
-    node_init(&b->done);
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->wake, NULL);
     ehis_err err = table_init(&b->by_key, HEADS, seed);
     if (err == EHIS_OK)
         err = loop_timer_new(loop, on_tick, b, &b->tick);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (err == EHIS_OK)
-        b->has_thread = pthread_create(&b->thread, NULL, work, b) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err == EHIS_OK && !b->has_thread)
-        err = EHIS_E_NO_MEMORY;
+        err = blob_jobs_new(loop, store, on_end, b, &b->jobs);
     if (err != EHIS_OK) {
         blobs_free(b);
         return err;
@@ -323,36 +204,26 @@ void blobs_renew(struct blobs *b)
         b->store->renew(b->store);
 }
 
+static void on_left(struct blob_job *j)
+{
+    if (j->blob && --j->blob->jobs == 0 && j->blob->is_gone)
+        free(j->blob);
+    blob_job_free(j);
+}
+
 void blobs_free(struct blobs *b)
 {
     if (!b)
         return;
-    pthread_mutex_lock(&b->lock);
-    b->is_stopping = true;
-    pthread_cond_signal(&b->wake);
-    pthread_mutex_unlock(&b->lock);
-    if (b->has_thread)
-        pthread_join(b->thread, NULL);
-    struct node *lists[] = {&b->todo, &b->done};
-    for (size_t i = 0; i < 2; i++)
-        while (!list_is_empty(lists[i])) {
-            struct job *j = container_of(lists[i]->next, struct job, in_list);
-            node_remove(&j->in_list);
-            if (j->blob && --j->blob->jobs == 0 && j->blob->is_gone)
-                free(j->blob);
-            job_free(j);
-        }
+    blob_jobs_free(b->jobs, on_left);
     for (size_t i = 0; b->by_key.heads && i < HEADS; i++)
         for (struct table_node *n = b->by_key.heads[i], *next; n; n = next) {
             next = n->next;
             free(container_of(n, struct blob, by_key)->list);
             free(container_of(n, struct blob, by_key));
         }
-    blob_lists_forget(&b->lists, NULL);
     table_fini(&b->by_key);
     loop_timer_free(b->tick);
-    pthread_cond_destroy(&b->wake);
-    pthread_mutex_destroy(&b->lock);
     b->store->free(b->store);
     free(b);
 }
@@ -376,7 +247,7 @@ static bool has_room(const struct blobs *b, const struct blob_name *name, uint64
 
 static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, struct span chunk)
 {
-    struct job *j = calloc(1, sizeof *j);
+    struct blob_job *j = calloc(1, sizeof *j);
     uint8_t *data = malloc(chunk.len);
     if (!x->list)
         x->list = malloc((size_t)x->count * BLOB_ENTRY_BYTES);
@@ -386,13 +257,13 @@ static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, str
         return EHIS_E_EXCHANGE_BUSY;
     }
     memcpy(data, chunk.p, chunk.len);
-    *j = (struct job){.op = PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
+    *j = (struct blob_job){.op = PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
                       .place.offset = (uint64_t)x->queued * LARGE_CHUNK_BYTES};
     x->queued++;
     x->jobs++;
     x->used_ms = clock_mono_ms(b->clock);
     b->status.chunks_in++;
-    queue(b, j);
+    blob_jobs_add(b->jobs, j);
     return EHIS_OK;
 }
 
@@ -409,7 +280,7 @@ ehis_err blobs_put(struct blobs *b, uint64_t session, const struct blob_name *na
     } else if (chunk.len && !(x && x->is_whole)) {
         if (index != (x ? x->queued : 0))
             code = EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
-        else if (b->jobs >= BLOB_JOBS_MAX || (!x && !has_room(b, name, room_bytes)))
+        else if (blob_jobs_is_full(b->jobs) || (!x && !has_room(b, name, room_bytes)))
             code = EHIS_E_EXCHANGE_BUSY;
         bool is_new = code == EHIS_OK && !x;
         if (is_new) {
@@ -485,13 +356,13 @@ void blobs_recovered(struct blobs *b)
 
 ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index)
 {
-    struct job *j = b->jobs < BLOB_JOBS_MAX ? calloc(1, sizeof *j) : NULL;
+    struct blob_job *j = blob_jobs_is_full(b->jobs) ? NULL : calloc(1, sizeof *j);
     if (!j)
         return EHIS_E_EXCHANGE_BUSY;
-    *j = (struct job){.op = GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
+    *j = (struct blob_job){.op = GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
     memcpy(j->digest, digest, HASH_BYTES);
     large_blob_key(name->sender, name->manifest.root.b, &j->key);
-    queue(b, j);
+    blob_jobs_add(b->jobs, j);
     return EHIS_OK;
 }
 

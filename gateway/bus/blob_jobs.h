@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
+/* The thread that waits for a disk or a broker in the loop's place: one job after the other, in the order of coming. */
+#pragma once
+#include "gateway/bus/blob.h"
+#include "gateway/exchange/table.h"
+
+struct blob;
+enum blob_op { PUT_CHUNK, PUT_LIST, GET_CHUNK, DROP };
+struct blob_job {
+    struct node in_list;
+    enum blob_op op;
+    struct blob *blob; /* of a put: the loop's */
+    uint64_t session;
+    uint8_t digest[HASH_BYTES];
+    struct hash key, leaf;
+    struct large_manifest manifest;
+    struct blob_place place;
+    uint32_t index;
+    uint8_t *data;
+    size_t len;
+    ehis_err err;
+};
+
+struct blob_jobs;
+/* store is borrowed. on_end: on the loop's thread, when a job was run; it is its owner's again. */
+ehis_err blob_jobs_new(struct loop *loop, struct blob_store *store, void (*on_end)(void *ctx, struct blob_job *j), void *ctx, struct blob_jobs **out) EHIS_MUST_USE;
+/* Waits for the job that runs. The others are given to on_left, that on_end has not had. */
+void blob_jobs_free(struct blob_jobs *q, void (*on_left)(struct blob_job *j));
+bool blob_jobs_is_full(const struct blob_jobs *q); /* BLOB_JOBS_MAX with chunks */
+void blob_jobs_add(struct blob_jobs *q, struct blob_job *j);
+void blob_job_free(struct blob_job *j);
