@@ -79,7 +79,7 @@ static int open_all(void **s)
     static const uint8_t seed[16] = {1};
     const struct blobs_calls calls = {NULL, on_state, on_chunk};
     (void)s;
-    memory = (struct memory){.store = {on_write, on_read, on_drop, NULL, on_free}, .bytes = malloc(COUNT * LARGE_CHUNK_BYTES + 65536)};
+    memory = (struct memory){.store = {.write = on_write, .read = on_read, .drop = on_drop, .free = on_free}, .bytes = malloc(COUNT * LARGE_CHUNK_BYTES + 65536)};
     body = (struct blob_name){.sender = span_str("AZ/GOV/STS/tax"), .manifest = {.bytes = (COUNT - 1) * LARGE_CHUNK_BYTES + 1000}};
     for (uint32_t i = 0; i < COUNT; i++) {
         memset(chunks[i], (int)i + 1, sizeof chunks[i]);
