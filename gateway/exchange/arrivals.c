@@ -175,7 +175,6 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
 {
     const struct envelope_header *h = &v->u.header;
     struct message *m;
-    bool is_call = envelope_is_waiting(h);
     if (h->kind == KIND_KEY)
         return key_arrived(x, v);
     if (!is_for(x, v))
@@ -193,10 +192,14 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
     m->largest_bytes = h->kind == KIND_REQUEST ? exchange_largest_response(x, h, &(bool){false}) : 0;
     exchange_message_open(x, m);
     exchange_message_schedule(x, m);
-    if (is_call && !exchange_takes_calls(v->to))
-        return exchange_finish(x, m, m->deliveries, RECORD_FAILED, EHIS_E_EXCHANGE_NO_SESSION, span_of(NULL, 0), NULL);
-    exchange_delivery_queue(x, m->deliveries);
-    return EHIS_OK;
+    if (!envelope_is_waiting(h) || exchange_takes_calls(v->to)) {
+        exchange_delivery_queue(x, m->deliveries);
+        return EHIS_OK;
+    }
+    ehis_err err = exchange_finish(x, m, m->deliveries, RECORD_FAILED, EHIS_E_EXCHANGE_NO_SESSION, span_of(NULL, 0), NULL);
+    if (err != EHIS_OK)
+        exchange_message_drop(x, m); /* its handle is the bus's again, which offers it once more */
+    return err;
 }
 
 /* The response to a caller who waits here: journaled like one that was submitted, so that it can be given again. */

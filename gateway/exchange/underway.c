@@ -115,11 +115,15 @@ void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_
     exchange_message_settle(x, m);
 }
 
+/* One that was never confirmed keeps its place in unsent: whatever stands before the first of these is noted as replicated. */
 static void again(struct exchange *x, struct message *m)
 {
+    bool was_carried = message_is(m, IS_CARRIED);
     m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED);
-    node_remove(&m->in_bus);
-    exchange_unsent_add(x, m);
+    if (was_carried) {
+        node_remove(&m->in_bus);
+        exchange_unsent_add(x, m);
+    }
     exchange_to_bus(x, m, NULL);
 }
 

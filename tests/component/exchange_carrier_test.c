@@ -472,9 +472,48 @@ static void an_event_reaches_a_subscriber_at_another_gateway_with_its_key(void *
     sim_carrier_run(t.c);
 }
 
+static void what_is_lost_and_not_sent_again_yet_is_not_noted_as_replicated(void **state)
+{
+    struct record r;
+    (void)state;
+    sim_carrier_faults(t.c)->confirms_nothing = true;
+    struct hash d = put_at(t.one, t.a, 1);
+    put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    exchange_on_lost(t.one->x, &d, t.one->clock.wall_ms); /* the relay gave it up: its place in the journal was another meanwhile */
+    assert_true(sim_record(t.one, RECORD_ACCEPTED, &d, &r));
+    uint64_t sequence = r.sequence;
+    sim_carrier_pass(t.c, 3000);
+    if (sim_record(t.one, RECORD_REPLICATED, NULL, &r))
+        assert_true(r.count < sequence);
+    sim_carrier_leave(t.c, t.one);
+    sim_restart(t.one, false);
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+}
+
+static void a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_again(void **state)
+{
+    struct sim_message m = {.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"};
+    struct hash d;
+    (void)state;
+    assert_int_equal(sim_submit(t.one, t.a, &m, &d), EHIS_OK);
+    assert_int_equal(sim_set_ready(t.two, t.b, 0, 64, 1 << 20), EHIS_OK); /* nobody takes it there any more */
+    t.two->is_journal_full = true;
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_record_count(t.two, RECORD_FAILED), 0);
+    t.two->is_journal_full = false;
+    assert_int_equal(sim_carrier_forge(t.c, t.two, NULL), EHIS_OK);
+    sim_durable(t.two);
+    assert_int_equal(sim_record_count(t.two, RECORD_FAILED), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CARRIER_TEST(what_is_lost_and_not_sent_again_yet_is_not_noted_as_replicated),
+        CARRIER_TEST(a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_again),
         CARRIER_TEST(what_one_accepts_the_other_delivers_and_both_journals_say_so),
         CARRIER_TEST(with_one_broker_nothing_is_called_replicated),
         CARRIER_TEST(both_ends_at_one_gateway_make_one_record),
