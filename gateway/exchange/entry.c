@@ -343,11 +343,14 @@ static ehis_err in_turn(struct exchange *x, struct submission *u, struct stream 
 {
     if (!st || st->session != u->session)
         return ehis_fail(why, EHIS_E_EXCHANGE_STREAM_CLOSED, "SUBMIT in a stream that this session has not opened");
-    *is_flow = u->header.number > st->expected || u->header.number < st->settled;
+    bool is_late = u->header.number < st->expected && !exchange_steps_fit(x, st->sender); /* its place is looked for among all that is stored */
+    *is_flow = is_late || u->header.number > st->expected || u->header.number < st->settled;
     if (!*is_flow) {
         u->stream = st;
         return EHIS_OK;
     }
+    if (is_late)
+        return exchange_busy(x, u, EHIS_E_EXCHANGE_BUSY, 4 * BUSY_RETRY_MS);
     struct exchange_flow f = {.digest = u->digest, .code = EHIS_E_EXCHANGE_OUT_OF_SEQUENCE, .stream = st->id, .expected = st->expected};
     return exchange_flow(x, u->session, &f);
 }

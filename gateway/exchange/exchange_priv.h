@@ -41,6 +41,7 @@
 #define KEYS_FRAME_BYTES (256 * 1024)
 #define WHEEL_SLOTS 4096                        /* seconds; what is due later stays in its slot for another round */
 #define DUE_A_TICK 2000
+#define STEPS_A_SECOND 200000                   /* over what a sender has stored, that its own frames ask for; beyond, BUSY */
 #define EPOCH_BYTES 16
 #define STREAM_BYTES 16
 
@@ -62,6 +63,8 @@ struct system {
     uint32_t stream_count, subscription_count;
     uint32_t stored_messages, known_calls, calls_open; /* as sender: in streams, and keys; calls and what else is known by its id; calls unfinished */
     uint64_t stored_bytes;                             /* as sender: of unfinished messages */
+    int64_t steps_ms;                                  /* as sender: since then, */
+    uint64_t steps;                                    /* so many of STEPS_A_SECOND */
     uint64_t forgotten_ms;                             /* as sender: the latest time in an exchange id of a call that is known no more */
     uint32_t calls_waiting;                            /* as recipient: requests of callers that wait */
     struct node guests, outgoing;                      /* as recipient: what came over the bus; what was accepted here and is on its way to it */
@@ -317,6 +320,7 @@ bool exchange_stream_fits(const struct stream *st, const struct envelope_header 
 void exchange_stream_drop(struct exchange *x, struct stream *st);
 void exchange_stream_stand(struct exchange *x, struct stream *st, uint64_t segment);
 void exchange_stream_add(struct stream *st, struct message *m);
+bool exchange_steps_fit(const struct exchange *x, struct system *sender); /* false: it has had those of this second */
 void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowest);
 ehis_err exchange_stream_record(struct exchange *x, struct stream *st) EHIS_MUST_USE;
 struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system *to);

@@ -86,19 +86,40 @@ void exchange_stream_stand(struct exchange *x, struct stream *st, uint64_t segme
         node_move(&s->streams, &st->in_segment);
 }
 
-/* Numbers nearly always come in order; what is carried ahead comes again in its own order, behind newer ones: the hint is where the last
- * one went. */
+bool exchange_steps_fit(const struct exchange *x, struct system *sender)
+{
+    if (x->now_ms >= sender->steps_ms + 1000 || x->now_ms < sender->steps_ms) {
+        sender->steps_ms = x->now_ms;
+        sender->steps = 0;
+    }
+    return sender->steps < STEPS_A_SECOND;
+}
+
+/* Behind which node of a list in order a number goes. It nearly always comes last, or beside where the last one went: that is the hint, or NULL. */
+static struct node *place_of(struct node *list, struct node *hint, uint64_t (*number_of)(struct node *), uint64_t number, struct system *sender)
+{
+    struct node *at = list->prev, *first = list->next;
+    if (at == list || number_of(at) < number)
+        return at;
+    uint64_t far = number_of(at) - number, hinted = hint ? number_of(hint) : number;
+    if (hint && (hinted < number ? number - hinted : hinted - number) < far) {
+        at = hint;
+        far = hinted < number ? number - hinted : hinted - number;
+    }
+    if (number_of(first) > number || number - number_of(first) < far)
+        at = first;
+    for (; at->next != list && number_of(at->next) < number; at = at->next)
+        sender->steps++;
+    for (; at != list && number_of(at) > number; at = at->prev)
+        sender->steps++;
+    return at;
+}
+
+static uint64_t stored_number(struct node *n) { return message_of_stream(n)->number; }
+
 void exchange_stream_add(struct stream *st, struct message *m)
 {
-    struct node *at = st->messages.prev;
-    if (st->hint && at != &st->messages && message_of_stream(at)->number > m->number) {
-        at = &st->hint->in_stream;
-        while (at->next != &st->messages && message_of_stream(at->next)->number < m->number)
-            at = at->next;
-    }
-    while (at != &st->messages && message_of_stream(at)->number > m->number)
-        at = at->prev;
-    node_insert_after(at, &m->in_stream);
+    node_insert_after(place_of(&st->messages, st->hint ? &st->hint->in_stream : NULL, stored_number, m->number, st->sender), &m->in_stream);
     st->hint = m;
     if (m->number >= st->expected)
         st->expected = m->number + 1;
@@ -109,9 +130,12 @@ void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowe
 {
     if (lowest > st->settled)
         st->settled = lowest;
+    if (!x->is_replaying && !exchange_steps_fit(x, st->sender))
+        return; /* it goes with the next that is settled */
     for (struct node *n = st->messages.next, *next; n != &st->messages && message_of_stream(n)->number < st->settled; n = next) {
         next = n->next;
         exchange_message_settle(x, message_of_stream(n));
+        st->sender->steps += next->prev == n; /* it stays */
     }
 }
 
@@ -160,6 +184,7 @@ static bool make_room(struct exchange *x, struct system *sender)
         bool is_busy = st->session != NULL;
         for (struct node *e = st->messages.next; e != &st->messages && !is_busy; e = e->next) {
             const struct message *m = message_of_stream(e);
+            sender->steps++;
             is_busy = m->pending || m->deliveries || node_is_linked(&m->in_owed) || message_is(m, IS_OPEN);
         }
         if (is_busy)
@@ -207,6 +232,8 @@ ehis_err exchange_on_stream_open(struct exchange *x, session_id id, struct span 
     struct stream *st = exchange_stream_find(x, s->system, o.stream, false);
     bool is_new = !st;
     ehis_err err = exchange_halted(x);
+    if (err == EHIS_OK && !exchange_steps_fit(x, s->system))
+        err = EHIS_E_EXCHANGE_BUSY;
     if (err == EHIS_OK && is_new)
         err = open_new(x, s, &o, &st);
     if (err != EHIS_OK)
@@ -228,6 +255,7 @@ ehis_err exchange_on_stream_open(struct exchange *x, session_id id, struct span 
     EHIS_TRY(stream_state(x, s, st->id, st->expected, EHIS_OK));
     for (struct node *n = st->messages.next, *next; n != &st->messages; n = next) {
         next = n->next;
+        s->system->steps++;
         exchange_owe(x, message_of_stream(n));
     }
     return EHIS_OK;
@@ -288,17 +316,11 @@ struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system 
 
 static struct delivery *queued(struct node *n) { return container_of(n, struct delivery, in_queue); }
 
+static uint64_t queued_number(struct node *n) { return queued(n)->message->number; }
+
 void exchange_lane_add(struct exchange *x, struct lane *l, struct delivery *d)
 {
-    uint64_t number = d->message->number;
-    struct node *at = l->queue.prev;
-    if (l->hint && at != &l->queue && queued(at)->message->number > number) {
-        at = &l->hint->in_queue;
-        while (at->next != &l->queue && queued(at->next)->message->number < number)
-            at = at->next;
-    }
-    while (at != &l->queue && queued(at)->message->number > number)
-        at = at->prev;
+    struct node *at = place_of(&l->queue, l->hint ? &l->hint->in_queue : NULL, queued_number, d->message->number, l->stream->sender);
     node_insert_after(at, &d->in_queue);
     l->hint = d;
     d->is_queued = true;

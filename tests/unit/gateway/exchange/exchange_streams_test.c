@@ -122,6 +122,58 @@ static void a_number_that_was_passed_over_here_is_taken_when_it_comes_after_all(
     assert_int_equal(sim_take(h, SIM_FLOW, a)->expected, 6);
 }
 
+static bool is_busy_open(struct sim_house *h, session_id a)
+{
+    struct stream_state state;
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 1), EHIS_OK);
+    struct sim_out *o = sim_take(h, SIM_FRAME, a);
+    assert_int_equal(stream_state_read(buf_span(&o->bytes), &state, NULL), EHIS_OK);
+    bool is_busy = state.code == EHIS_E_EXCHANGE_BUSY;
+    sim_forget(h);
+    return is_busy;
+}
+
+static void a_long_stream_is_not_opened_again_and_again_in_one_second(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h);
+    unsigned opened = 0;
+    for (uint64_t n = 1; n <= 1000; n++)
+        put(h, a, stream, n);
+    sim_forget(h);
+    while (!is_busy_open(h, a))
+        assert_true(++opened <= 200);
+    assert_true(opened > 100);
+    sim_pass(h, 1000);
+    assert_false(is_busy_open(h, a));
+}
+
+static void the_place_of_a_late_number_is_looked_for_so_often_in_one_second_alone(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h);
+    const uint64_t many = 400;
+    uint64_t late = 1;
+    assert_int_equal(sim_stream_open_at(h, a, stream, B, NULL, 1, 30000), EHIS_OK);
+    sim_forget(h);
+    for (uint64_t from = 1; from < 30000; from += 10000)
+        for (uint64_t n = 0; n < many; n++)
+            put(h, a, stream, from + n);
+    assert_null(sim_take(h, SIM_FLOW, a));
+    for (struct sim_out *o = NULL; !o && late < 2 * many; late++) { /* behind the first many, behind the second, and so on: far from where the last one went */
+        put(h, a, stream, (late % 2 ? 500 : 15000) + late);
+        o = sim_take(h, SIM_FLOW, a);
+        if (o)
+            assert_int_equal(o->code, EHIS_E_EXCHANGE_BUSY);
+    }
+    assert_in_range(late, many, 2 * many - 1);
+    put(h, a, stream, 30000); /* whose turn it is */
+    assert_null(sim_take(h, SIM_FLOW, a));
+    sim_pass(h, 1000);
+    put(h, a, stream, 500 + 2 * many);
+    assert_null(sim_take(h, SIM_FLOW, a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +182,8 @@ int main(void)
         HOUSE_TEST(what_goes_on_further_up_forgets_no_end_that_was_not_kept),
         HOUSE_TEST(what_was_settled_by_way_of_other_gateways_is_not_expected_here_also_after_a_restart),
         HOUSE_TEST(a_number_that_was_passed_over_here_is_taken_when_it_comes_after_all),
+        HOUSE_TEST(a_long_stream_is_not_opened_again_and_again_in_one_second),
+        HOUSE_TEST(the_place_of_a_late_number_is_looked_for_so_often_in_one_second_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
