@@ -118,33 +118,47 @@ ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *
     return EHIS_OK;
 }
 
-static void forget_stream_of(struct exchange *x, struct stream *st, struct system *s)
+static void forget(struct exchange *x, struct delivery *d)
 {
-    for (struct node *n = st->messages.next, *next; n != &st->messages; n = next) {
-        struct message *m = message_of_stream(n);
-        struct delivery *d = exchange_delivery_of(m, s);
-        next = n->next;
-        if (!d)
-            continue;
-        exchange_delivery_drop(x, d);
-        if (!m->deliveries)
-            exchange_message_close(x, m);
-        exchange_message_settle(x, m);
-    }
-    for (struct node *n = st->lanes.next; n != &st->lanes; n = n->next)
-        if (container_of(n, struct lane, in_stream)->to == s) {
-            exchange_lane_drop(x, container_of(n, struct lane, in_stream));
-            return;
+    struct message *m = d->message;
+    exchange_delivery_drop(x, d);
+    if (!m->deliveries)
+        exchange_message_close(x, m);
+    exchange_message_settle(x, m);
+}
+
+/* What it holds: queued, in flight, or, of what is not durable yet, neither. */
+static void forget_lane(struct exchange *x, struct lane *l)
+{
+    while (!list_is_empty(&l->queue))
+        forget(x, container_of(l->queue.next, struct delivery, in_queue));
+    for (struct node *s = l->to->sessions.next; s != &l->to->sessions; s = s->next) {
+        struct node *flying = &container_of(s, struct session, in_system)->in_flight;
+        for (struct node *n = flying->next, *next; n != flying; n = next) {
+            next = n->next;
+            if (container_of(n, struct delivery, in_queue)->lane == l)
+                forget(x, container_of(n, struct delivery, in_queue));
         }
+    }
+    for (struct node *n = l->stream->messages.next, *next; n != &l->stream->messages; n = next) {
+        struct delivery *d = message_is(message_of_stream(n), IS_ARRIVED) ? NULL : exchange_delivery_of(message_of_stream(n), l->to);
+        next = n->next;
+        if (d)
+            forget(x, d);
+    }
+    exchange_lane_drop(x, l);
 }
 
 /* What waited for it goes with it: it does not want it. */
 void exchange_unsubscribe(struct exchange *x, struct subscriber *sub)
 {
     struct system *s = sub->system, *publisher = exchange_system(x, identifier_prefix(name_span(sub->topic->service), IDENTIFIER_SYSTEM));
-    for (struct node *n = publisher ? publisher->streams.next : NULL; n && n != &publisher->streams; n = n->next)
-        if (container_of(n, struct stream, in_system)->topic == sub->topic)
-            forget_stream_of(x, container_of(n, struct stream, in_system), s);
+    for (struct node *n = publisher ? publisher->streams.next : NULL; n && n != &publisher->streams; n = n->next) {
+        struct stream *st = container_of(n, struct stream, in_system);
+        struct lane *l = st->topic == sub->topic ? exchange_lane_find(x, st, s) : NULL;
+        if (l)
+            forget_lane(x, l);
+    }
     exchange_guests_forget(x, s, sub->topic);
     node_remove(&sub->in_topic);
     node_remove(&sub->in_system);

@@ -323,7 +323,8 @@ void exchange_stream_add(struct stream *st, struct message *m);
 bool exchange_steps_fit(const struct exchange *x, struct system *sender); /* false: it has had those of this second */
 void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowest);
 ehis_err exchange_stream_record(struct exchange *x, struct stream *st) EHIS_MUST_USE;
-struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system *to);
+struct lane *exchange_lane_find(const struct exchange *x, const struct stream *st, const struct system *to); /* or NULL */
+struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system *to); /* made where absent; NULL without memory */
 void exchange_lane_add(struct exchange *x, struct lane *l, struct delivery *d);
 void exchange_lane_wake(struct exchange *x, struct lane *l); /* among its system's lanes where it has something to send */
 void exchange_lane_block(struct exchange *x, struct lane *l, int64_t until_ms);

@@ -291,15 +291,22 @@ static uint64_t lane_hash(const struct exchange *x, const struct stream *st, con
     return table_hash(&x->lanes, key, sizeof key);
 }
 
+struct lane *exchange_lane_find(const struct exchange *x, const struct stream *st, const struct system *to)
+{
+    for (struct table_node *n = *table_head(&x->lanes, lane_hash(x, st, to)); n; n = n->next) {
+        struct lane *l = container_of(n, struct lane, by_ends);
+        if (l->stream == st && l->to == to)
+            return l;
+    }
+    return NULL;
+}
+
 struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system *to)
 {
-    uint64_t hash = lane_hash(x, st, to);
-    for (struct table_node *n = *table_head(&x->lanes, hash); n; n = n->next) {
-        struct lane *known = container_of(n, struct lane, by_ends);
-        if (known->stream == st && known->to == to)
-            return known;
-    }
-    struct lane *l = calloc(1, sizeof *l);
+    struct lane *l = exchange_lane_find(x, st, to);
+    if (l)
+        return l;
+    l = calloc(1, sizeof *l);
     struct share *share = l ? exchange_share(x, st->sender, to) : NULL;
     if (!share) {
         free(l);
@@ -310,7 +317,7 @@ struct lane *exchange_lane(struct exchange *x, struct stream *st, struct system 
     l->share = share;
     node_init(&l->queue);
     list_add(&st->lanes, &l->in_stream);
-    table_add(&x->lanes, hash, &l->by_ends);
+    table_add(&x->lanes, lane_hash(x, st, to), &l->by_ends);
     return l;
 }
 

@@ -102,6 +102,7 @@ static void who_unsubscribes_gets_no_more_and_holds_nothing(void **state)
     publish(h, b, 2, NULL);
     sim_durable(h);
     assert_int_equal(sim_count(h, SIM_DELIVERY, a), 1);
+    publish(h, b, 3, NULL); /* not durable yet */
     sim_forget(h);
     subscribe(h, a, true, 0);
     exchange_status(h->x, &s);
