@@ -51,12 +51,14 @@ static struct exchange_blob blob_of(const struct message *m)
     return b;
 }
 
+/* Its chunks count as long as they are kept: those of a response to a waiting caller, too. */
 void exchange_large_keep(struct exchange *x, struct message *m)
 {
     if (!m->large || m->large->is_kept || !x->ports.blob_keep)
         return;
     struct exchange_blob b = blob_of(m);
     m->large->is_kept = true;
+    m->sender->stored_bytes += b.bytes;
     x->ports.blob_keep(x->ports.ctx, &b);
 }
 
@@ -66,6 +68,7 @@ void exchange_large_let_go(struct exchange *x, struct message *m)
         return;
     struct exchange_blob b = blob_of(m);
     m->large->is_kept = false;
+    m->sender->stored_bytes -= b.bytes;
     x->ports.blob_let_go(x->ports.ctx, &b);
 }
 

@@ -62,7 +62,7 @@ struct system {
     struct refusals refusals[REFUSAL_SLOTS];
     uint32_t stream_count, subscription_count;
     uint32_t stored_messages, known_calls, calls_open; /* as sender: in streams, and keys; calls and what else is known by its id; calls unfinished */
-    uint64_t stored_bytes;                             /* as sender: of unfinished messages */
+    uint64_t stored_bytes;                             /* as sender: of unfinished messages, and of chunks that are kept */
     int64_t steps_ms;                                  /* as sender: since then, */
     uint64_t steps;                                    /* so many of STEPS_A_SECOND */
     uint64_t forgotten_ms;                             /* as sender: the latest time in an exchange id of a call that is known no more */

@@ -221,7 +221,7 @@ void exchange_message_open(struct exchange *x, struct message *m)
     x->reserved_bytes += reserved_for(m);
     if (m->guest)
         return;
-    m->sender->stored_bytes += message_bytes(m);
+    m->sender->stored_bytes += m->sealed_bytes;
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open++;
     count_live(x, m);
@@ -246,7 +246,7 @@ void exchange_message_close(struct exchange *x, struct message *m)
     x->reserved_bytes -= reserved_for(m);
     if (m->guest)
         return;
-    m->sender->stored_bytes -= message_bytes(m);
+    m->sender->stored_bytes -= m->sealed_bytes;
     exchange_large_let_go(x, m);
     node_remove(&m->in_bus);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))

@@ -194,9 +194,14 @@ static void a_response_counts_its_chunks_and_its_caller_has_them_until_it_expire
     exchange_on_blob_bad(h->x, a, d.b, EHIS_E_EXCHANGE_BLOB_LOST, h->clock.wall_ms);
     assert_int_equal(sim_record_count(h, RECORD_FAILED), 1); /* said once */
     assert_int_equal(h->chunks_kept, 1);
+    assert_int_equal(exchange_room_bytes(h->x, b), h->bounds.stored_bytes_max - 400000); /* its provider's, as before it was accepted */
+    sim_restart(h, false);
+    b = sim_ready(h, B, 8, 8, 1 << 20);
+    assert_int_equal(exchange_room_bytes(h->x, b), h->bounds.stored_bytes_max - 400000);
     sim_pass(h, 40000);
     assert_int_equal(may(h, a, &d, &blob), EHIS_E_EXCHANGE_BLOB_UNKNOWN);
-    assert_int_equal(h->chunks_kept, 0);
+    assert_int_equal(h->chunks_kept, 1); /* of the core before the restart */
+    assert_int_equal(exchange_room_bytes(h->x, b), h->bounds.stored_bytes_max);
 }
 
 int main(void)
