@@ -472,6 +472,25 @@ static void an_event_reaches_a_subscriber_at_another_gateway_with_its_key(void *
     sim_carrier_run(t.c);
 }
 
+static void an_event_that_expires_before_the_bus_takes_it_is_said_to_have_expired_also_after_a_restart(void **state)
+{
+    static const uint8_t events[16] = {5};
+    struct sim_message m = {.kind = KIND_EVENT, .sender = B, .recipient = SVC, .operation = "Changed", .stream = events, .number = 1, .lifetime_ms = 1500};
+    struct hash d;
+    (void)state;
+    sim_carrier_faults(t.c)->is_down = true;
+    assert_int_equal(sim_stream_open(t.two, t.b, events, SVC, "Changed", 1), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &m, &d), EHIS_OK);
+    sim_carrier_pass(t.c, 5000);
+    assert_receipt(t.two, t.b, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.two, t.b, &d, STATE_EXPIRED, EHIS_E_EXCHANGE_EXPIRED);
+    sim_carrier_leave(t.c, t.two);
+    sim_restart(t.two, false);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    assert_int_equal(sim_stream_open(t.two, t.b, events, SVC, "Changed", 1), EHIS_OK);
+    assert_receipt(t.two, t.b, &d, STATE_EXPIRED, EHIS_E_EXCHANGE_EXPIRED);
+}
+
 static void what_is_lost_and_not_sent_again_yet_is_not_noted_as_replicated(void **state)
 {
     struct record r;
@@ -512,6 +531,7 @@ static void a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_agai
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CARRIER_TEST(an_event_that_expires_before_the_bus_takes_it_is_said_to_have_expired_also_after_a_restart),
         CARRIER_TEST(what_is_lost_and_not_sent_again_yet_is_not_noted_as_replicated),
         CARRIER_TEST(a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_again),
         CARRIER_TEST(what_one_accepts_the_other_delivers_and_both_journals_say_so),
