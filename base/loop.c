@@ -135,8 +135,7 @@ void loop_free(struct loop *l)
 {
     if (!l)
         return;
-    while (l->later.count)
-        tasks_run(l, &l->later, false);
+    loop_run_later(l);
     for (struct signal_hook *h = l->hooks, *next; h; h = next) {
         next = h->next;
         event_del(&h->ev);
@@ -188,6 +187,12 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 }
 
 void loop_later(struct loop *l, void (*fn)(void *arg), void *arg) { tasks_put(&l->later, fn, arg); }
+
+void loop_run_later(struct loop *l)
+{
+    while (l->later.count)
+        tasks_run(l, &l->later, false);
+}
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {

@@ -22,6 +22,8 @@ void loop_stop(struct loop *l);               /* any thread */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Runs fn(arg) at the end of this turn, after the callbacks that are ready now. Loop's thread. */
 void loop_later(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Runs what loop_later holds, and what that adds, without a turn: before the end of what it points to. */
+void loop_run_later(struct loop *l);
 
 /* A deadline timer, created idle. Setting replaces. Fires once; fn may set it again or free it. */
 ehis_err loop_timer_new(struct loop *l, void (*fn)(void *arg), void *arg, struct loop_timer **out) EHIS_MUST_USE;

@@ -262,6 +262,8 @@ static ehis_err close_all(struct gateway *g)
     if (g->writer)
         err = journal_writer_stop(g->writer);
     g->writer = NULL;
+    if (g->loop)
+        loop_run_later(g->loop); /* receipts of the last turn, say, whose session has gone: they point to the sessions */
     admin_stop(g->admin);
     sessions_free(g->sessions);
     exchange_free(g->exchange);
