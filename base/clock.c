@@ -168,19 +168,3 @@ void uuid_to_text(const uint8_t id[16], char out[UUID_TEXT_LEN])
         *out++ = i + 1 < sizeof parts ? '-' : '\0';
     }
 }
-
-ehis_err uuid_from_text(struct span text, uint8_t out[16])
-{
-    char digits[32];
-    size_t n = 0;
-    if (text.len != UUID_TEXT_LEN - 1)
-        return EHIS_E_INVALID;
-    for (size_t i = 0; i < text.len; i++) {
-        bool is_dash_place = i == 8 || i == 13 || i == 18 || i == 23;
-        if (is_dash_place != (text.p[i] == '-'))
-            return EHIS_E_INVALID;
-        if (!is_dash_place)
-            digits[n++] = (char)text.p[i];
-    }
-    return hex_from_text(span_of(digits, sizeof digits), out, 16);
-}

@@ -33,4 +33,3 @@ ehis_err time_from_text(struct span text, int64_t *unix_ms) EHIS_MUST_USE;
 void uuid7_make(uint8_t out[16], int64_t unix_ms, const struct random *r);
 #define UUID_TEXT_LEN 37
 void uuid_to_text(const uint8_t id[16], char out[UUID_TEXT_LEN]);
-ehis_err uuid_from_text(struct span text, uint8_t out[16]) EHIS_MUST_USE;

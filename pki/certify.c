@@ -29,7 +29,7 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-ehis_err pki_certify_hosts_check(const char *const *hosts, size_t count, struct ehis_why *why)
+static ehis_err check_hosts(const char *const *hosts, size_t count, struct ehis_why *why)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
     if (count > CERTIFY_HOSTS_MAX)
@@ -77,7 +77,7 @@ static bool add_extensions(X509 *x, const struct certify *c)
 ehis_err pki_certify(const struct certify *c, X509 **out, struct ehis_why *why)
 {
     ehis_err err = ehis_fail(why, EHIS_E_TLS_SETUP, "the certificate cannot be made");
-    if (pki_certify_hosts_check(c->hosts, c->host_count, why) != EHIS_OK)
+    if (check_hosts(c->hosts, c->host_count, why) != EHIS_OK)
         return EHIS_E_INVALID;
     X509_NAME *subject = pki_subject(c->id, c->role == CERTIFY_BUS ? PKI_BUS_UNIT : NULL);
     X509 *x = X509_new();

@@ -16,10 +16,8 @@ struct certify {
     const char *const *hosts; /* of a broker: names and addresses that clients dial; a server's certificate then */
     size_t host_count;
 };
-/* CERTIFY_HOSTS_MAX names of at most 253 bytes, or addresses. INVALID. */
-#define CERTIFY_HOSTS_MAX 8
-ehis_err pki_certify_hosts_check(const char *const *hosts, size_t count, struct ehis_why *why) EHIS_MUST_USE;
-/* A certificate with a random serial number of 127 bits, signed with SHA-256. */
+#define CERTIFY_HOSTS_MAX 8 /* names of at most 253 bytes, or addresses */
+/* A certificate with a random serial number of 127 bits, signed with SHA-256. INVALID: the hosts. */
 ehis_err pki_certify(const struct certify *c, X509 **out, struct ehis_why *why) EHIS_MUST_USE;
 
 struct certify_revoked {

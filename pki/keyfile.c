@@ -89,7 +89,7 @@ static ehis_err write_new(const char *path, const struct buf *content, struct eh
     return file_write(path, buf_span(content), 0600, why);
 }
 
-ehis_err pki_keyfile_save(const char *path, enum key_use use, const uint8_t seed[32], struct ehis_why *why)
+static ehis_err save(const char *path, enum key_use use, const uint8_t seed[32], struct ehis_why *why)
 {
     struct buf text;
     char hex[65];
@@ -112,7 +112,7 @@ ehis_err pki_keyfile_make(const char *path, enum key_use use, const struct rando
     random_fill(r, seed, sizeof seed);
     ehis_err err = use == USE_SEAL ? seal_key_new(seed, &seal) : sign_key_new(seed, use, &sign);
     if (err == EHIS_OK)
-        err = pki_keyfile_save(path, use, seed, why);
+        err = save(path, use, seed, why);
     if (err == EHIS_OK)
         memcpy(public_key, seal ? seal_key_public(seal) : sign_key_public(sign), 32);
     secret_wipe(seed, sizeof seed);

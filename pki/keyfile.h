@@ -15,9 +15,7 @@ ehis_err pki_keyfile_parse(struct span text, enum key_use *use, uint8_t seed[32]
 /* Loads a key of this use. NOT_FOUND, PERMISSION (others can read it), KEY_FILE (also: it is for another use). */
 ehis_err pki_keyfile_load_sign(const char *path, enum key_use use, struct sign_key **out, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err pki_keyfile_load_seal(const char *path, struct seal_key **out, struct ehis_why *why) EHIS_MUST_USE;
-/* Writes 0600, durably; EXISTS where the path is taken: a key is never overwritten. */
-ehis_err pki_keyfile_save(const char *path, enum key_use use, const uint8_t seed[32], struct ehis_why *why) EHIS_MUST_USE;
-/* Makes a seed, saves it, gives its public key (32 bytes) for the registry. */
+/* Makes a seed, writes it 0600, durably, gives its public key (32 bytes) for the registry. EXISTS where the path is taken: a key is never overwritten. */
 ehis_err pki_keyfile_make(const char *path, enum key_use use, const struct random *r, uint8_t public_key[32],
                           struct ehis_why *why) EHIS_MUST_USE;
 

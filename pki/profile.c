@@ -215,7 +215,8 @@ static ehis_err check_any(X509 *x, struct ehis_why *why)
     return EHIS_OK;
 }
 
-ehis_err pki_name_from_uri(struct span uri, enum pki_kind *kind, struct span *id, struct ehis_why *why)
+/* "ehis:AZ/GOV/MIA/population" or "ehis-gw:AZ/gw1", checked. */
+static ehis_err name_from_uri(struct span uri, enum pki_kind *kind, struct span *id, struct ehis_why *why)
 {
     static const struct {
         const char *scheme;
@@ -257,7 +258,7 @@ static ehis_err read_name(X509 *x, struct pki_leaf *out, struct ehis_why *why)
         goto out;
     }
     struct span id;
-    err = pki_name_from_uri(span_of(ASN1_STRING_get0_data(uri), (size_t)ASN1_STRING_length(uri)), &out->kind, &id, why);
+    err = name_from_uri(span_of(ASN1_STRING_get0_data(uri), (size_t)ASN1_STRING_length(uri)), &out->kind, &id, why);
     if (err != EHIS_OK)
         goto out;
     EHIS_ASSERT(id.len < sizeof out->id);

@@ -50,5 +50,3 @@ ehis_err pki_profile_chain(const STACK_OF(X509) * chain, enum pki_kind kind, int
 
 /* Unix time of a certificate's or list's time; CERT_MALFORMED. */
 ehis_err pki_time_ms(const ASN1_TIME *t, int64_t *unix_ms) EHIS_MUST_USE;
-/* "ehis:AZ/GOV/MIA/population" or "ehis-gw:AZ/gw1", checked. CERT_NAME_FORM. */
-ehis_err pki_name_from_uri(struct span uri, enum pki_kind *kind, struct span *id, struct ehis_why *why) EHIS_MUST_USE;

@@ -83,7 +83,7 @@ static void free_streams(struct node *streams)
     }
 }
 
-static void free_system(struct exchange *x, struct system *s)
+static void free_system(struct system *s)
 {
     while (!list_is_empty(&s->sessions)) {
         struct session *e = container_of(s->sessions.next, struct session, in_system);
@@ -101,7 +101,6 @@ static void free_system(struct exchange *x, struct system *s)
         node_remove(&sub->in_system);
         free(sub);
     }
-    (void)x;
     free(s);
 }
 
@@ -118,7 +117,7 @@ static void free_tables(struct exchange *x)
             struct name *name = container_of(n, struct name, by_text);
             next = n->next;
             if (name->system)
-                free_system(x, name->system);
+                free_system(name->system);
             free(name);
         }
     for (size_t i = 0; x->topics.heads && i < NAME_HEADS; i++)
@@ -291,7 +290,6 @@ void exchange_status(const struct exchange *x, struct exchange_status *out)
     *out = x->status;
     out->next_sequence = x->next_sequence;
     out->streams = x->streams.count;
-    out->sessions = x->sessions.count;
     out->in_flight = x->by_delivery.count;
     for (const struct node *n = x->systems.next; n != &x->systems; n = n->next) {
         const struct system *s = container_of(n, struct system, in_all);

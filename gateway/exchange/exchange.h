@@ -212,7 +212,7 @@ ehis_err exchange_note(struct exchange *x, struct record *r, int64_t now_ms) EHI
 
 struct exchange_status {
     uint64_t accepted, refused, delivered, failed, expired, duplicates, conflicts, busy, skips;
-    uint64_t stored_messages, stored_bytes, known_calls, in_flight, streams, sessions, subscriptions, next_sequence;
+    uint64_t stored_messages, stored_bytes, known_calls, in_flight, streams, subscriptions, next_sequence;
 };
 void exchange_status(const struct exchange *x, struct exchange_status *out);
 /* For status by system: each known system with its queue. */

@@ -186,7 +186,6 @@ static ehis_err record_aggregate(struct exchange *x, struct system *s, struct re
     struct record r = {.kind = RECORD_REFUSALS, .code = f->code, .count = count, .system = name_span(s->name), .session = session};
     EHIS_TRY(exchange_pend_reserve(x, count));
     EHIS_TRY(exchange_append(x, &r, NULL, 0, false, NULL));
-    EHIS_TRY(exchange_pend_reserve(x, count));
     while (!list_is_empty(&f->held)) {
         struct message *m = container_of(f->held.next, struct message, in_segment);
         node_remove(&m->in_segment);

@@ -260,7 +260,6 @@ void journal_status(const struct journal *j, struct journal_status *out)
         .entries = j->durable_entries,
         .bytes = (j->place_segment - j->first_segment) * j->config.segment_bytes + j->place_offset + j->open->used,
         .flushes = j->flushes,
-        .durable_group = j->durable_group,
         .last_write_us = j->last_write_us,
         .archive_bytes = j->archive_bytes,
         .has_failed = j->has_failed,

@@ -84,7 +84,7 @@ bool journal_has_reclaim(const struct journal *j);
 
 struct journal_status {
     uint64_t first_segment, last_segment, segment_count_max;
-    uint64_t groups, entries, bytes, flushes, durable_group;
+    uint64_t groups, entries, bytes, flushes; /* groups: the newest durable one */
     uint64_t last_write_us, archive_bytes;
     bool has_failed;
 };

@@ -61,6 +61,22 @@ static void take(struct sessions *s, int fd)
     }
 }
 
+static void on_again(void *arg)
+{
+    struct sessions *s = arg;
+    for (size_t i = 0; i < s->listener_count && !s->is_draining; i++)
+        loop_io_want(s->listeners[i].io, LOOP_READ);
+}
+
+/* No descriptors left: live sessions go on, new ones wait; no spinning on a readable listener. */
+static void pause_listening(struct sessions *s)
+{
+    for (size_t i = 0; i < s->listener_count; i++)
+        loop_io_want(s->listeners[i].io, 0);
+    if (s->accept_again || loop_timer_new(s->loop, on_again, s, &s->accept_again) == EHIS_OK)
+        loop_timer_set(s->accept_again, PAUSE_US);
+}
+
 static void on_acceptable(void *arg, int what)
 {
     struct sessions *s = arg;
@@ -72,29 +88,13 @@ static void on_acceptable(void *arg, int what)
                 take(s, fd);
             } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 log_line(LOG_WARN, "listener.pause", F_STR("reason", strerror(errno)));
-                listener_pause(s);
+                pause_listening(s);
                 return;
             } else if (errno != EINTR && errno != ECONNABORTED) {
                 break;
             }
         }
     }
-}
-
-static void on_again(void *arg)
-{
-    struct sessions *s = arg;
-    for (size_t i = 0; i < s->listener_count && !s->is_draining; i++)
-        loop_io_want(s->listeners[i].io, LOOP_READ);
-}
-
-/* No descriptors left: live sessions go on, new ones wait; no spinning on a readable listener. */
-void listener_pause(struct sessions *s)
-{
-    for (size_t i = 0; i < s->listener_count; i++)
-        loop_io_want(s->listeners[i].io, 0);
-    if (s->accept_again || loop_timer_new(s->loop, on_again, s, &s->accept_again) == EHIS_OK)
-        loop_timer_set(s->accept_again, PAUSE_US);
 }
 
 static ehis_err split_address(const char *address, char host[128], const char **port, struct ehis_why *why)

@@ -12,7 +12,7 @@
 #define REFUSALS_PER_SECOND 20
 #define CLOCK_NOTED_MS 30000
 
-void session_set_state(struct session *x, enum frame_state state)
+static void set_state(struct session *x, enum frame_state state)
 {
     struct sessions_status *status = &x->all->status;
     status->ready -= x->state == FRAME_STATE_READY;
@@ -174,7 +174,7 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
     link_set_send_max(x->link, h.max_frame_bytes);
     if (h.registry_version == registry_version(s->identity.registry) && memcmp(h.registry_hash, registry_hash(s->identity.registry)->b, HASH_BYTES) == 0)
         x->registry_version = h.registry_version;
-    session_set_state(x, FRAME_STATE_FETCH);
+    set_state(x, FRAME_STATE_FETCH);
     int64_t ahead_ms = (int64_t)h.clock_ms - clock_wall_ms(s->clock); /* for people: nothing is decided by it */
     if (h.clock_ms && h.clock_ms <= INT64_MAX / 2 && (ahead_ms > CLOCK_NOTED_MS || ahead_ms < -CLOCK_NOTED_MS))
         log_line(LOG_WARN, "session.clock", F_STR("system", x->peer.leaf.id), F_I64("ahead_ms", ahead_ms));
@@ -245,7 +245,7 @@ static ehis_err on_ready(struct session *x, struct span payload, struct ehis_why
 {
     ehis_err code = readiness(x);
     if (code == EHIS_OK) {
-        session_set_state(x, FRAME_STATE_READY);
+        set_state(x, FRAME_STATE_READY);
         return exchange_on_ready(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
     }
     struct ready_state answer = {.code = (uint32_t)code, .retry_ms = 1000};
@@ -337,7 +337,7 @@ static ehis_err dispatch(struct session *x, uint8_t type, struct span payload, s
     case FRAME_GOODBYE: {
         struct goodbye g;
         EHIS_TRY(goodbye_read(payload, &g, why));
-        session_set_state(x, FRAME_STATE_DRAINING); /* it closes when it has finished */
+        set_state(x, FRAME_STATE_DRAINING); /* it closes when it has finished */
         return EHIS_OK;
     }
     case FRAME_ERROR: {
@@ -361,7 +361,6 @@ static void on_frame(void *arg, struct link *l, uint8_t type, struct span payloa
     (void)l;
     if (x->is_closing)
         return;
-    x->all->status.frames_in++;
     ehis_err err = frame_check(type, FRAME_FROM_SYSTEM, x->state, &rule);
     if (err == EHIS_OK)
         err = dispatch(x, type, payload, &why);
@@ -409,7 +408,6 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
     s->status.ended[end]++;
     s->status.bytes_in += stats.bytes_in;
     s->status.bytes_out += stats.bytes_out;
-    s->status.frames_out += stats.frames_out;
     ehis_err code = x->end_code != EHIS_OK ? x->end_code : err;
     if (end == LINK_END_HANDSHAKE && pki_handshake_error(link_ssl(l), &why) != EHIS_OK)
         code = pki_handshake_error(link_ssl(l), &why);
@@ -417,7 +415,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
              F_STR("address", link_peer_address(l)), F_STR("end", link_end_name(end)), F_ERR(code), F_STR("detail", why.text[0] ? why.text : detail));
     if (x->is_noted)
         exchange_session_ended(s->exchange, x->id, code, span_str(link_end_name(end)), clock_wall_ms(s->clock));
-    session_set_state(x, FRAME_STATE_HELLO);
+    set_state(x, FRAME_STATE_HELLO);
     for (size_t i = 0; i < s->touched_count; i++)
         if (s->touched[i] == x)
             s->touched[i] = NULL;

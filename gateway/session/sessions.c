@@ -166,7 +166,6 @@ void sessions_status(const struct sessions *s, struct sessions_status *out)
         link_stats(x->link, &live);
         out->bytes_in += live.bytes_in;
         out->bytes_out += live.bytes_out;
-        out->frames_out += live.frames_out;
     }
 }
 

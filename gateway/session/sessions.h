@@ -58,6 +58,6 @@ void sessions_abort(struct sessions *s); /* all links end at once */
 
 struct sessions_status {
     uint32_t sessions, half_open, ready;
-    uint64_t opened, ended[LINK_END_COUNT], refused, frames_in, frames_out, bytes_in, bytes_out, statements_signed, signatures;
+    uint64_t opened, ended[LINK_END_COUNT], refused, bytes_in, bytes_out, statements_signed, signatures;
 };
 void sessions_status(const struct sessions *s, struct sessions_status *out);

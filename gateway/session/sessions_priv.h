@@ -72,12 +72,10 @@ struct sessions {
 
 extern const struct link_events session_events;
 struct session *session_find(const struct sessions *s, session_id id);
-void session_set_state(struct session *x, enum frame_state state);
 void session_fail(struct session *x, ehis_err err, uint8_t frame_type, const struct ehis_why *why);
 void session_push_registry(struct session *x, uint64_t have_version);
 void session_push_crl(struct session *x);
 void session_recheck(struct session *x);
-void listener_pause(struct sessions *s);
 /* chunks.c */
 ehis_err session_on_blob_put(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err session_on_blob_get(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;

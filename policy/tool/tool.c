@@ -4,7 +4,7 @@
 
 #include "base/disk.h"
 
-json_t *tool_terms(const struct registry *r, bool is_purpose, const struct registry_term_set *set)
+static json_t *terms(const struct registry *r, bool is_purpose, const struct registry_term_set *set)
 {
     json_t *list = json_array();
     struct span code;
@@ -24,7 +24,7 @@ json_t *tool_rule(const struct registry *r, const struct registry_service *s, co
             json_array_append_new(operations, tool_text(s->operations[i].name));
     return json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "id", tool_text(rule->id), "effect",
                      rule->is_forbid ? "forbid" : "permit", "consumers", consumers, "operations", operations, "purposes",
-                     tool_terms(r, true, &rule->purposes), "legal_basis", tool_terms(r, false, &rule->legal_bases), "valid", "from",
+                     terms(r, true, &rule->purposes), "legal_basis", terms(r, false, &rule->legal_bases), "valid", "from",
                      tool_time(rule->valid_from_ms), "until", tool_time(rule->valid_until_ms), "approval", tool_text(rule->approval));
 }
 

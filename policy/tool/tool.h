@@ -20,7 +20,6 @@ ehis_err run_sign(struct cli *c, struct ehis_why *why);
 ehis_err run_show(struct cli *c, struct ehis_why *why);
 ehis_err run_check(struct cli *c, struct ehis_why *why);
 
-json_t *tool_terms(const struct registry *r, bool is_purpose, const struct registry_term_set *set);
 json_t *tool_rule(const struct registry *r, const struct registry_service *s, const struct registry_rule *rule);
 /* "DIR/name" of --dir. */
 ehis_err tool_path(struct cli *c, const char *name, char out[TOOL_PATH_BYTES], struct ehis_why *why) EHIS_MUST_USE;

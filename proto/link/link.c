@@ -390,7 +390,6 @@ void link_set_send_max(struct link *l, size_t max_frame_bytes) { l->send_max = m
 void link_close(struct link *l) { link_begin_close(l, LINK_END_LOCAL, EHIS_OK, ""); }
 void link_fail(struct link *l, ehis_err err) { link_begin_close(l, LINK_END_PROTOCOL, err, ""); }
 void link_abort(struct link *l) { link_end_now(l, LINK_END_LOCAL, EHIS_OK, ""); }
-void link_set_arg(struct link *l, void *arg) { l->arg = arg; }
 const char *link_peer_address(const struct link *l) { return l->address; }
 SSL *link_ssl(const struct link *l) { return l->ssl; }
 

@@ -80,7 +80,6 @@ void link_close(struct link *l);
 void link_fail(struct link *l, ehis_err err);
 /* Ends at once, without notice to the peer (LINK_END_LOCAL). */
 void link_abort(struct link *l);
-void link_set_arg(struct link *l, void *arg);
 SSL *link_ssl(const struct link *l); /* borrowed until on_end returns: for pki_handshake_error there */
 const char *link_peer_address(const struct link *l); /* "127.0.0.1:4711", "[::1]:4711" */
 struct link_stats { uint64_t bytes_in, bytes_out, frames_in, frames_out, records_in; int64_t last_rtt_us; };

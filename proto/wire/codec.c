@@ -61,7 +61,7 @@ static size_t varint_bytes(uint64_t v)
     return n;
 }
 
-ehis_err codec_put_varint(struct buf *b, uint64_t v)
+static ehis_err put_varint(struct buf *b, uint64_t v)
 {
     uint8_t *p;
     size_t n = 0;
@@ -77,14 +77,14 @@ ehis_err codec_put_number(struct buf *b, unsigned field_number, uint64_t v)
 {
     if (v == 0)
         return EHIS_OK;
-    EHIS_TRY(codec_put_varint(b, (uint64_t)field_number << 3));
-    return codec_put_varint(b, v);
+    EHIS_TRY(put_varint(b, (uint64_t)field_number << 3));
+    return put_varint(b, v);
 }
 
 ehis_err codec_put_head(struct buf *b, unsigned field_number, size_t content_bytes)
 {
-    EHIS_TRY(codec_put_varint(b, (uint64_t)field_number << 3 | 2));
-    return codec_put_varint(b, content_bytes);
+    EHIS_TRY(put_varint(b, (uint64_t)field_number << 3 | 2));
+    return put_varint(b, content_bytes);
 }
 
 size_t codec_head_bytes(unsigned field_number, size_t content_bytes)

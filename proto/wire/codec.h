@@ -31,7 +31,6 @@ ehis_err codec_write(const struct codec *c, const void *in, struct buf *out) EHI
 size_t codec_bytes(const struct codec *c, const void *in); /* that codec_write appends */
 
 /* Field by field, for writers that stream: a tag with a varint, a tag with a length. */
-ehis_err codec_put_varint(struct buf *b, uint64_t v) EHIS_MUST_USE;
 ehis_err codec_put_number(struct buf *b, unsigned field_number, uint64_t v) EHIS_MUST_USE; /* nothing for 0 */
 ehis_err codec_put_bytes(struct buf *b, unsigned field_number, struct span s) EHIS_MUST_USE; /* nothing for an empty one */
 ehis_err codec_put_head(struct buf *b, unsigned field_number, size_t content_bytes) EHIS_MUST_USE; /* tag and length alone */

@@ -87,20 +87,12 @@ static void uuid7_carries_its_time_version_and_variant(void **state)
     uuid_to_text(id, text);
     assert_int_equal(strlen(text), 36);
     assert_memory_equal(text, "01234567-89ab-7", 15);
-    assert_int_equal(uuid_from_text(span_str(text), back), EHIS_OK);
+    size_t n = 0;
+    for (const char *p = text; *p; p++)
+        if (*p != '-')
+            text[n++] = *p;
+    assert_int_equal(hex_from_text(span_of(text, n), back, 16), EHIS_OK);
     assert_memory_equal(id, back, 16);
-}
-
-static void what_is_no_uuid_is_refused(void **state)
-{
-    (void)state;
-    uint8_t id[16];
-    static const char *const bad[] = {"", "01234567-89ab-7def-8123-456789abcde", "01234567-89ab-7def-8123-456789abcdef0", "01234567-89ab-7def-8123-456789abcdeg",
-                                      "0123456789ab-7def-8123-456789abcdef00", "01234567--9ab-7def-8123-456789abcdef", "0123456-789ab-7def-8123-456789abcdef",
-                                      "{1234567-89ab-7def-8123-456789abcdef}"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(uuid_from_text(span_str(bad[i]), id), EHIS_E_INVALID);
-    assert_int_equal(uuid_from_text(span_str("01234567-89AB-7def-8123-456789abcdef"), id), EHIS_OK);
 }
 
 static void the_system_gives_time_and_randomness(void **state)
@@ -124,7 +116,6 @@ int main(void)
         cmocka_unit_test(every_rfc3339_form_is_read),
         cmocka_unit_test(what_is_no_time_is_refused),
         cmocka_unit_test(uuid7_carries_its_time_version_and_variant),
-        cmocka_unit_test(what_is_no_uuid_is_refused),
         cmocka_unit_test(the_system_gives_time_and_randomness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
