@@ -204,7 +204,7 @@ uint32_t exchange_tick(struct exchange *x, int64_t now_ms);
 /* Draining: new work is answered BUSY (GATEWAY_DRAINING); true when nothing accepted waits for durability. */
 bool exchange_drain(struct exchange *x);
 
-/* Moves what is unfinished in a segment ahead; at most budget entries; true when nothing of it is left there and what was moved is durable. */
+/* Moves what is unfinished in a segment ahead; at most budget entries, and some 4 MiB; true when nothing of it is left there and what was moved is durable. */
 bool exchange_carry(struct exchange *x, uint64_t segment, size_t budget, int64_t now_ms);
 
 /* Other records of the house go through here too, so that sequence and time are given in one place. */

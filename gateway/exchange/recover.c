@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 enum { CARRIED_REPLIED = 1, CARRIED_OVER = 2, CARRIED_CONFIRMED = 4, CARRIED_REPLICATED = 8 }; /* in `count` of a CARRIED record */
+#define CARRY_BYTES (4 * 1024 * 1024)           /* of messages in one call: so much, and then no more */
 #define SKIP_MARK '!'                           /* before a name in `pending`: a skip is owed, no delivery */
 
 static struct hash digest_of(const struct record *r)
@@ -362,26 +363,32 @@ static ehis_err carry_subscriber(struct exchange *x, struct subscriber *sub)
     return exchange_subscribe(x, sub->topic, sub->system, pos.segment);
 }
 
-static ehis_err carry_next(struct exchange *x, struct segment *s)
+static ehis_err carry_next(struct exchange *x, struct segment *s, uint64_t *bytes)
 {
     if (!list_is_empty(&s->subscriptions))
         return carry_subscriber(x, container_of(s->subscriptions.next, struct subscriber, in_segment));
     if (!list_is_empty(&s->streams))
         return exchange_stream_record(x, container_of(s->streams.next, struct stream, in_segment));
-    return carry_message(x, container_of(s->messages.next, struct message, in_segment));
+    struct message *m = container_of(s->messages.next, struct message, in_segment);
+    *bytes += m->live_bytes;
+    return carry_message(x, m);
 }
 
 bool exchange_carry(struct exchange *x, uint64_t segment, size_t budget, int64_t now_ms)
 {
     size_t at = 0;
+    uint64_t bytes = 0;
     x->now_ms = now_ms;
     while (at < x->segment_count && x->segments[at]->number != segment)
         at++;
     if (at < x->segment_count) {
         struct segment *s = x->segments[at];
-        while (!list_is_empty(&s->subscriptions) || !list_is_empty(&s->streams) || !list_is_empty(&s->messages))
-            if (budget-- == 0 || carry_next(x, s) != EHIS_OK)
+        while (!list_is_empty(&s->subscriptions) || !list_is_empty(&s->streams) || !list_is_empty(&s->messages)) {
+            if (budget-- == 0 || bytes >= CARRY_BYTES)
                 return false;
+            if (carry_next(x, s, &bytes) != EHIS_OK)
+                return false;
+        }
         x->carry_group = x->append_group; /* what moved, and what let go of the rest */
         free(s);
         memmove(x->segments + at, x->segments + at + 1, (x->segment_count - at - 1) * sizeof *x->segments);

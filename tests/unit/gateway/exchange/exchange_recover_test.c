@@ -101,6 +101,24 @@ static void carrying_is_done_only_when_what_moved_is_durable(void **state)
     h->is_journal_full = false;
 }
 
+static void large_messages_are_carried_a_few_at_a_time(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sim_ready(h, A, 8, 8, 1 << 20);
+    h->segment_entries = 12;
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 1), EHIS_OK);
+    for (uint64_t n = 1; n <= 10; n++)
+        assert_int_equal(sim_submit(h, a, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Put", .stream = stream, .number = n, .body_bytes = 1 << 20}, NULL), EHIS_OK);
+    sim_durable(h);
+    size_t before = h->count;
+    assert_false(exchange_carry(h->x, h->first_segment, 10000, h->clock.wall_ms));
+    assert_in_range(h->count - before, 4, 7); /* of the stream as well */
+    assert_false(exchange_carry(h->x, h->first_segment, 10000, h->clock.wall_ms));
+    assert_false(exchange_carry(h->x, h->first_segment, 10000, h->clock.wall_ms));
+    sim_durable(h);
+    assert_true(exchange_carry(h->x, h->first_segment, 10000, h->clock.wall_ms));
+}
+
 static void receipts_and_numbers_survive_restarts_and_releases(void **state)
 {
     struct sim_house *h = *state;
@@ -229,6 +247,7 @@ int main(void)
         HOUSE_TEST(each_suffix_that_begins_where_segments_were_released_gives_it_too),
         HOUSE_TEST(a_crash_between_carrying_and_releasing_takes_each_thing_once),
         HOUSE_TEST(carrying_is_done_only_when_what_moved_is_durable),
+        HOUSE_TEST(large_messages_are_carried_a_few_at_a_time),
         HOUSE_TEST(receipts_and_numbers_survive_restarts_and_releases),
         HOUSE_TEST(a_skip_alone_in_its_lane_goes_out_after_a_restart),
         HOUSE_TEST(a_stream_of_refusals_alone_reaches_nobody_also_after_a_restart),
