@@ -10,10 +10,12 @@
 #include <time.h>
 #include "base/log.h"
 #include "gateway/bus/cluster.h"
+#include "gateway/bus/kafka_priv.h"
 
 #define WAIT_MS 10000
 #define POLL_MS 100
 #define MISSING_MS 2000 /* so long the partition must say that it ends before what is asked for: a leader that is new has yet to hear how far its followers are */
+#define TELL_EVERY_MS 10000
 #define AHEAD_MAX 16  /* records that are read over rather than sought: what is fetched ahead anyway (4 MiB) */
 
 struct kafka_store {
@@ -23,7 +25,7 @@ struct kafka_store {
     const struct bus_kafka_options *options;
     char *gateway, group[BUS_PREFIX_MAX_BYTES + 8];
     int32_t partition; /* that the consumer stands in; -1: in none */
-    int64_t next, asked_ms;
+    int64_t next, asked_ms, told_ms;
     bool is_anew; /* assigned since it was asked */
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
 };
@@ -59,6 +61,16 @@ static bool refresh(rd_kafka_t **rk, _Atomic(rd_kafka_t *) *fresh)
     return true;
 }
 
+/* What is wrong with brokers the relay's handles say; of this topic nobody else does. */
+static void tell(struct kafka_store *s, rd_kafka_resp_err_t code)
+{
+    ehis_err err = kafka_err(code);
+    if ((err != EHIS_E_BUS_NO_TOPIC && err != EHIS_E_BUS_NOT_ALLOWED && err != EHIS_E_BUS_MESSAGE_BYTES) || (s->told_ms && now_ms() < s->told_ms + TELL_EVERY_MS))
+        return;
+    s->told_ms = now_ms();
+    log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", s->topic));
+}
+
 static ehis_err on_write(struct blob_store *store, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
 {
     struct kafka_store *s = store_of(store);
@@ -68,10 +80,12 @@ static ehis_err on_write(struct blob_store *store, const struct hash *key, bool 
     rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
                                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes.p, bytes.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                                 RD_KAFKA_V_OPAQUE(&sent), RD_KAFKA_V_END);
+    tell(s, err);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return EHIS_E_EXCHANGE_BUSY;
     while (!sent.is_done) /* message.timeout.ms ends it */
         rd_kafka_poll(s->producer, POLL_MS);
+    tell(s, sent.err);
     if (sent.err != RD_KAFKA_RESP_ERR_NO_ERROR || sent.offset < 0)
         return EHIS_E_EXCHANGE_BUSY;
     *place = (struct blob_place){(uint64_t)sent.partition, (uint64_t)sent.offset};
@@ -153,6 +167,7 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, POLL_MS);
         if (!m)
             continue;
+        tell(s, m->err);
         is_found = look(s, m, key, (int64_t)place->offset, out, bytes, &err);
         rd_kafka_message_destroy(m);
     }

@@ -38,7 +38,7 @@ ehis_err kafka_err(rd_kafka_resp_err_t err)
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: return EHIS_E_BUS_NO_TOPIC;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return EHIS_E_BUS_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return EHIS_E_BUS_MESSAGE_BYTES; /* what is beyond our own bound is not even tried */
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return EHIS_E_BUS_POSITION;
     case RD_KAFKA_RESP_ERR__FATAL:

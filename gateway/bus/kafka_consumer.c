@@ -242,6 +242,12 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
     struct kafka *k = c->handle.kafka;
     struct watch *w = find_at(c, topic, partition);
     ehis_err err = kafka_err(code);
+    if (c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is */
+        kafka_nudge_failed(k, err);
+        c->hears_nudges = false;
+        rd_kafka_topic_partition_list_add(c->drop, topic, partition);
+        kafka_end_turn(k);
+    }
     if (!w || !w->is_assigned)
         return;
     if (err == EHIS_E_BUS_POSITION && strstr(text, "authorization")) /* where the log begins may not even be asked; the code is lost on the way */

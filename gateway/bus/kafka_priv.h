@@ -55,7 +55,7 @@ struct kafka {
     struct kafka_config config;
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
     char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
-    int64_t nudge_until_ms; /* by the safety timer */
+    int64_t nudge_until_ms, nudge_said_ms; /* by the safety timer; that it cannot be written */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_reaper *reapers;
@@ -88,6 +88,7 @@ void kafka_producer_free(struct kafka_producer *p); /* may block */
 void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes no more */
 /* What was assigned goes into the next fetch; the one that is under way would wait for its time. */
 void kafka_nudge(struct kafka *k);
+void kafka_nudge_failed(struct kafka *k, ehis_err err); /* says what of its topic is wrong */
 void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
 
 /* kafka_asks.c */

@@ -4,8 +4,10 @@
 #include "gateway/bus/kafka_priv.h"
 
 #include <stdlib.h>
+#include "base/log.h"
 
 #define VALUE_MAX_BYTES 1000000
+#define NUDGE_SAID_MS 10000 /* not more often */
 
 struct topic {
     struct table_node by_name;
@@ -132,12 +134,22 @@ static ehis_err produce(struct kafka *k, enum kafka_lane lane, const char *topic
     return EHIS_OK;
 }
 
+void kafka_nudge_failed(struct kafka *k, ehis_err err)
+{
+    int64_t now = clock_mono_ms(&clock_system);
+    if ((err != EHIS_E_BUS_NO_TOPIC && err != EHIS_E_BUS_NOT_ALLOWED) || now < k->nudge_said_ms + NUDGE_SAID_MS)
+        return;
+    k->nudge_said_ms = now;
+    log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", k->nudge));
+}
+
+/* Without it the new partitions are fetched a little later. */
 void kafka_nudge(struct kafka *k)
 {
     struct kafka_producer *p = k->producers[KAFKA_FAST];
     struct topic *t = p ? topic_get(p, k->nudge) : NULL;
-    if (t) /* without it the new partitions are fetched a little later */
-        (void)rd_kafka_produce(t->rkt, 0, 0, NULL, 0, k->client, strlen(k->client), NULL);
+    if (t && rd_kafka_produce(t->rkt, 0, 0, NULL, 0, k->client, strlen(k->client), NULL) != 0)
+        kafka_nudge_failed(k, kafka_err(rd_kafka_last_error()));
 }
 
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
@@ -207,8 +219,10 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
         kafka_heard(k);
     else if (m->err == RD_KAFKA_RESP_ERR__FATAL)
         p->handle.is_broken = true;
-    if (!s)
-        return; /* a nudge */
+    if (!s) {
+        kafka_nudge_failed(k, kafka_err(m->err));
+        return;
+    }
     if (!s->is_reported && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         uint64_t token = s->token;
         int64_t offset = m->offset;

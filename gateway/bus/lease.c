@@ -306,6 +306,20 @@ bool lease_is_claimed(const struct lease_table *t, struct span system)
     return false;
 }
 
+bool lease_rival(const struct lease_table *t, struct lease_rival *out)
+{
+    for (size_t i = 0; i < LEASE_GATEWAYS_MAX; i++) {
+        const struct gateway *g = &t->gateways[i];
+        if (!span_eq(name_of(g), span_of(t->name, t->name_len)))
+            continue;
+        *out = (struct lease_rival){g->boot, g->time_ms, is_alive(t, g)};
+        return g->boot != t->boot;
+    }
+    return false;
+}
+
+void lease_set_boot(struct lease_table *t, uint64_t boot) { t->boot = boot; }
+
 void lease_changes(struct lease_table *t, void (*each)(void *ctx, struct span system), void *ctx)
 {
     while (!list_is_empty(&t->dirty)) {

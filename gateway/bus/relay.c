@@ -61,7 +61,7 @@ static void on_tick(void *arg)
     if (!r->exchange || !r->registry)
         return;
     if (!r->readings) {
-        (void)relay_read(r, &(struct reading){.kind = READ_LEASE, .at = KAFKA_FROM_BEGIN});
+        r->lease_log = relay_read(r, &(struct reading){.kind = READ_LEASE, .at = KAFKA_FROM_BEGIN});
         (void)relay_read(r, &(struct reading){.kind = READ_REPLY});
         r->cursor_log = relay_read(r, &(struct reading){.kind = READ_CURSOR, .at = KAFKA_FROM_BEGIN});
     }

@@ -99,11 +99,11 @@ static ehis_err put(struct relay *r, struct follower *c, uint8_t first, const st
     return EHIS_OK;
 }
 
-static void put_positions(struct relay *r, struct follower *c)
+static void put_positions(struct relay *r, struct follower *c, uint8_t first)
 {
     struct buf b;
     buf_init(&b, RELAY_POSITIONS_MAX_BYTES);
-    c->is_dirty = relay_event_positions(c, &b) != EHIS_OK || put(r, c, STANDS, &b) != EHIS_OK;
+    c->is_dirty = relay_event_positions(c, &b) != EHIS_OK || put(r, c, first, &b) != EHIS_OK;
     buf_fini(&b);
 }
 
@@ -164,28 +164,49 @@ ehis_err relay_subscribe(struct bus *b, struct span system, struct span service,
 void relay_cursor_sent(struct follower *c, ehis_err err)
 {
     c->is_writing = false;
-    if (err != EHIS_OK && c->parts)
+    if (err != EHIS_OK)
         c->is_dirty = true; /* what was asked is asked again at the tick */
 }
 
-/* token: an event, for where its topic ends; the same and 1: its keys; 0: control.cursor. Events live as long as the relay. */
+/* Records of a log that is read whole were deleted: read again; who has written them writes them again. */
+static void look(struct relay *r, struct reading *log, int64_t from)
+{
+    const bool is_first = log->begins_at == UNKNOWN;
+    if (from <= log->begins_at)
+        return;
+    if (!is_first)
+        relay_on_watch_error(r, log->watch, EHIS_E_BUS_POSITION, "records were deleted");
+    log->begins_at = from;
+    if (is_first && from > 0 && log->kind == READ_CURSOR) /* before this start: subscriptions may be gone that nobody knows of */
+        log_line(LOG_WARN, "bus.position", F_ERR(EHIS_E_BUS_POSITION), F_STR("topic", log->topic), F_I64("offset", from));
+}
+
+/* token: an event, for where its topic ends; the same and 1: its keys; 0: control.cursor; 1: control.lease. Events live as long as the relay. */
 void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t count)
 {
     struct relay *r = ctx;
     struct event *e = (struct event *)(uintptr_t)(token & ~UINT64_C(1));
-    int64_t *end_of = !e ? &r->cursors_end : token & 1 ? &e->keys_end : NULL;
-    if (!end_of)
+    struct reading *log = e ? NULL : token ? r->lease_log : r->cursor_log;
+    int64_t *end_of = !e ? (token ? NULL : &r->cursors_end) : token & 1 ? &e->keys_end : NULL;
+    if (log)
+        log->is_looking = false;
+    if (e && !end_of)
         e->is_asked = false;
     if (err != EHIS_OK) {
         if (end_of)
             *end_of = UNKNOWN;
-        log_line(LOG_WARN, "bus.topic", F_ERR(err), F_SPAN("event", e ? e->name : span_str("control.cursor")));
+        if (e)
+            log_line(LOG_WARN, "bus.topic", F_ERR(err), F_SPAN("event", e->name));
+        else
+            log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", log->topic));
         return; /* the tick asks again */
     }
-    if (end_of) {
+    if (end_of)
         *end_of = ranges[0].from < ranges[0].end ? ranges[0].end : 0; /* empty: nothing to wait for */
+    if (log)
+        look(r, log, ranges[0].from);
+    if (end_of || log)
         return;
-    }
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct follower *c = follower_of(n);
         if (c->want == WANT_BEGIN && c->is_asked && !c->is_writing && put_begin(r, c, ranges, count) != EHIS_OK)
@@ -282,7 +303,7 @@ void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned)
         } else if (c->parts) {
             relay_event_stop(c);
             if (c->is_dirty) /* the next owner goes on from there */
-                put_positions(r, c);
+                put_positions(r, c, STANDS);
         }
     }
 }
@@ -298,9 +319,25 @@ static void each(struct relay *r, void (*what)(struct relay *r, struct follower 
 
 static void write_dirty(struct relay *r, struct follower *c)
 {
-    if (c->is_dirty && c->parts && !c->is_writing)
-        put_positions(r, c);
+    if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && (c->parts || !c->is_started))
+        put_positions(r, c, c->parts ? STANDS : BEGINS); /* who does not deliver it only says that it is there: that counts where nobody knows of it any more */
     go_on(r, c);
+}
+
+static void mark(struct relay *r, struct follower *c)
+{
+    (void)r;
+    c->is_dirty |= c->state == CURSOR_THERE;
+}
+
+void relay_cursors_anew(struct relay *r) { each(r, mark); }
+
+static void ask_where(struct relay *r, struct reading *log, uint64_t token)
+{
+    if (!log || log->is_looking || relay_mono_ms(r) - log->looked_ms < RELAY_LOOK_MS)
+        return;
+    log->looked_ms = relay_mono_ms(r);
+    log->is_looking = kafka_offsets_get(r->kafka, log->topic, 0, token) == EHIS_OK;
 }
 
 void relay_cursors_write(struct relay *r) { each(r, write_dirty); }
@@ -308,6 +345,8 @@ void relay_cursors_write(struct relay *r) { each(r, write_dirty); }
 void relay_cursors_tick(struct relay *r)
 {
     bool is_due = relay_mono_ms(r) - r->cursor_ms >= WRITE_MS;
+    ask_where(r, r->lease_log, 1);
+    ask_where(r, r->cursor_log, 0);
     if (is_due)
         r->cursor_ms = relay_mono_ms(r);
     if (is_due && r->cursors_end == UNKNOWN && r->cursor_log && kafka_offsets_get(r->kafka, r->cursor_log->topic, 0, 0) == EHIS_OK)

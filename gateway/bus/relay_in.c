@@ -95,6 +95,7 @@ struct reading *relay_read(struct relay *r, const struct reading *as)
     if (!g)
         return NULL;
     *g = *as;
+    g->begins_at = UNKNOWN;
     g->relay = r;
     g->watch = watch;
     struct span owner = g->event ? g->event->service : g->inbox ? span_of(g->inbox->name, g->inbox->name_len) : g->kind == READ_REPLY ? relay_name(r) : span_of(NULL, 0);
@@ -192,8 +193,11 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     kafka_unwatch(r->kafka, watch);
     g->state = READING_RESTS;
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
+    if (g->kind == READ_CURSOR && (err == EHIS_E_BUS_POSITION || err == EHIS_E_BUS_NO_TOPIC))
+        relay_cursors_anew(r);
     if (err != EHIS_E_BUS_POSITION)
         return;
+    g->begins_at = UNKNOWN;
     if (g->kind == READ_FEED) {
         relay_feed_reset(g);
         return;

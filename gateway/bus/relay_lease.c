@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define CHECK_MS 1000
+#define OLD_MS 10000 /* behind our own clock: it was written long ago */
 #define INBOXES_MAX 65536
 
 struct inbox *relay_inbox(struct relay *r, struct span system, bool is_made)
@@ -154,8 +155,29 @@ void relay_lease_anew(struct relay *r)
     r->is_ready = false; /* as at the start: who owned owns on until our own beat stands there; then all is claimed again */
 }
 
+/* Its records count no more, and its inboxes are nobody's, or the other's. A second process has its way as long as it beats, so that two do not take the name from each
+ * other for ever; a record from long ago has not. */
+static void look_for_rival(struct relay *r)
+{
+    struct lease_rival rival;
+    if (!r->is_ready || !lease_rival(r->leases, &rival))
+        return;
+    if (rival.boot != r->rival) {
+        r->rival = rival.boot;
+        log_line(LOG_ERROR, "bus.lease", F_ERR(EHIS_E_LEASE_REPLACED), F_BOOL("is_old", rival.time_ms + OLD_MS < r->lease_time_ms));
+    }
+    if (r->is_leaving || (rival.is_alive && rival.time_ms + OLD_MS >= r->lease_time_ms) || relay_mono_ms(r) - r->renewed_ms < LEASE_VOID_MS)
+        return;
+    r->renewed_ms = relay_mono_ms(r); /* its first beat is on its way for a while */
+    random_fill(&random_system, (uint8_t *)&r->boot, sizeof r->boot);
+    r->boot |= 1;
+    r->beat_ms = r->check_ms = 0;
+    lease_set_boot(r->leases, r->boot);
+}
+
 void relay_lease_tick(struct relay *r)
 {
+    look_for_rival(r);
     int64_t now = relay_mono_ms(r);
     if (!r->is_beating && !r->has_left && now - r->beat_ms >= LEASE_BEAT_MS) {
         r->beat_ms = now;

@@ -190,7 +190,8 @@ static bool stall(struct relay *r, struct out *o, ehis_err err)
         s = &r->stalls[r->stall_count++];
         node_init(&s->outs);
         memcpy(s->topic, o->bytes, o->topic_len + 1);
-        s->until_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
+        /* What is behind one that is too large may stand in the log already, and is written once more with it: not too often. */
+        s->until_ms = relay_mono_ms(r) + (err == EHIS_E_BUS_MESSAGE_BYTES ? 5 * RELAY_RETRY_MS : RELAY_RETRY_MS);
         for (struct node *n = r->waiting.next, *next; n != &r->waiting; n = next) {
             next = n->next;
             if (strcmp(out_of(n)->bytes, s->topic) == 0)
@@ -201,7 +202,7 @@ static bool stall(struct relay *r, struct out *o, ehis_err err)
     return s != NULL;
 }
 
-static bool is_of_topic(ehis_err err) { return err == EHIS_E_BUS_NO_TOPIC || err == EHIS_E_BUS_NOT_ALLOWED; }
+static bool is_of_topic(ehis_err err) { return err == EHIS_E_BUS_NO_TOPIC || err == EHIS_E_BUS_NOT_ALLOWED || err == EHIS_E_BUS_MESSAGE_BYTES; }
 
 /* False: the client takes no more now; the tick goes on. */
 static bool send_one(struct relay *r, struct out *o, const uint8_t signature[64], size_t index)
@@ -281,6 +282,7 @@ void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset)
         confirmed(r, o);
         return;
     }
+    const bool is_aside = is_of_topic(err) && stall(r, o, err); /* also what is made anew of it */
     if (o->kind == OUT_AUDIT || o->kind == OUT_BEAT || o->kind == OUT_CLAIM || o->kind == OUT_CURSOR || (o->kind == OUT_DEAD && !o->held)) {
         if (o->kind == OUT_AUDIT)
             relay_audit_sent(r, o, err);
@@ -301,7 +303,7 @@ void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset)
     r->sent_count--;
     node_remove(&o->in_list);
     wait_in_order(r, o);
-    if (!is_of_topic(err) || stall(r, o, err))
+    if (is_aside || !is_of_topic(err))
         relay_flush_soon(r);
 }
 

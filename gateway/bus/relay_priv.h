@@ -21,6 +21,7 @@
 #define RELAY_RETRY_MS 1000
 #define RELAY_TICK_MS 50
 #define RELAY_COMMIT_MS 200
+#define RELAY_LOOK_MS 10000 /* at where the logs that are read whole begin: nothing else tells who stands at the end that records were deleted */
 #define RELAY_TABLE_HEADS 4096
 #define RELAY_CURSORS_MAX 65536
 #define RELAY_PARTITIONS_MAX 256
@@ -79,9 +80,10 @@ struct reading {
     int64_t at;                /* the next offset, or KAFKA_FROM_BEGIN */
     struct reading *turn;      /* a FEED that goes back: for whom; NULL: it stands idle */
     uint32_t turn_count;
+    int64_t begins_at, looked_ms; /* LEASE, CURSOR: or UNKNOWN */
     uint32_t watch;            /* its place in relay.readings, from 1, and a count: an answer to a former one is not for it */
     int64_t retry_ms;          /* RESTS: asks again then */
-    bool has_window, is_paused, is_commit_due;
+    bool has_window, is_paused, is_commit_due, is_looking;
     struct window window;
     struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
     struct node later;         /* read, not yet taken by the core: offered again in order */
@@ -195,14 +197,14 @@ struct relay {
     /* events */
     struct node events;
     struct table cursors;
-    struct reading *cursor_log;
+    struct reading *lease_log, *cursor_log;
     int64_t cursors_end, cursor_ms; /* cursors_end: or UNKNOWN, ASKED */
     bool is_cursors_read;
     /* leases */
     struct lease_table *leases;
     bool is_ready, is_beating;
-    int64_t beat_ms, check_ms;
-    uint64_t lease_time_ms;                /* of the last beat or claim: rises */
+    int64_t beat_ms, check_ms, renewed_ms;
+    uint64_t lease_time_ms, rival;         /* of the last beat or claim: rises; a boot that stood for our name last */
 };
 
 static inline int64_t relay_mono_ms(const struct relay *r) { return clock_mono_ms(r->clock); }
@@ -254,6 +256,7 @@ void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafk
 void relay_cursor_sent(struct follower *c, ehis_err err);
 void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned);
 void relay_cursors_tick(struct relay *r);
+void relay_cursors_anew(struct relay *r); /* their log was cut, or made anew: all that are known are written again */
 void relay_cursors_write(struct relay *r); /* those that have moved */
 void relay_cursors_fini(struct relay *r);
 

@@ -3,6 +3,7 @@
 """Several gateways over a real broker: who takes over and how soon, two that both believe to own an inbox, a lease log that is not what it was, several
 sessions of one system, a gateway that was dead for an hour, the audit topic. What is measured is printed."""
 import datetime
+import itertools
 import json
 import os
 import signal
@@ -243,17 +244,25 @@ def test_nothing_is_called_replicated_before_its_record_is_on_the_audit_topic(la
             return found
         sent = {send(n) for n in range(1, 21)}
         assert all(tax.receipt(d, REPLICATED) for d in sent)
-        Admin(three.cluster).delete(f"{prefix}..audit")
-        wait_until(lambda: f"{prefix}..audit" not in [t["topic"] for t in json.loads(three.cluster.kcat("-L", "-J").stdout)["topics"]], 20, "no audit topic")
-        held = {send(n) for n in range(21, 31)}
-        with pytest.raises(AssertionError, match="none of"):
-            tax.want("RECEIPTS")  # 10 s: accepted, and no more is said
-        three.create(land)
-        said = replicated_at(held)
-        on_topic = {record.bytes(4): at for record, at in audited(three.cluster, prefix).values() if record.number(3) == 1}
-        early = sorted(said[d] - on_topic[d] for d in held)
-        print(f"called replicated {early[0]} to {early[-1]} ms after the broker had the record")
-        assert held <= set(on_topic) and early[0] >= 0
+        admin, topic, numbers = Admin(three.cluster), f"{prefix}..audit", itertools.count(21)
+        for how in ("deleted", "not allowed"):
+            if how == "deleted":
+                admin.delete(topic)
+                wait_until(lambda: topic not in [t["topic"] for t in json.loads(three.cluster.kcat("-L", "-J").stdout)["topics"]], 20, "no audit topic")
+            else:
+                admin.deny("AZ/gw1", topic)
+                time.sleep(0.5)  # the brokers learn of it one after the other
+            held = {send(next(numbers)) for _ in range(10)}
+            with pytest.raises(AssertionError, match="none of"):
+                tax.want("RECEIPTS")  # 10 s: accepted, and no more is said
+            if how != "deleted":
+                admin.forbid("AZ/gw1")
+            three.create(land)
+            said = replicated_at(held)
+            on_topic = {record.bytes(4): at for record, at in audited(three.cluster, prefix).values() if record.number(3) == 1}
+            early = sorted(said[d] - on_topic[d] for d in held)
+            print(f"{how}: called replicated {early[0]} to {early[-1]} ms after the broker had the record")
+            assert held <= set(on_topic) and early[0] >= 0
         tax.close()
     finally:
         land.stop_all()

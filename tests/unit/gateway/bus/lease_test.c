@@ -138,6 +138,30 @@ static void a_new_process_ends_the_claims_of_the_former(void **state)
     assert_int_equal(lease_gateways(t), 2);
 }
 
+static void who_uses_the_tables_own_name_is_known_until_it_begins_anew(void **state)
+{
+    (void)state;
+    struct lease_rival rival;
+    OK(beat("AZ/gw1", 7)); /* the process before this one */
+    assert_true(lease_rival(t, &rival) && rival.boot == 7 && rival.is_alive);
+    OK(claim("AZ/gw1", 11, TAX));
+    assert_false(lease_rival(t, &rival));
+    OK(beat("AZ/gw2", 70));
+    assert_false(lease_rival(t, &rival));
+    OK(claim("AZ/gw1", 5, TAX));
+    assert_true(lease_rival(t, &rival) && rival.boot == 5 && rival.time_ms == time_ms);
+    assert_string_equal(owner(TAX), "AZ/gw1 5");
+    OK(beat("AZ/gw1", 11)); /* of one that was replaced */
+    assert_true(lease_rival(t, &rival) && rival.boot == 5);
+    pass(LEASE_VOID_MS / LEASE_BEAT_MS, "AZ/gw2", 70);
+    assert_true(lease_rival(t, &rival) && !rival.is_alive);
+    lease_set_boot(t, 12);
+    assert_true(lease_rival(t, &rival)); /* until it has written */
+    OK(claim("AZ/gw1", 12, TAX));
+    assert_false(lease_rival(t, &rival));
+    assert_string_equal(owner(TAX), "AZ/gw1 12 me");
+}
+
 static void who_leaves_owns_nothing_at_once(void **state)
 {
     (void)state;
@@ -372,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_first_claim_of_who_beats_owns, begin, end),
         cmocka_unit_test_setup_teardown(who_takes_all_goes_before_who_takes_part, begin, end),
         cmocka_unit_test_setup_teardown(a_new_process_ends_the_claims_of_the_former, begin, end),
+        cmocka_unit_test_setup_teardown(who_uses_the_tables_own_name_is_known_until_it_begins_anew, begin, end),
         cmocka_unit_test_setup_teardown(who_leaves_owns_nothing_at_once, begin, end),
         cmocka_unit_test_setup_teardown(clocks_that_jump_void_nobody, begin, end),
         cmocka_unit_test_setup_teardown(a_gap_in_the_log_is_nobodys_silence, begin, end),
