@@ -109,7 +109,7 @@ void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_
     confirmed(x, m, is_replicated);
     if (m->kind == KIND_EVENT)
         exchange_message_close(x, m);
-    if (is_replicated && message_is_numbered(m))
+    if (is_replicated && (message_is_numbered(m) || m->kind == KIND_KEY))
         exchange_owe(x, m);
     exchange_message_schedule(x, m);
     exchange_message_settle(x, m);

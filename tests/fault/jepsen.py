@@ -82,6 +82,8 @@ def main():
     finally:
         if kafka:
             kafka.cluster.down()
+            for node in range(1, o.nodes + 1):  # the rest of its disk goes with the namespace
+                shutil.copy(kafka.cluster.node_dir(node) / "kafka.log", folder / f"broker{node}.log")
     print(json.dumps(v.counts))
     print("\n".join(v.broken[:50]))
     if not v.broken and not o.folder:
