@@ -122,6 +122,8 @@ static ehis_err write_output(const ehis_reply *reply, const char *file, struct e
             err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
     if (n < 0)
         err = ehis_fail(why, (ehis_err)-n, "the answer's body");
+    if (err == EHIS_OK && (fflush(f) != 0 || fsync(fileno(f)) != 0))
+        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
     if (f && fclose(f) != 0 && err == EHIS_OK)
         err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
     if (err == EHIS_OK && rename(name, file) != 0)

@@ -280,9 +280,11 @@ ehis_err acks_on_flow(struct session *from, struct span payload, struct ehis_why
     EHIS_TRY(flow_read(payload, &f, why));
     uint32_t pause_ms = f.retry_ms < RETRY_MIN_MS ? RETRY_MIN_MS : f.retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : f.retry_ms;
     int64_t until = mono_ms(e) + pause_ms;
-    bool is_upload = f.code == EHIS_E_EXCHANGE_BLOB_MISSING && large_out_wanted(from, f.digest);
-    if (is_upload)
+    bool is_missing = f.code == EHIS_E_EXCHANGE_BLOB_MISSING, is_upload = is_missing && large_out_wanted(from, f.digest);
+    if (is_missing)
         until = mono_ms(e) + UPLOAD_MS; /* or as soon as it is whole there */
+    if (is_missing && !is_upload)
+        log_line(LOG_ERROR, "sdk.large.missing", F_HEX("digest", f.digest, HASH_BYTES));
     struct out_message *m = outbox_by_digest(e->outbox, f.digest);
     struct call *c = m ? NULL : calls_find(e, f.digest);
     struct served *s = m || c ? NULL : serving_find_response(e, f.digest);

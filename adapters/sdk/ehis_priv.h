@@ -449,7 +449,7 @@ const void *in_body_all(struct in_body *b, size_t *bytes); /* NULL: too large, f
 void in_body_fini(struct in_body *b);
 
 /* sending.c */
-/* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. */
+/* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. EXCHANGE_NO_LARGE: not there. */
 ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
 void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
 void sending_leave(struct ehis *e, struct out_stream *s); /* its gateway, whose window is whole again; it is repeated elsewhere */

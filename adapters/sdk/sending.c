@@ -17,8 +17,10 @@ static bool is_for(const struct session *s, struct span envelope)
 ehis_err sending_submit(struct session *s, struct span envelope)
 {
     if (!s->is_ready || s->e->failed != EHIS_OK || s->unanswered >= s->window_messages ||
-        (s->unanswered > 0 && s->unanswered_bytes + envelope.len > s->window_bytes) || !is_for(s, envelope))
+        (s->unanswered > 0 && s->unanswered_bytes + envelope.len > s->window_bytes))
         return EHIS_E_SDK_BUSY;
+    if (!is_for(s, envelope))
+        return EHIS_E_EXCHANGE_NO_LARGE;
     EHIS_TRY(session_send(s, FRAME_SUBMIT, envelope));
     s->unanswered++;
     s->unanswered_bytes += envelope.len;
@@ -110,12 +112,12 @@ static bool submit_next(struct ehis *e, struct out_stream *s)
         ehis_fatal(e, err);
         return false;
     }
-    if (!is_for(to, bytes)) {
-        client_note(e, EHIS_E_EXCHANGE_NO_LARGE, to->peer.leaf.id);
+    err = sending_submit(to, bytes);
+    if (err == EHIS_E_EXCHANGE_NO_LARGE) {
+        client_note(e, err, to->peer.leaf.id);
         sending_elsewhere(to, s, mono_ms(e) + REOPEN_MS);
-        return false;
     }
-    if (sending_submit(to, bytes) != EHIS_OK)
+    if (err != EHIS_OK)
         return false;
     out_stream_submitted(m);
     return true;

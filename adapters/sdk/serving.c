@@ -205,10 +205,12 @@ void serving_run(struct ehis *e)
         bool is_left = false;
         for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++) {
             struct session *to = a->is_due ? session_of(e, a->session) : NULL;
-            bool is_sent = to && sending_submit(to, span_of(s->response, s->len)) == EHIS_OK;
-            a->is_unanswered |= is_sent;
-            a->is_due = to && !is_sent;
+            ehis_err err = to ? sending_submit(to, span_of(s->response, s->len)) : EHIS_E_LINK_ENDED;
+            a->is_unanswered |= err == EHIS_OK;
+            a->is_due = to && err != EHIS_OK && err != EHIS_E_EXCHANGE_NO_LARGE;
             is_left |= a->is_due;
+            if (err == EHIS_E_EXCHANGE_NO_LARGE)
+                serving_refused(e, s, a->session, err);
         }
         if (is_left)
             at = &s->next_due;

@@ -268,6 +268,66 @@ static void a_stream_goes_to_the_gateway_that_takes_its_large_body(void **state)
     sim_client_fini(&c);
 }
 
+static void a_large_answer_that_the_gateway_does_not_take_is_told_to_the_caller(void **state)
+{
+    uint32_t code = 0;
+    struct buf e;
+    struct hash d;
+    struct envelope_header h = {.kind = KIND_REQUEST, .recipient = span_str(SIM_PERSON), .operation = span_str("GetPerson"), .purpose = span_str("tax"),
+                                .legal_basis = span_str("Law 23"), .max_response_bytes = 10000000};
+    (void)state;
+    sim_provider(&c);
+    buf_init(&e, 1 << 20);
+    sim_envelope(&c, SIM_TAX, &h, "pin", &e, &d);
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(sim_handed(&c), 1);
+    assert_int_equal(ehis_answer(c.got[0], 0, NULL, plain, BYTES, NULL, 0, NULL), EHIS_OK);
+    sim_handed(&c);
+    sim_client_pass_ms(&c, 100);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+    assert_int_equal(sim_ack_of(&c, c.delivery[c.at], &code), OUTCOME_REJECTED);
+    assert_int_equal(code, EHIS_E_EXCHANGE_NO_LARGE);
+    buf_fini(&e);
+    sim_client_fini(&c);
+}
+
+/* Its file has gone, so nobody can ever have it: it is not asked for without end. */
+static void a_body_whose_file_has_gone_is_not_submitted_again_and_again(void **state)
+{
+    unsigned submits = 0;
+    struct hash d;
+    struct buf b;
+    struct draft *draft;
+    ehis_message m = sim_message("pin");
+    (void)state;
+    sim_begin_two(&c, SIM_TAX, false);
+    sim_leave(&c, 1);
+    c.at = 0;
+    c.e->sessions[0].takes_large = true;
+    buf_init(&b, 4096);
+    m.body = plain;
+    m.body_bytes = BYTES;
+    assert_int_equal(message_draft(c.e, &m, KIND_REQUEST, 600000, &draft, NULL), EHIS_OK);
+    draft->class_ = OUT_REQUESTS;
+    draft->on_made = sim_on_kept;
+    drafts_add(c.e, draft);
+    sim_client_turn(&c);
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    c.e->larges_out->digest[0] ^= 1; /* as after a restart that did not find it */
+    for (int turn = 0; turn < 100; turn++, sim_client_pass_ms(&c, 100))
+        while (sim_submitted(&c, &d, NULL) != UINT64_MAX) {
+            struct flow f = {.code = EHIS_E_EXCHANGE_BLOB_MISSING};
+            memcpy(f.digest, d.b, 32);
+            buf_clear(&b);
+            assert_int_equal(flow_write(&f, &b), EHIS_OK);
+            assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+            submits++;
+        }
+    assert_true(submits >= 2 && submits <= 3); /* in 10 s */
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +339,8 @@ int main(void)
         cmocka_unit_test(a_gateway_that_does_not_answer_holds_no_reader),
         cmocka_unit_test(a_large_call_that_no_gateway_takes_holds_no_other_and_is_told_so),
         cmocka_unit_test(a_stream_goes_to_the_gateway_that_takes_its_large_body),
+        cmocka_unit_test(a_large_answer_that_the_gateway_does_not_take_is_told_to_the_caller),
+        cmocka_unit_test(a_body_whose_file_has_gone_is_not_submitted_again_and_again),
     };
     plain = malloc(BYTES);
     for (size_t i = 0; i < BYTES; i++)
