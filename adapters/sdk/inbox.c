@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "adapters/sdk/inbox.h"
-#include "proto/crypto/hash.h"
 #include <stdlib.h>
 
-#define STREAMS_MAX 65536
 #define FORGOTTEN_MS (15 * INT64_C(86400000)) /* a day after the longest life of a message */
 
 enum { RECORD_STREAM = 16, RECORD_CLOSED = 17 };
@@ -12,8 +10,8 @@ enum { RECORD_STREAM = 16, RECORD_CLOSED = 17 };
 struct inbox {
     struct inbox_events events;
     struct store *store;
-    struct table by_key;
-    struct in_stream *streams, *touched, *uncommitted;
+    struct in_streams streams;
+    struct in_stream *touched, *uncommitted;
     bool is_closed; /* in order, the last time: while replaying */
     int64_t now_ms;
     ehis_err failed; /* told by the next inbox_finish; nothing is handed over any more */
@@ -52,60 +50,16 @@ static void drop_waiting(struct inbox *b, struct in_stream *s)
     s->gap_since_ms = 0;
 }
 
-static void free_stream(struct inbox *b, struct in_stream *s)
-{
-    drop_waiting(b, s);
-    free(s->sender);
-    free(s);
-}
-
 void inbox_free(struct inbox *b)
 {
     if (!b)
         return;
-    for (struct in_stream *s = b->streams, *next; s; s = next) {
-        next = s->next;
-        free_stream(b, s);
+    for (struct in_stream *s; (s = b->streams.first);) {
+        drop_waiting(b, s);
+        in_stream_free(&b->streams, s);
     }
-    table_fini(&b->by_key);
+    in_streams_fini(&b->streams);
     free(b);
-}
-
-static void key_of(struct span sender, const uint8_t stream[16], uint8_t out[32])
-{
-    struct span parts[] = {span_of(stream, 16), sender};
-    struct hash h;
-    hash_spans(parts, 2, &h);
-    memcpy(out, h.b, 32);
-}
-
-static struct in_stream *find(const struct inbox *b, struct span sender, const uint8_t stream[16])
-{
-    uint8_t key[32];
-    key_of(sender, stream, key);
-    struct entry *e = table_find(&b->by_key, key);
-    return e ? OWNER_OF(e, struct in_stream, by_key) : NULL;
-}
-
-static struct in_stream *add(struct inbox *b, struct span sender, const uint8_t stream[16])
-{
-    struct in_stream *s = b->by_key.count < STREAMS_MAX ? calloc(1, sizeof *s) : NULL;
-    if (s)
-        s->sender = malloc(sender.len + 1);
-    if (s && s->sender) {
-        memcpy(s->sender, sender.p, sender.len);
-        s->sender[sender.len] = 0;
-        memcpy(s->id, stream, 16);
-        key_of(sender, stream, s->by_key.key);
-    }
-    if (!s || !s->sender || table_add(&b->by_key, &s->by_key) != EHIS_OK) {
-        if (s)
-            free_stream(b, s);
-        return NULL;
-    }
-    s->next = b->streams;
-    b->streams = s;
-    return s;
 }
 
 static void touch(struct inbox *b, struct in_stream *s)
@@ -129,7 +83,7 @@ struct in_stream *inbox_touched(struct inbox *b)
 
 void inbox_touch_gaps(struct inbox *b)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next)
+    for (struct in_stream *s = b->streams.first; s; s = s->next)
         if (s->gap_since_ms)
             touch(b, s);
 }
@@ -171,13 +125,13 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     if (p.len <= FIXED_BYTES + bits)
         return EHIS_E_STATE_CORRUPT;
     struct span sender = span_of(p.p + FIXED_BYTES + bits, p.len - FIXED_BYTES - bits);
-    struct in_stream *s = find(b, sender, p.p);
+    struct in_stream *s = in_stream_find(&b->streams, sender, p.p);
     if (!s)
-        s = add(b, sender, p.p);
+        s = in_stream_add(&b->streams, sender, p.p);
     if (!s)
         return EHIS_E_NO_MEMORY;
     s->expected = be_get(p.p + 16, 8);
-    s->used_ms = (int64_t)be_get(p.p + 24, 8);
+    in_stream_used(&b->streams, s, (int64_t)be_get(p.p + 24, 8));
     s->begun_until = s->expected + (p.p[32] >> 1);
     s->has_kept_bits = bits != 0;
     s->is_unasked = b->events.position != NULL;
@@ -193,29 +147,25 @@ void inbox_set_store(struct inbox *b, struct store *s, int64_t now_ms)
 {
     b->store = s;
     b->now_ms = now_ms;
-    for (struct in_stream *in = b->streams; in && !b->is_closed; in = in->next)
+    for (struct in_stream *in = b->streams.first; in && !b->is_closed; in = in->next)
         in->begun_until = in->expected + INBOX_GROUP;
 }
 
 ehis_err inbox_snapshot(struct inbox *b)
 {
-    for (struct in_stream **at = &b->streams; *at;) {
-        struct in_stream *s = *at;
-        if (s->used_ms < b->now_ms - FORGOTTEN_MS && !s->running && !s->waiting && !s->is_touched && !s->uncommitted) {
-            *at = s->next;
-            table_remove(&b->by_key, &s->by_key);
-            free_stream(b, s);
-            continue;
-        }
-        EHIS_TRY(append(b, s));
-        at = &s->next;
+    for (struct in_stream *s = b->streams.first, *next; s; s = next) {
+        next = s->next;
+        if (s->used_ms < b->now_ms - FORGOTTEN_MS && in_stream_is_idle(s))
+            in_stream_free(&b->streams, s);
+        else
+            EHIS_TRY(append(b, s));
     }
     return EHIS_OK;
 }
 
 ehis_err inbox_close(struct inbox *b)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next)
+    for (struct in_stream *s = b->streams.first; s; s = s->next)
         if (s->running && s->begun_until <= s->expected) {
             s->begun_until = s->expected + 1;
             EHIS_TRY(append(b, s));
@@ -260,7 +210,7 @@ static void begin_at(struct in_stream *s, uint64_t number)
 
 static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t stream[16], struct in_item *item, int64_t now_ms)
 {
-    struct in_stream *s = find(b, sender, stream);
+    struct in_stream *s = in_stream_find(&b->streams, sender, stream);
     if (s && s->is_unasked)
         ask_position(b, s);
     if (s && !s->is_adopting)
@@ -271,10 +221,10 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
             return s;
         begin_at(s, item->number);
     } else {
-        s = add(b, sender, stream);
+        s = in_stream_add(&b->streams, sender, stream);
         if (!s)
             return NULL;
-        s->used_ms = now_ms; /* else a restart would think it long forgotten */
+        in_stream_used(&b->streams, s, now_ms); /* else a restart would think it long forgotten */
         if (b->events.position)
             ask_position(b, s);
         else
@@ -286,7 +236,7 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
 
 void inbox_replays(struct inbox *b, struct span sender)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next)
+    for (struct in_stream *s = b->streams.first; s; s = s->next)
         if (span_eq(span_str(s->sender), sender))
             s->replay_below = s->expected;
 }
@@ -306,7 +256,8 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     struct in_stream *s = meet(b, sender, stream, item, now_ms);
     if (!s)
         return INBOX_AHEAD;
-    b->now_ms = s->used_ms = now_ms;
+    b->now_ms = now_ms;
+    in_stream_used(&b->streams, s, now_ms);
     struct in_item **at = &s->waiting;
     while (*at && (*at)->number < item->number)
         at = &(*at)->next;
@@ -410,7 +361,8 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
 {
     struct in_stream *s = item->stream;
     EHIS_ASSERT(s->running == item);
-    b->now_ms = s->used_ms = now_ms;
+    b->now_ms = now_ms;
+    in_stream_used(&b->streams, s, now_ms);
     if (item->number == s->expected)
         s->expected++;
     set_bits(s, item->number, item->skip_state != 0, is_rejected);
@@ -449,7 +401,7 @@ void inbox_stop(struct inbox *b, struct in_item *item)
 
 void inbox_go_on(struct inbox *b)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next)
+    for (struct in_stream *s = b->streams.first; s; s = s->next)
         s->is_stopped = false;
 }
 
@@ -475,7 +427,7 @@ static bool lose_session(struct in_item *item, uint64_t session)
 
 void inbox_session_ended(struct inbox *b, uint64_t session)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next) {
+    for (struct in_stream *s = b->streams.first; s; s = s->next) {
         lose_session(s->running, session);
         s->is_retrying = false;
         for (struct in_item **at = &s->waiting; *at;) {
@@ -495,6 +447,6 @@ void inbox_session_ended(struct inbox *b, uint64_t session)
 
 void inbox_takeover(struct inbox *b)
 {
-    for (struct in_stream *s = b->streams; s; s = s->next)
+    for (struct in_stream *s = b->streams.first; s; s = s->next)
         s->is_adopting = true;
 }

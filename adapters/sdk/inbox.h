@@ -3,14 +3,12 @@
 /* What comes to this system in streams (SPEC 12): each number handed over once and in order; the next when the one before is
  * finished. What is finished is recorded, for many at once, before it is acknowledged. Numbers that were passed over are remembered for a window. One thread. */
 #pragma once
+#include "adapters/sdk/in_stream.h"
 #include "adapters/sdk/store.h"
-#include "adapters/sdk/table.h"
 
-#define INBOX_WINDOW 1024
 #define INBOX_GAP_MS 30000
 #define INBOX_GROUP 64 /* finished in one stream between two commits: so many may come again after a crash, marked */
 
-struct in_stream;
 /* Stands inside what the caller keeps for a message or a skip. */
 struct in_item {
     struct in_item *next, *also; /* also: the same from other gateways, to be acknowledged with it */
@@ -19,25 +17,6 @@ struct in_item {
     uint8_t digest[32];
     uint8_t skip_state; /* 0: a message */
     bool is_late, is_repeated, is_event;
-};
-struct in_stream {
-    struct entry by_key;
-    struct in_stream *next, *next_touched, *next_uncommitted;
-    char *sender;
-    uint8_t id[16];
-    uint64_t expected;
-    uint64_t passed[INBOX_WINDOW / 64], rejected[INBOX_WINDOW / 64];
-    int64_t used_ms, gap_since_ms;
-    struct in_item *waiting; /* ascending */
-    struct in_item *running;
-    uint64_t begun_until; /* numbers below may have been handed over before */
-    uint32_t uncommitted;
-    uint64_t replay_below; /* events below may come again, to be handed over again */
-    bool is_adopting; /* begins at the next number that comes */
-    bool is_unasked;  /* from the store; the application has not said its position yet */
-    bool has_kept_bits; /* in the store: passed or rejected */
-    bool is_touched, is_retrying; /* retrying: the expected number was given back */
-    bool is_stopped;  /* nobody was there to take the expected number: until it comes again nothing is taken behind it */
 };
 
 struct inbox;
@@ -66,7 +45,7 @@ enum inbox_verdict {
     INBOX_JOINED,   /* it is here already, from another session too: in the `also` of the one that is here */
     INBOX_DONE, INBOX_REJECTED, /* finished before: acknowledge so, again */
     INBOX_CONFLICT, /* another message under this number */
-    INBOX_AHEAD,    /* beyond the window, over 65,536 streams, or a message whose skip is under way: later */
+    INBOX_AHEAD,    /* beyond the window, no room for another stream, or a message whose skip is under way: later */
     INBOX_STOPPED,
 };
 /* item: number, digest, delivery, session, skip_state filled in. */

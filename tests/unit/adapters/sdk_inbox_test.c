@@ -667,6 +667,56 @@ static void a_replay_sets_a_stream_back_once_and_nothing_else_does(void **state)
     box_fini(&b);
 }
 
+/* The first number of a stream of this sender's, taken and finished. */
+static enum inbox_verdict begin_stream(struct box *b, const char *sender, uint64_t id)
+{
+    uint8_t bytes[16] = {0};
+    struct in_item *i = item_new(1, 0);
+    be_put(bytes, id, 8);
+    enum inbox_verdict v = inbox_offer(b->inbox, span_str(sender), bytes, i, 1000);
+    if (v == INBOX_TAKEN) {
+        struct in_stream *s = inbox_touched(b->inbox);
+        assert_non_null(s);
+        assert_ptr_equal(inbox_next(b->inbox, s, 1000), i);
+        assert_int_equal(inbox_finish(b->inbox, i, false, 1000), EHIS_OK);
+        while (inbox_touched(b->inbox))
+            ;
+        if (id % 256 == 0)
+            assert_int_equal(store_commit(b->store), EHIS_OK);
+        inbox_committed(b->inbox);
+    }
+    free(i);
+    return v;
+}
+
+static void a_sender_of_many_streams_loses_its_own_oldest_and_keeps_nobody_out(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(begin_stream(&b, "AZ/GOV/MOE/other", 7), INBOX_TAKEN);
+    for (uint64_t id = 1; id < 65536; id++)
+        assert_int_equal(begin_stream(&b, SENDER, id), INBOX_TAKEN);
+    assert_int_equal(begin_stream(&b, SENDER, 1), INBOX_DONE); /* used: 2 is the oldest now */
+    assert_int_equal(begin_stream(&b, "AZ/GOV/MOE/third", 7), INBOX_TAKEN);
+    assert_int_equal(begin_stream(&b, SENDER, 65536), INBOX_TAKEN);
+    assert_int_equal(begin_stream(&b, "AZ/GOV/MOE/other", 7), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 1), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 4), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 65536), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 2), INBOX_TAKEN); /* not known any more */
+    assert_int_equal(store_commit(b.store), EHIS_OK);
+    box_close(&b);
+    assert_int_equal(box_open(&b, false), EHIS_OK); /* more stand in the log than are kept */
+    assert_int_equal(begin_stream(&b, "AZ/GOV/MOE/other", 7), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, "AZ/GOV/MOE/third", 7), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 2), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 65536), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 65000), INBOX_DONE);
+    assert_int_equal(begin_stream(&b, SENDER, 60000), INBOX_DONE);
+    box_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -690,6 +740,7 @@ int main(void)
         cmocka_unit_test(a_message_and_its_skip_do_not_quarrel_whichever_comes_first),
         cmocka_unit_test(behind_what_nobody_takes_nothing_is_taken),
         cmocka_unit_test(a_replay_sets_a_stream_back_once_and_nothing_else_does),
+        cmocka_unit_test(a_sender_of_many_streams_loses_its_own_oldest_and_keeps_nobody_out),
         cmocka_unit_test(after_closing_in_order_only_what_was_being_handled_is_marked),
     };
     struct ehis_why why;
