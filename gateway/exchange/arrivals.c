@@ -164,11 +164,7 @@ static bool is_for(struct exchange *x, const struct visit *v)
 
 static bool has_key(struct exchange *x, const struct envelope_header *h)
 {
-    const struct topic *t = exchange_topic(x, h->recipient, h->operation, false);
-    for (struct node *n = t->keys.prev; n != &t->keys; n = n->prev)
-        if (memcmp(message_of_stream(n)->epoch, h->seal.epoch.p, EPOCH_BYTES) == 0)
-            return true;
-    return false;
+    return exchange_key_next(x, exchange_topic(x, h->recipient, h->operation, false), h->seal.epoch.p, NULL) != NULL;
 }
 
 static ehis_err inbox_arrived(struct exchange *x, struct visit *v)

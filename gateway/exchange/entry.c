@@ -138,7 +138,7 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     if (h->kind == KIND_RESPONSE)
         return check_response(x, u);
     EHIS_TRY(check_policy(x, u));
-    if (h->kind == KIND_KEY && envelope_bytes(&u->envelope) > KEY_MAX_BYTES)
+    if (h->kind == KIND_KEY && (envelope_bytes(&u->envelope) > KEY_MAX_BYTES || !exchange_key_fits(x, h, envelope_bytes(&u->envelope))))
         return EHIS_E_TOO_LARGE;
     if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !is_reachable(x, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), recipient_system(x, h)))
         return EHIS_E_EXCHANGE_NO_SESSION;

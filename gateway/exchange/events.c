@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Events: subscriptions, one stored envelope fanned out by references, key envelopes of epochs. */
+/* Events: subscriptions, one stored envelope fanned out by references. */
 #include "gateway/exchange/exchange_priv.h"
 
 #include <stdlib.h>
 
-#define KEYS_A_FRAME 64
 #define SUBSCRIBERS_MAX 4096 /* of one event: what a record can name */
 
 struct topic *exchange_topic(struct exchange *x, struct span service, struct span event, bool is_made)
@@ -299,8 +298,6 @@ ehis_err exchange_on_subscribe(struct exchange *x, session_id id, struct span pa
     return answer(x, s, &q, 0, true);
 }
 
-/* ---- envelopes and keys ---- */
-
 ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header)
 {
     struct record r;
@@ -319,83 +316,4 @@ ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct s
     if (header)
         *header = r.header;
     return EHIS_OK;
-}
-
-static ehis_err put_key(struct exchange *x, const struct message *key)
-{
-    struct span parts[4];
-    EHIS_TRY(exchange_envelope(x, key, parts, NULL));
-    buf_clear(&x->text_buf);
-    for (size_t i = 0; i < 3; i++)
-        EHIS_TRY(buf_put_span(&x->text_buf, parts[i]));
-    return keys_put(buf_span(&x->text_buf), &x->keys_buf);
-}
-
-static ehis_err send_keys(struct exchange *x, struct session *s)
-{
-    ehis_err err = x->ports.send_frame(x->ports.ctx, s->id, FRAME_KEYS, buf_span(&x->keys_buf));
-    buf_clear(&x->keys_buf);
-    return exchange_is_sent(s, err) ? EHIS_OK : EHIS_E_LINK_FULL;
-}
-
-/* *count = how many envelopes of this epoch were sent. */
-static ehis_err send_epoch(struct exchange *x, struct session *s, const struct topic *t, const uint8_t epoch[EPOCH_BYTES], size_t *count)
-{
-    size_t in_frame = 0;
-    *count = 0;
-    buf_clear(&x->keys_buf);
-    for (struct node *n = t->keys.next; n != &t->keys; n = n->next) {
-        const struct message *key = message_of_stream(n);
-        if (key->durable != STATE_ACCEPTED || memcmp(key->epoch, epoch, EPOCH_BYTES) != 0 || put_key(x, key) != EHIS_OK)
-            continue;
-        (*count)++;
-        if (++in_frame < KEYS_A_FRAME && x->keys_buf.len < KEYS_FRAME_BYTES)
-            continue;
-        EHIS_TRY(send_keys(x, s));
-        in_frame = 0;
-    }
-    return in_frame ? send_keys(x, s) : EHIS_OK;
-}
-
-ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event)
-{
-    size_t count;
-    const struct message *m = event->message;
-    struct subscriber *sub = exchange_subscriber(m->topic, event->to);
-    if (!sub || (sub->keys_session == s->id && memcmp(sub->keys_epoch, m->id, EPOCH_BYTES) == 0))
-        return EHIS_OK;
-    EHIS_TRY(send_epoch(x, s, m->topic, m->id, &count));
-    if (count) {
-        sub->keys_session = s->id;
-        memcpy(sub->keys_epoch, m->id, EPOCH_BYTES);
-    }
-    return EHIS_OK;
-}
-
-ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get)
-{
-    struct keys_get q;
-    struct decide_answer a;
-    size_t count = 0;
-    EHIS_TRY(keys_get_read(get, &q, NULL));
-    struct topic *t = exchange_may_receive(x, s->system, q.service, q.event, &a) ? exchange_topic(x, q.service, q.event, false) : NULL;
-    if (t)
-        EHIS_TRY(send_epoch(x, s, t, q.epoch, &count));
-    buf_clear(&x->keys_buf);
-    return count ? EHIS_OK : send_keys(x, s); /* none, or none for this system: the same answer */
-}
-
-ehis_err exchange_on_keys_get(struct exchange *x, session_id id, struct span payload, int64_t now_ms, struct ehis_why *why)
-{
-    struct keys_get q;
-    struct session *s = exchange_session_find(x, id);
-    x->now_ms = now_ms;
-    if (!s)
-        return EHIS_E_LINK_ENDED;
-    EHIS_TRY(keys_get_read(payload, &q, why));
-    EHIS_TRY(identifier_check(q.service, IDENTIFIER_SERVICE, why));
-    EHIS_TRY(identifier_part_check(q.event, why));
-    if (exchange_halted(x) != EHIS_OK)
-        return exchange_ready_state(x, s, exchange_halted(x));
-    return exchange_frame(x, s, FRAME_KEYS_GET, payload);
 }

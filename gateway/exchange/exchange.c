@@ -21,6 +21,7 @@ static ehis_err tables_init(struct exchange *x, const uint8_t seed[16])
     EHIS_TRY(table_init(&x->by_digest, MESSAGE_HEADS, seed));
     EHIS_TRY(table_init(&x->by_key, MESSAGE_HEADS, seed));
     EHIS_TRY(table_init(&x->by_guest, DELIVERY_HEADS, seed));
+    EHIS_TRY(table_init(&x->by_epoch, DELIVERY_HEADS, seed));
     return table_init(&x->by_delivery, DELIVERY_HEADS, seed);
 }
 
@@ -136,7 +137,7 @@ void exchange_free(struct exchange *x)
         return;
     free_tables(x);
     exchange_shares_free(x);
-    struct table *tables[] = {&x->names, &x->topics, &x->sessions, &x->streams, &x->lanes, &x->by_digest, &x->by_key, &x->by_delivery, &x->by_guest};
+    struct table *tables[] = {&x->names, &x->topics, &x->sessions, &x->streams, &x->lanes, &x->by_digest, &x->by_key, &x->by_delivery, &x->by_guest, &x->by_epoch};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         table_fini(tables[i]);
     for (size_t i = 0; i < x->pending_count; i++)

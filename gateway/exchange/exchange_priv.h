@@ -39,6 +39,7 @@
 #define RESPONSE_ROOM_BYTES (16u * 1024 * 1024) /* what is larger goes in chunks */
 #define FINAL_BYTES 1536                        /* in the journal for the end of a message: a record with an acknowledgement */
 #define KEYS_FRAME_BYTES (256 * 1024)
+#define KEYS_OF_EPOCH_BYTES (1024 * 1024)       /* all go out at once: they must find room */
 #define WHEEL_SLOTS 4096                        /* seconds; what is due later stays in its slot for another round */
 #define DUE_A_TICK 2000
 #define STEPS_A_SECOND 200000                   /* over what a sender has stored, that its own frames ask for; beyond, BUSY */
@@ -118,7 +119,7 @@ struct guest {
 };
 
 struct message {
-    struct table_node by_digest, by_key;
+    struct table_node by_digest, by_key, by_epoch; /* by_epoch: of keys */
     struct node in_segment, in_wheel, in_owed, in_bus /* unsent, of its recipient's outgoing, or of its guests */, in_stream; /* in_stream: of its stream, by number; of a key: of its topic */
     struct hash digest;
     uint8_t id[16]; /* exchange id; of an event its epoch */
@@ -253,7 +254,7 @@ struct exchange {
     uint32_t bad_count;
     ehis_err halted;
     uint32_t refusals_held;
-    struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery, by_guest;
+    struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery, by_guest, by_epoch;
     struct pool messages, deliveries;
     struct node larges; /* of all messages */
     struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
@@ -386,11 +387,18 @@ bool exchange_may_receive(struct exchange *x, const struct system *s, struct spa
 struct subscriber *exchange_subscriber(const struct topic *t, const struct system *s);
 ehis_err exchange_subscribe(struct exchange *x, struct topic *t, struct system *s, uint64_t segment) EHIS_MUST_USE;
 void exchange_unsubscribe(struct exchange *x, struct subscriber *sub);
-ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event) EHIS_MUST_USE;
 void exchange_asked_free(struct session *s);
-ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get) EHIS_MUST_USE;
 /* The Envelope as it was submitted, and its header; borrowed from record_buf and head_buf. */
 ehis_err exchange_envelope(struct exchange *x, const struct message *m, struct span parts[4], struct span *header) EHIS_MUST_USE;
+
+/* keys.c */
+void exchange_key_add(struct exchange *x, struct message *m);
+void exchange_key_remove(struct exchange *x, struct message *m); /* from its epoch alone */
+/* The next of this epoch behind another (NULL: the first), in no order; NULL: no more. */
+const struct message *exchange_key_next(const struct exchange *x, const struct topic *t, const uint8_t epoch[EPOCH_BYTES], const struct message *behind);
+bool exchange_key_fits(struct exchange *x, const struct envelope_header *h, uint64_t bytes); /* beside those of its epoch that were accepted here */
+ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event) EHIS_MUST_USE; /* first the keys that this event needs */
+ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get) EHIS_MUST_USE;
 
 /* receipts.c */
 void exchange_owe(struct exchange *x, struct message *m); /* the receipt of its state, to whoever submitted it */

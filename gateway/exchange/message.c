@@ -111,7 +111,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     if (!guest)
         table_add(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (m->kind == KIND_KEY && m->topic)
-        list_add(&m->topic->keys, &m->in_stream);
+        exchange_key_add(x, m);
     if (message_is_numbered(m) && !is_refused) {
         m->stream->to = m->to;
         m->stream->topic = m->kind == KIND_EVENT ? m->topic : NULL;
@@ -149,6 +149,8 @@ void exchange_message_drop(struct exchange *x, struct message *m)
         table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (message_is_numbered(m) && m->stream->hint == m)
         m->stream->hint = NULL;
+    if (m->kind == KIND_KEY && m->topic)
+        exchange_key_remove(x, m);
     node_remove(&m->in_stream);
     count(m, -1);
     if (m->guest)
