@@ -120,7 +120,6 @@ void exchange_on_blob_bad(struct exchange *x, session_id id, const uint8_t diges
     struct message *m = s ? under_way(x, s, digest, &d) : NULL;
     if (!m || m->large->is_bad)
         return;
-    m->large->is_bad = true;
     ehis_err err;
     if (d) {
         err = exchange_finish(x, m, d, RECORD_FAILED, code, span_of(NULL, 0), s);
@@ -129,7 +128,7 @@ void exchange_on_blob_bad(struct exchange *x, session_id id, const uint8_t diges
         memcpy(r.digest, m->digest.b, HASH_BYTES);
         err = exchange_append(x, &r, NULL, 0, false, NULL);
     }
-    (void)err; /* the journal takes no more: the gateway is about to stop */
+    m->large->is_bad = err == EHIS_OK; /* else the next who asks for a chunk says it again */
     exchange_pump(x);
 }
 

@@ -76,28 +76,30 @@ static struct span recipient_of(struct exchange *x, const struct message *m)
     return h.recipient;
 }
 
-static ehis_err send_receipt(struct exchange *x, struct session *s, const struct message *m)
+/* Borrows from record_buf. An error: its acknowledgement cannot be read now, and without it nothing is said. */
+static ehis_err receipt_of(struct exchange *x, const struct message *m, struct exchange_receipt *out)
 {
     struct record r;
-    struct exchange_receipt out = {.digest = m->digest, .state = m->durable, .code = m->code, .time_ms = m->since_ms};
+    *out = (struct exchange_receipt){.digest = m->digest, .state = m->durable, .code = m->code, .time_ms = m->since_ms};
     if (m->durable == STATE_ACCEPTED && message_is(m, IS_REPLICATED)) {
-        out.state = STATE_REPLICATED;
-        out.time_ms = m->carried_ms;
+        out->state = STATE_REPLICATED;
+        out->time_ms = m->carried_ms;
     }
-    out.recipient = recipient_of(x, m);
-    if (message_is(m, HAS_ACK)) { /* not without it: where the journal has failed, the next start says it */
+    out->recipient = recipient_of(x, m);
+    if (message_is(m, HAS_ACK)) {
         EHIS_TRY(exchange_load(x, m->final, &r, NULL));
-        out.ack = r.ack;
+        out->ack = r.ack;
     }
-    return x->ports.send_receipt(x->ports.ctx, s->id, &out);
+    return EHIS_OK;
 }
 
 static void flush_receipts(struct exchange *x, struct session *s)
 {
     while (!s->is_full && !list_is_empty(&s->owed)) {
         struct message *m = container_of(s->owed.next, struct message, in_owed);
+        struct exchange_receipt out;
         /* Where a newer state is on its way to the disk, its receipt says this one too. */
-        if (m->durable == m->state && !exchange_is_sent(s, send_receipt(x, s, m)))
+        if (m->durable == m->state && receipt_of(x, m, &out) == EHIS_OK && !exchange_is_sent(s, x->ports.send_receipt(x->ports.ctx, s->id, &out)))
             return;
         node_remove(&m->in_owed);
         exchange_message_settle(x, m);

@@ -51,7 +51,7 @@ static uint64_t on_room(void *ctx) { return ((struct sim_house *)ctx)->room_byte
 static ehis_err on_read(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
 {
     struct sim_house *h = ctx;
-    if (pos->offset < h->first || pos->offset >= h->count || h->entries[pos->offset].segment != pos->segment)
+    if (pos->offset < h->first || pos->offset >= h->count || h->entries[pos->offset].segment != pos->segment || pos->offset + 1 == h->unreadable)
         return EHIS_E_JOURNAL_CORRUPT; /* a place that was freed */
     const struct sim_entry *e = &h->entries[pos->offset];
     buf_clear(into);

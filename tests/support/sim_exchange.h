@@ -50,6 +50,7 @@ struct sim_house {
     uint64_t open_group, segment, segment_entries, in_segment, first_segment;
     uint64_t room_bytes;          /* what the journal says it has left */
     bool is_journal_full;         /* append answers JOURNAL_FULL */
+    size_t unreadable;            /* + 1: this entry cannot be read; 0: all can */
     bool (*is_full)(void *ctx, session_id s); /* an output that takes no more; NULL: all do */
     void *is_full_ctx;
     bool is_bus_down; /* to_bus fails */

@@ -34,6 +34,24 @@ static void final_receipts_are_owed_until_they_are_settled(void **state)
     assert_stream_state(h, a, 0, EHIS_E_EXCHANGE_STREAM_RECIPIENT);
 }
 
+static void a_receipt_whose_record_cannot_be_read_keeps_no_other_waiting(void **state)
+{
+    struct sim_house *h = *state;
+    session_id a = sender(h), b = sim_ready(h, B, 8, 8, 1 << 20);
+    struct hash d[2] = {put(h, a, stream, 1), put(h, a, stream, 2)};
+    sim_durable(h);
+    assert_receipt(h, a, &d[0], STATE_ACCEPTED, 0);
+    assert_receipt(h, a, &d[1], STATE_ACCEPTED, 0);
+    struct sim_ack acks[2] = {delivered(h, b, stream, 1, 1, OUTCOME_DONE), delivered(h, b, stream, 2, 1, OUTCOME_DONE)};
+    h->unreadable = h->count + 1;
+    assert_int_equal(sim_ack(h, b, B, acks, 2), EHIS_OK);
+    sim_durable(h);
+    assert_receipt(h, a, &d[1], STATE_DELIVERED, 0);
+    h->unreadable = 0;
+    assert_int_equal(sim_stream_open(h, a, stream, B, NULL, 1), EHIS_OK);
+    assert_receipt(h, a, &d[0], STATE_DELIVERED, 0);
+}
+
 static void streams_that_nobody_uses_make_room_for_new_ones(void **state)
 {
     struct sim_house *h = *state;
@@ -178,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOUSE_TEST(final_receipts_are_owed_until_they_are_settled),
+        HOUSE_TEST(a_receipt_whose_record_cannot_be_read_keeps_no_other_waiting),
         HOUSE_TEST(streams_that_nobody_uses_make_room_for_new_ones),
         HOUSE_TEST(what_goes_on_further_up_forgets_no_end_that_was_not_kept),
         HOUSE_TEST(what_was_settled_by_way_of_other_gateways_is_not_expected_here_also_after_a_restart),
