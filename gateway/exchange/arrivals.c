@@ -247,6 +247,7 @@ static ehis_err reply_arrived(struct exchange *x, struct visit *v)
     if (own && own->durable == STATE_ACCEPTED && !is_late) { /* it was accepted here: its record stands */
         exchange_message_answer(x, request, own);
         request->durable = request->state;
+        exchange_message_settle(x, request);
         exchange_respond(x, own);
     } else if (own && request->peer == own && own->durable == STATE_ACCEPTED) {
         exchange_respond(x, own);

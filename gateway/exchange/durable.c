@@ -16,8 +16,10 @@ static void is_durable(struct exchange *x, struct message *m, uint8_t state)
     if (state == STATE_ACCEPTED && is_response && m->gateway) {
         exchange_guest_answered(x, m->peer, m);
     } else if (state == STATE_ACCEPTED && is_response) {
-        if (m->peer)
+        if (m->peer) {
             m->peer->durable = m->peer->state;
+            exchange_message_settle(x, m->peer);
+        }
         exchange_respond(x, m);
     }
     exchange_owe(x, m);

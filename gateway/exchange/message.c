@@ -173,6 +173,8 @@ static bool is_final(const struct exchange *x, const struct message *m)
 void exchange_message_settle(struct exchange *x, struct message *m)
 {
     bool is_skip_owed = node_is_linked(&m->in_bus) && m->state > STATE_REPLICATED && !m->guest;
+    if (m->large && m->state > STATE_REPLICATED && m->durable == m->state)
+        exchange_large_let_go(x, m); /* not before: a start without its end would give it again */
     if (m->pending || m->deliveries || node_is_linked(&m->in_owed) || is_skip_owed)
         return;
     if ((!m->guest || m->kind == KIND_KEY) && !message_is(m, IS_TRANSIENT | IS_FORGOTTEN)) {
@@ -249,7 +251,6 @@ void exchange_message_close(struct exchange *x, struct message *m)
     if (m->guest)
         return;
     m->sender->stored_bytes -= m->sealed_bytes;
-    exchange_large_let_go(x, m);
     node_remove(&m->in_bus);
     if (m->kind == KIND_REQUEST && message_is(m, IS_WAITING))
         m->sender->calls_open--;
