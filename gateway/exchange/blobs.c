@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-ehis_err exchange_large_new(struct exchange *x, struct message *m, const struct envelope_large *l)
+ehis_err exchange_large_new(struct message *m, const struct envelope_large *l)
 {
     if (!l->root.len)
         return EHIS_OK;
@@ -14,26 +14,13 @@ ehis_err exchange_large_new(struct exchange *x, struct message *m, const struct 
         return EHIS_E_NO_MEMORY;
     m->large->bytes = l->bytes;
     memcpy(m->large->root, l->root.p, HASH_BYTES);
-    list_add(&x->larges, &m->large->in_all);
     return EHIS_OK;
 }
 
 void exchange_large_free(struct message *m)
 {
-    if (!m->large)
-        return;
-    node_remove(&m->large->in_all);
     free(m->large);
     m->large = NULL;
-}
-
-void exchange_larges_free(struct exchange *x)
-{
-    while (x->larges.next && !list_is_empty(&x->larges)) {
-        struct large *l = container_of(x->larges.next, struct large, in_all);
-        node_remove(&l->in_all);
-        free(l);
-    }
 }
 
 void exchange_large_place(struct message *m, uint64_t partition, uint64_t offset)

@@ -43,7 +43,6 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
     node_init(&x->visiting);
     node_init(&x->to_pump);
     node_init(&x->unsent);
-    node_init(&x->larges);
     x->is_carried = ports->bus_done != NULL;
     x->audited_sequence = UINT64_MAX;
     pool_init(&x->messages, sizeof(struct message));
@@ -93,8 +92,10 @@ static void free_system(struct system *s)
         exchange_asked_free(e);
         free(e);
     }
-    for (struct node *n = s->guests.next; n != &s->guests; n = n->next)
+    for (struct node *n = s->guests.next; n != &s->guests; n = n->next) {
+        exchange_large_free(container_of(n, struct message, in_bus));
         free(container_of(n, struct message, in_bus)->guest);
+    }
     free_streams(&s->streams);
     free_streams(&s->guest_streams);
     while (!list_is_empty(&s->subscriptions)) {
@@ -110,6 +111,7 @@ static void free_tables(struct exchange *x)
     for (size_t i = 0; x->by_digest.heads && i < MESSAGE_HEADS; i++)
         for (struct table_node *n = x->by_digest.heads[i]; n; n = n->next) {
             struct message *m = container_of(n, struct message, by_digest);
+            exchange_large_free(m);
             if (message_is(m, IS_TRANSIENT))
                 free(m->text);
         }
@@ -144,7 +146,6 @@ void exchange_free(struct exchange *x)
         free((void *)(uintptr_t)x->pending[(x->pending_at + i) % x->pending_cap].frame.p);
     for (size_t i = 0; i < x->segment_count; i++)
         free(x->segments[i]);
-    exchange_larges_free(x);
     pool_fini(&x->messages);
     pool_fini(&x->deliveries);
     buf_fini(&x->record_buf);

@@ -101,7 +101,6 @@ enum { IS_WAITING = 1, /* a call, or its response */
 
 /* A message's body that travels in chunks. */
 struct large {
-    struct node in_all;
     uint8_t root[HASH_BYTES];
     uint64_t bytes, partition, offset;
     bool is_kept /* by ports.blob_keep */, is_bad;
@@ -256,7 +255,6 @@ struct exchange {
     uint32_t refusals_held;
     struct table names, topics, sessions, streams, lanes, shares, by_digest, by_key, by_delivery, by_guest, by_epoch;
     struct pool messages, deliveries;
-    struct node larges; /* of all messages */
     struct node systems, blocked /* lanes */, refusing /* systems with held refusals */, to_pump, visiting, *wheel; /* messages by when they are due */
     int64_t wheel_s; /* the next second to look at */
     struct segment **segments;
@@ -361,12 +359,11 @@ ehis_err exchange_ready_state(struct exchange *x, struct session *s, ehis_err co
 ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system *s, const struct hash *digest, struct span bytes, struct ack *out) EHIS_MUST_USE;
 
 /* blobs.c */
-ehis_err exchange_large_new(struct exchange *x, struct message *m, const struct envelope_large *l) EHIS_MUST_USE; /* nothing where its body is in the envelope */
+ehis_err exchange_large_new(struct message *m, const struct envelope_large *l) EHIS_MUST_USE; /* nothing where its body is in the envelope */
 void exchange_large_place(struct message *m, uint64_t partition, uint64_t offset);
 void exchange_large_keep(struct exchange *x, struct message *m);
 void exchange_large_let_go(struct exchange *x, struct message *m); /* its chunks are needed no longer */
 void exchange_large_free(struct message *m);
-void exchange_larges_free(struct exchange *x);
 static inline uint64_t response_room(uint32_t largest) { return largest < RESPONSE_ROOM_BYTES ? largest : RESPONSE_ROOM_BYTES; } /* in the journal */
 static inline uint64_t message_bytes(const struct message *m) { return m->sealed_bytes + (m->large ? m->large->bytes : 0); }
 /* b: of its large body, zeros where it has none; EXCHANGE_BLOB_MISSING: not all of it is here. */

@@ -87,7 +87,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     if (!m)
         return NULL;
     m->kind = (uint8_t)h->kind;
-    if (!name_ends(x, m, h, is_refused) || (!is_refused && exchange_large_new(x, m, &h->large) != EHIS_OK))
+    if (!name_ends(x, m, h, is_refused) || (!is_refused && exchange_large_new(m, &h->large) != EHIS_OK))
         goto out;
     if (h->stream.len) {
         m->stream = exchange_stream_find(x, m->sender, h->stream.p, guest != NULL);
