@@ -11,6 +11,7 @@
 #define SOFTWARE "ehis-gateway/0.1"
 #define REFUSALS_PER_SECOND 20
 #define CLOCK_NOTED_MS 30000
+#define FETCHES_A_SECOND 32 /* each looks at the whole registry */
 
 static void set_state(struct session *x, enum frame_state state)
 {
@@ -299,6 +300,11 @@ static ehis_err on_submit(struct session *x, struct span payload, struct ehis_wh
     return exchange_on_submit(x->all->exchange, x->id, payload, clock_wall_ms(x->all->clock), why);
 }
 
+static ehis_err count_fetch(struct session *x, struct ehis_why *why)
+{
+    return x->fetches++ < FETCHES_A_SECOND ? EHIS_OK : ehis_fail(why, EHIS_E_EXCHANGE_BUSY, "more than %d fetches in a second", FETCHES_A_SECOND);
+}
+
 static ehis_err dispatch(struct session *x, uint8_t type, struct span payload, struct ehis_why *why)
 {
     struct exchange *core = x->all->exchange;
@@ -308,11 +314,13 @@ static ehis_err dispatch(struct session *x, uint8_t type, struct span payload, s
         return on_hello(x, payload, why);
     case FRAME_REGISTRY_GET: {
         struct registry_get get;
+        EHIS_TRY(count_fetch(x, why));
         EHIS_TRY(registry_get_read(payload, &get, why));
         session_push_registry(x, get.have_version);
         return EHIS_OK;
     }
     case FRAME_CRL_GET:
+        EHIS_TRY(count_fetch(x, why));
         EHIS_TRY(scan(frame_rule(type)->table, payload, NULL, 0, why));
         session_push_crl(x);
         return EHIS_OK;

@@ -127,8 +127,10 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
 void sessions_tick(struct sessions *s)
 {
     halt_if_stale(s);
-    for (struct session *x = s->live; x; x = x->next)
+    for (struct session *x = s->live; x; x = x->next) {
+        x->fetches = 0;
         session_recheck(x);
+    }
 }
 
 static void say_goodbye(struct session *x)

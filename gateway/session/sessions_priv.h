@@ -19,6 +19,7 @@ struct session {
     uint64_t group; /* of the journal that was open at the last SUBMIT */
     struct { uint64_t count, bytes; } in_open, in_sealed; /* SUBMITs of that group, and of the one before it while it is written */
     uint64_t registry_version; /* that the system holds, as far as we know */
+    uint32_t fetches; /* REGISTRY_GET and CRL_GET in this second */
     ehis_err end_code;
     uint32_t statements_first, statements_last; /* + 1, in all->statements; 0 = none */
     bool has_skip; /* among them */

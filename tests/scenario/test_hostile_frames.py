@@ -185,6 +185,16 @@ def test_a_folder_that_two_sessions_use_ends_the_older(arena):
         newer.close()
 
 
+@pytest.mark.parametrize("state", ["F", "R"])
+def test_who_fetches_again_and_again_is_ended(arena, state):
+    """SPEC 8.3.1: each fetch costs the gateway more than it costs its peer."""
+    with arena.attack() as since:
+        p = peer_in(arena, state)
+        p.send_bytes(b"".join(frame(REGISTRY_GET, message({1: n})) for n in range(1, 51)))
+        assert p.refusal() == 5050
+        since.recorded(5050, "session-ended", system=TAX)
+
+
 def test_an_acknowledgement_of_what_was_never_delivered_changes_nothing(arena):
     """SPEC 8.6.4: not in flight, ignored; one that is not signed ends the session."""
     with arena.attack():
