@@ -270,7 +270,7 @@ void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
     struct watch *w = find_at(c, topic, m->partition);
     if (!w || !w->is_assigned || m->offset < w->next)
         return;
-    /* A copy: a record that waits for its acknowledgement would keep the whole answer (up to 8 MiB) that it came in. */
+    /* A copy: a record that waits for its acknowledgement would keep the whole batch (up to 1 MiB) that it came in. */
     struct hold *hold = malloc(sizeof *hold + m->len + m->key_len);
     if (!hold) {
         c->handle.is_broken = true; /* the position stands: read again */

@@ -239,6 +239,7 @@ void relay_flush(struct relay *r)
     }
     if (count == 0 || sign_batch(r->key, &r->tree, r->leaves, count, signature) != EHIS_OK)
         return;
+    root_cache_own(r->roots, r->key, &r->tree, signature); /* much of it is read here again */
     for (i = 0; i < count; i++) {
         if (r->stall_count && stall_of(r, r->batch[i]->bytes))
             continue; /* stalled by one before it */

@@ -261,13 +261,29 @@ static bool is_of(const struct climb *k, const struct leaf_signature *s, const u
            memcmp(k->public_key, public_key, KEY_BYTES) == 0;
 }
 
+static void root_key(const struct hash *key_id, uint32_t size, const struct hash *root, const uint8_t signature[SIGNATURE_BYTES], const uint8_t public_key[KEY_BYTES],
+                     uint8_t out[ROOT_KEY_BYTES])
+{
+    signed_bytes(key_id, size, root, out);
+    memcpy(out + SIGNED_BYTES, signature, SIGNATURE_BYTES);
+    memcpy(out + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
+}
+
+void root_cache_own(struct root_cache *c, const struct sign_key *k, const struct tree *t, const uint8_t signature[SIGNATURE_BYTES])
+{
+    uint8_t key[ROOT_KEY_BYTES];
+    struct hash root;
+    tree_root(t, &root);
+    root_key(&k->id, (uint32_t)t->leaf_count, &root, signature, sign_key_public(k), key);
+    if (!recent_find(c->roots, key))
+        recent_put(c->roots, key);
+}
+
 /* The root, from cache or by its signature. */
 static ehis_err verify_root(const struct hash *root, const struct leaf_signature *s, const uint8_t public_key[KEY_BYTES], struct root_cache *cache)
 {
     uint8_t key[ROOT_KEY_BYTES];
-    signed_bytes(&s->key_id, s->size, root, key);
-    memcpy(key + SIGNED_BYTES, s->signature, SIGNATURE_BYTES);
-    memcpy(key + SIGNED_BYTES + SIGNATURE_BYTES, public_key, KEY_BYTES);
+    root_key(&s->key_id, s->size, root, s->signature, public_key, key);
     if (cache && recent_find(cache->roots, key))
         return EHIS_OK;
     EHIS_TRY(ed25519_verify(public_key, span_of(key, SIGNED_BYTES), s->signature));

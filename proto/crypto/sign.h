@@ -37,6 +37,8 @@ struct root_cache;
 ehis_err root_cache_new(size_t entries, struct root_cache **out) EHIS_MUST_USE;
 void root_cache_free(struct root_cache *c);
 void root_cache_drop(struct root_cache *c);
+/* What was signed here a moment ago, as sign_batch left it: nobody need verify that when it comes back. */
+void root_cache_own(struct root_cache *c, const struct sign_key *k, const struct tree *t, const uint8_t signature[64]);
 
 /* A leaf's signature whole: path length, root, then cache or signature. cache may be NULL. SIGNATURE_PATH, SIGNATURE_BAD,
  * SIGNATURE_ALGORITHM. Who owns the key and whether it counts is the caller's question (policy/registry). */

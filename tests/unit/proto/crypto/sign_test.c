@@ -161,6 +161,32 @@ static void any_altered_byte_of_a_leaf_signature_is_found(void **state)
     sign_key_free(k);
 }
 
+/* Told by a signature that would not verify: every byte counts all the same. */
+static void what_was_signed_here_is_known_when_it_comes_back(void **state)
+{
+    (void)state;
+    struct sign_key *k = key_of(1), *other = key_of(2);
+    struct root_cache *cache = NULL;
+    struct batch b;
+    struct tree t;
+    batch_make(&b, k, 13, 6);
+    tree_init(&t);
+    assert_int_equal(tree_build(&t, b.leaves, 13), EHIS_OK);
+    assert_int_equal(root_cache_new(2, &cache), EHIS_OK);
+    b.signature[9] ^= 1;
+    root_cache_own(cache, k, &t, b.signature);
+    root_cache_own(cache, k, &t, b.signature);
+    assert_int_equal(sign_verify_leaf(&b.leaves[6], &b.s, sign_key_public(k), cache), EHIS_OK);
+    assert_int_equal(sign_verify_leaf(&b.leaves[5], &b.s, sign_key_public(k), cache), EHIS_E_SIGNATURE_BAD);
+    assert_int_equal(sign_verify_leaf(&b.leaves[6], &b.s, sign_key_public(other), cache), EHIS_E_SIGNATURE_BAD);
+    b.signature[9] ^= 2;
+    assert_int_equal(sign_verify_leaf(&b.leaves[6], &b.s, sign_key_public(k), cache), EHIS_E_SIGNATURE_BAD);
+    root_cache_free(cache);
+    tree_fini(&t);
+    sign_key_free(other);
+    sign_key_free(k);
+}
+
 /* Whatever leaf was verified before: another of its tree counts with its own true path alone, the part that the first one's path shows included. */
 static void a_leaf_beside_a_verified_one_still_needs_its_own_whole_path(void **state)
 {
@@ -299,6 +325,7 @@ int main(void)
         cmocka_unit_test(one_public_key_has_another_id_for_each_use_and_algorithm),
         cmocka_unit_test(every_leaf_of_a_batch_proves_itself_alone),
         cmocka_unit_test(any_altered_byte_of_a_leaf_signature_is_found),
+        cmocka_unit_test(what_was_signed_here_is_known_when_it_comes_back),
         cmocka_unit_test(a_leaf_beside_a_verified_one_still_needs_its_own_whole_path),
         cmocka_unit_test(a_wrong_size_index_path_or_algorithm_is_refused),
         cmocka_unit_test(the_cache_forgets_the_oldest_root_and_all_when_dropped),
