@@ -83,6 +83,41 @@ static void a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_ci
     sim_client_fini(&c);
 }
 
+static void a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and_ends_when_somebody_does(void **state)
+{
+    uint8_t epoch[16], again[16];
+    size_t wraps;
+    struct sim_frame f;
+    struct envelope env;
+    struct envelope_header h;
+    struct hash key;
+    uint64_t messages, bytes;
+    (void)state;
+    sim_provider(&c);
+    c.is_replicating = true;
+    sim_client_disconnect(&c);
+    sim_client_connect(&c);
+    publish("one");
+    sim_open_stream(&c, 0);
+    submitted(KIND_KEY, epoch, &wraps);
+    submitted(KIND_EVENT, again, &wraps);
+    sim_client_restart(&c, true);
+    sim_client_connect(&c);
+    publish("two");
+    sim_open_stream(&c, 0);
+    assert_true(sim_client_take(&c, FRAME_SUBMIT, &f));
+    sim_read_submit(&f, &env, &h, &key);
+    assert_int_equal(h.kind, KIND_KEY);
+    assert_memory_equal(h.seal.epoch.p, epoch, 16);
+    free(f.p);
+    outbox_count(c.e->outbox, &messages, &bytes);
+    assert_int_equal(messages, 4);
+    assert_int_equal(sim_receipt(&c, &key, SIM_PERSON, STATE_REPLICATED, 0), EHIS_OK);
+    outbox_count(c.e->outbox, &messages, &bytes);
+    assert_int_equal(messages, 3);
+    sim_client_fini(&c);
+}
+
 static void event_of(struct buf *out, uint64_t number, const uint8_t epoch[16])
 {
     static const uint8_t stream[16] = {4};
@@ -249,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour),
+        cmocka_unit_test(a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and_ends_when_somebody_does),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
         cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
         cmocka_unit_test(what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_again),
