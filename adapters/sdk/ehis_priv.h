@@ -275,7 +275,6 @@ struct ehis {
     unsigned refs;                      /* [lock] owner and worker */
     int event_fd;
     pthread_t io_thread, worker;
-    bool has_io_thread, has_worker;
     pthread_cond_t work;                /* jobs for the worker */
     atomic_uint calls_open;
     unsigned calls_unmade;              /* the I/O thread's: drafts that wait for a session */

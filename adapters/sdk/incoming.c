@@ -3,7 +3,6 @@
 /* A message with the application: what it sees of it, its way to the handler, its end by whatever thread. */
 #include "adapters/sdk/ehis_priv.h"
 #include "base/log.h"
-#include <stdlib.h>
 
 #define UNMADE_RETRY_MS 5000
 #define COMMIT_US 2000 /* what handlers have finished waits so long at most for more of it */

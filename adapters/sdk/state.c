@@ -4,7 +4,6 @@
 #include "adapters/sdk/ehis_priv.h"
 #include "base/log.h"
 #include <stdio.h>
-#include <stdlib.h>
 
 #define RECORD_IDENTITY 32 /* state id, highest registry version and hash, system */
 #define PART_MAX_BYTES (16u * 1024 * 1024)

@@ -3,8 +3,6 @@
 /* Between threads: orders to the I/O thread, jobs to the application's handlers. */
 #include "adapters/sdk/ehis_priv.h"
 #include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

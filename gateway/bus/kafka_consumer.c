@@ -6,7 +6,6 @@
  * partition's version before it returns, so that nothing fetched earlier comes out afterwards. */
 #include "gateway/bus/kafka_priv.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include "base/log.h"
 

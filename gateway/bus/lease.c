@@ -43,7 +43,7 @@ struct lease_table {
     struct pool system_pool, claim_pool;
     struct node dirty;
     size_t claim_count;
-    int64_t offset, broker_ms, steady_ms, read_mono_ms;
+    int64_t offset, broker_ms, steady_ms;
     bool is_begun;
 };
 
@@ -228,11 +228,10 @@ static void pass_time(struct lease_table *t, int64_t broker_ms, bool *is_future)
     t->is_begun = true;
 }
 
-ehis_err lease_take(struct lease_table *t, const struct lease_record *r, int64_t mono_ms)
+ehis_err lease_take(struct lease_table *t, const struct lease_record *r)
 {
     bool is_future;
     ehis_err err = EHIS_OK;
-    t->read_mono_ms = mono_ms;
     if (r->offset <= t->offset)
         return EHIS_OK;
     t->offset = r->offset;
@@ -348,5 +347,3 @@ size_t lease_gateways(const struct lease_table *t)
         n += is_alive(t, &t->gateways[i]);
     return n;
 }
-
-int64_t lease_age_ms(const struct lease_table *t, int64_t mono_ms) { return t->is_begun ? mono_ms - t->read_mono_ms : INT64_MAX; }

@@ -33,8 +33,8 @@ struct lease_record {      /* signed by that gateway, which the caller has check
 ehis_err lease_table_new(struct span gateway, uint64_t boot, struct lease_table **out) EHIS_MUST_USE; /* whose table it is */
 void lease_table_free(struct lease_table *t);
 /* Every record counts as a beat. Offsets rise: what is not above the last changes nothing. LEASE_FUTURE is a report: the record counts all the
- * same. LEASE_REPLAYED: it, or a later one of its boot, was there before; ignored. TOO_LARGE: no room, and nobody void to forget: ignored. mono_ms: when it was read. */
-ehis_err lease_take(struct lease_table *t, const struct lease_record *r, int64_t mono_ms) EHIS_MUST_USE;
+ * same. LEASE_REPLAYED: it, or a later one of its boot, was there before; ignored. TOO_LARGE: no room, and nobody void to forget: ignored. */
+ehis_err lease_take(struct lease_table *t, const struct lease_record *r) EHIS_MUST_USE;
 struct lease_owner { struct span gateway; uint64_t boot; bool streams, calls; bool is_me; }; /* borrowed until the next lease_take */
 /* False: nobody. */
 bool lease_owner_of(const struct lease_table *t, struct span system, struct lease_owner *out);
@@ -48,4 +48,3 @@ void lease_set_boot(struct lease_table *t, uint64_t boot); /* its own is this fr
 /* Calls each for every system whose owner or reachability changed since the last call; each may call the getters. */
 void lease_changes(struct lease_table *t, void (*each)(void *ctx, struct span system), void *ctx);
 size_t lease_gateways(const struct lease_table *t);                   /* that beat */
-int64_t lease_age_ms(const struct lease_table *t, int64_t mono_ms);   /* since anything was read; INT64_MAX: nothing yet */

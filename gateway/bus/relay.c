@@ -12,7 +12,6 @@
 #define ROOTS 1024
 #define HEAD_MAX_BYTES (320 * 1024)
 #define ENTRY_MAX_BYTES (17 * 1024 * 1024)
-#define OWN_READINGS 2 /* leases and replies, the first of all */
 
 /* ---- ports ---- */
 

@@ -132,7 +132,7 @@ ehis_err relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset,
     struct lease_record record = {.gateway = h->gateway, .boot = h->boot, .offset = offset, .broker_ms = broker_ms, .system = h->kind == PARCEL_CLAIM ? h->system : span_of(NULL, 0),
                                   .streams = h->takes_streams, .calls = h->takes_calls, .is_leaving = h->is_leaving, .time_ms = h->time_ms};
     const bool is_old = !r->is_ready;
-    ehis_err err = lease_take(r->leases, &record, relay_mono_ms(r));
+    ehis_err err = lease_take(r->leases, &record);
     if (!r->is_ready && h->boot == r->boot && span_eq(h->gateway, relay_name(r))) {
         r->is_ready = true; /* all that stood before our own beat is read */
         log_line(LOG_NOTICE, "bus.ready", F_U64("gateways", lease_gateways(r->leases)));

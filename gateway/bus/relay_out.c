@@ -8,7 +8,6 @@
 #include "proto/wire/identifier.h"
 #include "proto/wire/record.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static struct out *out_of(struct node *n) { return container_of(n, struct out, in_list); }

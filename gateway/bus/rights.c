@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define RIGHTS_MAX 40
 #define IN_FORCE_POLL_MS 50 /* between looks whether brokers have learnt what the controller was told */

@@ -4,7 +4,6 @@
 #include "adapters/sdk/ehis.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 

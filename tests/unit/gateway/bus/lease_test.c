@@ -33,7 +33,7 @@ static int end(void **state)
 static ehis_err put(const char *gateway, uint64_t boot, const char *system, bool streams, bool calls, bool is_leaving)
 {
     const struct lease_record r = {span_str(gateway), boot, offset++, now_ms, span_str(system), streams, calls, is_leaving, ++time_ms};
-    return lease_take(t, &r, 0);
+    return lease_take(t, &r);
 }
 static ehis_err beat(const char *gateway, uint64_t boot) { return put(gateway, boot, "", false, false, false); }
 static ehis_err claim(const char *gateway, uint64_t boot, const char *system) { return put(gateway, boot, system, true, true, false); }
@@ -208,7 +208,6 @@ static void a_gap_in_the_log_is_nobodys_silence(void **state)
     now_ms += 3600 * 1000;
     FAILS(claim("AZ/gw1", 11, TAX), LEASE_FUTURE);
     assert_string_equal(owner(TAX), "AZ/gw2 22");
-    assert_int_equal(lease_age_ms(t, 70), 70);
     assert_int_equal(lease_gateways(t), 2);
 }
 
@@ -221,7 +220,7 @@ static void offsets_only_rise(void **state)
     assert_string_equal(owner(POP), "nobody");
     offset = INT64_MAX;
     const struct lease_record r = {span_str("AZ/gw3"), 33, INT64_MAX, now_ms, span_str(POP), true, false, false, ++time_ms};
-    OK(lease_take(t, &r, 0));
+    OK(lease_take(t, &r));
     assert_string_equal(owner(POP), "AZ/gw3 33");
 }
 
@@ -356,7 +355,7 @@ static void all_who_read_the_same_agree_and_one_owns_at_most(void **state)
             for (uint32_t k = 0; k < G; k++) {
                 const struct lease_record r = {span_str(gateways[g]), log[i].boot, i * 3, ms, log[i].system == SYSTEMS ? span_str("") : span_str(systems[log[i].system]),
                                                log[i].streams, log[i].calls, log[i].is_leaving, (uint64_t)i + 1};
-                ehis_err err = lease_take(tables[k], &r, i * 7 + k);
+                ehis_err err = lease_take(tables[k], &r);
                 assert_true(err == EHIS_OK || (err == EHIS_E_LEASE_FUTURE && jump == 0));
             }
             for (uint32_t s = 0; s < SYSTEMS; s++) {
