@@ -130,7 +130,7 @@ void relay_feed_reset(struct reading *f)
 
 /* ---- an event ---- */
 
-bool relay_is_read(const struct reading *g, int64_t end) { return end >= 0 && g->at >= end && list_is_empty(&g->later); }
+bool relay_is_read(const struct reading *g, int64_t end) { return end >= 0 && (end == 0 || g->at >= end) && list_is_empty(&g->later); }
 
 static ehis_err join(struct relay *r, struct follower *c, size_t *at)
 {

@@ -90,6 +90,24 @@ def test_a_subscription_that_was_deleted_while_no_gateway_ran_is_told_as_a_gap(k
     assert [x["number"] for x in again.got("passed")] == [3, 4]
 
 
+def test_events_go_on_for_who_begins_anew_after_their_keys_were_deleted(kafka, pair):  # noqa: F811
+    """The topic of keys is empty until the next epoch; who has the key needs none."""
+    pair.start(1), pair.start(2)
+    publisher, subscriber = at(pair, "population", POPULATION, 1), at(pair, "tax", TAX, 2)
+    subscriber.well("subscribe PersonChanged")
+    subscribed(pair, 1, 2)
+    publish(publisher, "e0")
+    wait_until(lambda: bodies(subscriber) == ["e0"], 30, "the first")
+    Admin(kafka.cluster).delete(topic(pair.prefix, "key", EVENT))
+    kafka.create(pair.world)
+    time.sleep(1.5)  # positions are written every second
+    pair.stop(2)
+    pair.start(2)
+    publish(publisher, "e1", "e2")
+    wait_until(lambda: len(bodies(subscriber)) >= 3, 40, "what came after")
+    assert bodies(subscriber) == ["e0", "e1", "e2"]
+
+
 def test_events_that_were_deleted_before_they_were_read_are_told_as_a_gap_and_those_behind_come(kafka, pair):  # noqa: F811
     """Retention, or kafka-delete-records."""
     pair.start(1), pair.start(2)
