@@ -246,6 +246,8 @@ static void rebuild_producer(struct kafka *k, enum kafka_lane lane)
         log_line(LOG_ERROR, "kafka.rebuild", F_ERR(EHIS_E_BUS_FATAL), F_STR("text", why.text));
     if (!old)
         return;
+    if (k->producers[lane] && old->idle_ticks >= old->idle_max)
+        k->producers[lane]->idle_max = old->idle_max < KAFKA_IDLE_TICKS_MAX ? 2 * old->idle_max : old->idle_max;
     kafka_producer_fail_all(old, EHIS_E_BUS_FATAL); /* after the new one is there: what is sent again goes to it */
     retire(k, old, NULL);
 }
@@ -402,6 +404,9 @@ static void on_safety(void *arg)
     if (now < k->nudge_until_ms)
         kafka_nudge(k);
     reapers_join(k);
+    for (int lane = 0; lane < KAFKA_LANES && now - k->heard_ms < PING_QUIET_MS + PING_EVERY_MS; lane++)
+        if (k->producers[lane])
+            kafka_producer_tick(k->producers[lane]);
     turn(k);
     /* Nothing tells that a broker is back, or that connections died of which nobody asks anything: ask. */
     if (!k->is_pinging && now - k->pinged_ms >= PING_EVERY_MS && (k->status.state != EHIS_OK || now - k->heard_ms >= PING_QUIET_MS)) {

@@ -14,6 +14,7 @@
 #define KAFKA_TOPICS_MAX 16384 /* of a handle */
 #define KAFKA_TURN_EVENTS 256  /* of a handle in one turn of the loop */
 #define KAFKA_TABLE_HEADS 4096
+#define KAFKA_IDLE_TICKS_MAX 1600 /* of kafka_producer.idle_max, about: 5 minutes */
 
 /* A librdkafka instance and the queue that everything of it ends in. A queue for each handle, not one for all: a queue belongs to the
  * instance that made it and could not outlive it when that one is made anew. They share the eventfd. */
@@ -30,6 +31,8 @@ struct kafka_producer {
     struct table topics;
     struct node topic_list;
     struct node orphans; /* reported as failed, librdkafka has not given them back */
+    size_t waiting;      /* not reported */
+    unsigned idle_ticks, idle_max; /* of the safety timer with something waiting, a broker that answers, and nothing confirmed; then it is broken */
 };
 
 struct kafka_consumer {
@@ -90,6 +93,7 @@ void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes
 void kafka_nudge(struct kafka *k);
 void kafka_nudge_failed(struct kafka *k, ehis_err err); /* says what of its topic is wrong */
 void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m);
+void kafka_producer_tick(struct kafka_producer *p); /* while a broker answers */
 
 /* kafka_asks.c */
 ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why) EHIS_MUST_USE;

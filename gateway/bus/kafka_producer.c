@@ -8,6 +8,7 @@
 
 #define VALUE_MAX_BYTES 1000000
 #define NUDGE_SAID_MS 10000 /* not more often */
+#define IDLE_TICKS 50          /* 10 s, twice as long after each handle that was as idle as the one before: it may be the broker that takes nothing */
 
 struct topic {
     struct table_node by_name;
@@ -67,6 +68,7 @@ ehis_err kafka_producer_open(struct kafka *k, enum kafka_lane lane, struct kafka
     struct kafka_producer *p = calloc(1, sizeof *p);
     if (!p)
         return EHIS_E_NO_MEMORY;
+    p->idle_max = IDLE_TICKS;
     node_init(&p->topic_list);
     node_init(&p->orphans);
     ehis_err err = table_init(&p->topics, KAFKA_TABLE_HEADS, k->seed);
@@ -128,6 +130,7 @@ static ehis_err produce(struct kafka *k, enum kafka_lane lane, const char *topic
         return err == RD_KAFKA_RESP_ERR__QUEUE_FULL || err == RD_KAFKA_RESP_ERR__FATAL ? EHIS_E_BUS_FULL : kafka_err(err);
     }
     list_add(&t->sends, &s->in_topic);
+    p->waiting++;
     k->status.sent++;
     k->status.queued_messages++;
     k->status.queued_bytes += s->bytes;
@@ -182,6 +185,7 @@ static void report_failed(struct kafka_producer *p, struct node *failed, ehis_er
         struct send *s = container_of(failed->next, struct send, in_topic);
         node_move(&p->orphans, &s->in_topic);
         s->is_reported = true;
+        p->waiting--;
         k->status.failed++;
         k->calls.on_sent(k->calls.ctx, s->token, err, -1);
     }
@@ -227,6 +231,9 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
         uint64_t token = s->token;
         int64_t offset = m->offset;
         k->status.confirmed++;
+        p->waiting--;
+        p->idle_ticks = 0;
+        p->idle_max = IDLE_TICKS;
         send_done(k, s);
         k->calls.on_sent(k->calls.ctx, token, EHIS_OK, offset);
         return;
@@ -237,6 +244,16 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
         report_failed(p, &failed, kafka_err(m->err));
     }
     send_done(k, s);
+}
+
+/* Topics that went and came again, and timeouts, have an idempotent producer wait for ever for requests that nobody will answer (2.0.2, 2.8.0): it reports nothing, or
+ * that everything timed out. */
+void kafka_producer_tick(struct kafka_producer *p)
+{
+    if (!p->waiting || p->handle.is_broken || ++p->idle_ticks < p->idle_max)
+        return;
+    log_line(LOG_WARN, "kafka.idle", F_STR("lane", p->handle.lane == KAFKA_FAST ? "fast" : "bulk"), F_U64("messages", p->waiting));
+    p->handle.is_broken = true;
 }
 
 void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err)

@@ -220,7 +220,8 @@ static bool send_one(struct relay *r, struct out *o, const uint8_t signature[64]
     }
     if (is_of_topic(err))
         return stall(r, o, err);
-    if (err == EHIS_E_BUS_FULL || err == EHIS_E_NO_MEMORY || ehis_err_row(err)->class_ == EHIS_CLASS_ENVIRONMENT)
+    const bool has_gone = err == EHIS_E_NOT_FOUND; /* what it was made of: nothing waits behind it */
+    if (!has_gone && (err == EHIS_E_BUS_FULL || err == EHIS_E_NO_MEMORY || ehis_err_row(err)->class_ == EHIS_CLASS_ENVIRONMENT))
         return false;
     given_up(r, o, err);
     return true;

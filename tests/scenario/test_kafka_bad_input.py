@@ -355,6 +355,23 @@ def test_records_that_are_deleted_under_way_are_named_and_sent_again_within_30_s
     two.all_came()
 
 
+def test_what_cannot_be_set_aside_any_more_holds_nothing_up(two):
+    """A bad record waits for dlq, which is away; then the inbox that it came from is lost, and the record with it: who owns the inbox next reads it again."""
+    dlq = f"{two.pair.prefix}..dlq"
+    two.send("a")
+    two.all_came()
+    two.admin.delete(dlq)
+    two.admin.write(two.inbox, [(b"x", b"no parcel")])
+    wait_until(lambda: any(x["topic"] == dlq for x in two.lines(2, "bus.topic")), 30, "that dlq is away")
+    with two.still():
+        time.sleep(6)
+    wait_until(lambda: two.lines(2, "inbox.lost"), 20, "that the inbox is another's or nobody's")
+    two.kafka.create(two.world)
+    two.send("b")
+    two.all_came()
+    wait_until(lambda: [v for n in (0, 1) for _, _, v in two.admin.read(dlq, n) if v], 30, "the record on dlq")
+
+
 def test_a_topic_made_anew_under_way_is_read_from_its_beginning_and_nothing_is_lost(two):
     two.send("a", 50)
     two.all_came()

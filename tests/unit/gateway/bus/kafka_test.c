@@ -245,6 +245,31 @@ static void a_dead_handle_is_made_anew_and_everything_unconfirmed_is_said_in_ord
     assert_int_equal(s.queued_messages + s.queued_bytes, 0);
 }
 
+/* As one that waits for requests that nobody will answer: the brokers answer, and nothing is ever confirmed. */
+static void a_producer_that_confirms_nothing_for_ten_seconds_is_made_anew(void **state)
+{
+    struct bench *b = *state;
+    struct kafka_status s = {0};
+    send_number(b, "a", KAFKA_BULK, 0);
+    assert_true(until(b, &b->sent, 1, 20));
+    for (int i = 0; i < 1000; i++)
+        rd_kafka_mock_push_request_errors(b->cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+    send_number(b, "a", KAFKA_BULK, 1);
+    pass(b, 8000);
+    kafka_status(b->kafka, &s);
+    assert_int_equal(s.rebuilt, 0);
+    assert_true(until(b, &b->sent, 2, 20));
+    assert_int_equal(b->sent_err[1], EHIS_E_BUS_FATAL);
+    kafka_status(b->kafka, &s);
+    assert_int_equal(s.rebuilt, 1);
+    assert_int_equal(b->kafka->producers[KAFKA_BULK]->idle_max, 2 * b->kafka->producers[KAFKA_FAST]->idle_max);
+    rd_kafka_mock_clear_request_errors(b->cluster, PRODUCE);
+    send_number(b, "a", KAFKA_BULK, 2);
+    assert_true(until(b, &b->sent, 3, 20));
+    assert_int_equal(b->sent_err[2], EHIS_OK);
+    assert_int_equal(b->kafka->producers[KAFKA_BULK]->idle_max, b->kafka->producers[KAFKA_FAST]->idle_max);
+}
+
 static void a_consumer_made_anew_goes_on_where_it_stood(void **state)
 {
     struct bench *b = *state;
@@ -386,6 +411,7 @@ int main(void)
         TEST(a_position_comes_back_with_its_metadata),
         TEST(what_was_sent_after_a_failed_one_fails_with_it_and_goes_again_in_order),
         TEST(a_dead_handle_is_made_anew_and_everything_unconfirmed_is_said_in_order),
+        TEST(a_producer_that_confirms_nothing_for_ten_seconds_is_made_anew),
         TEST(a_consumer_made_anew_goes_on_where_it_stood),
         TEST(a_broker_that_goes_and_comes_is_told_and_loses_nothing),
         TEST(a_pause_loses_nothing_and_brings_nothing_twice),
