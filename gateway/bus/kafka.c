@@ -270,7 +270,7 @@ static void rebuild_consumer(struct kafka *k, enum kafka_lane lane)
 static void rebuild(struct kafka *k)
 {
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
-        bool producer = lane != KAFKA_LAG && (!k->producers[lane] || k->producers[lane]->handle.is_broken);
+        bool producer = lane < KAFKA_WRITES && (!k->producers[lane] || k->producers[lane]->handle.is_broken);
         bool consumer = k->consumers[lane] ? k->consumers[lane]->handle.is_broken : lane != KAFKA_LAG;
         if ((!producer && !consumer) || now_ms() - k->rebuilt_ms < REBUILD_EVERY_MS)
             continue;
@@ -431,7 +431,8 @@ static ehis_err start(struct kafka *k, struct ehis_why *why)
     EHIS_TRY(loop_timer_new(k->loop, on_safety, k, &k->safety));
     EHIS_TRY(loop_timer_new(k->loop, on_turn_end, k, &k->turn_end));
     for (int lane = 0; lane < KAFKA_LAG; lane++) {
-        EHIS_TRY(kafka_producer_open(k, (enum kafka_lane)lane, &k->producers[lane], why));
+        if (lane < KAFKA_WRITES)
+            EHIS_TRY(kafka_producer_open(k, (enum kafka_lane)lane, &k->producers[lane], why));
         EHIS_TRY(kafka_consumer_open(k, (enum kafka_lane)lane, &k->consumers[lane], why));
     }
     EHIS_TRY(kafka_asks_start(k, why));

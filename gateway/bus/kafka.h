@@ -18,9 +18,14 @@ struct kafka_config {
     uint32_t queue_max_count;
     uint32_t bulk_linger_us;
 };
-/* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer with a short wait), BULK for the rest. What is not
+/* How soon: FAST for what somebody waits for (linger 0; own producer, own consumer), BULK for the rest. What is not
  * confirmed ends with BUS_TIMEOUT: after 8 s, after 120 s. */
-enum kafka_lane { KAFKA_FAST, KAFKA_BULK, KAFKA_LAG /* reads alone: what BULK reads as well, further back; its handle is made when it is first needed */ };
+enum kafka_lane {
+    KAFKA_FAST,
+    KAFKA_BULK,
+    KAFKA_CONTROL, /* reads alone: the few topics in which something always happens; a fetch that they end names no more than them */
+    KAFKA_LAG      /* reads alone: what BULK reads as well, further back; its handle is made when it is first needed */
+};
 enum { KAFKA_FROM_BEGIN = -2, KAFKA_FROM_END = -1 };
 
 struct kafka_record {

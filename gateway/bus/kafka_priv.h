@@ -10,7 +10,8 @@
 #include <librdkafka/rdkafka.h>
 #include "gateway/exchange/table.h"
 
-#define KAFKA_LANES 3
+#define KAFKA_LANES 4
+#define KAFKA_WRITES 2 /* lanes that do: the first */
 #define KAFKA_TOPICS_MAX 16384 /* of a handle */
 #define KAFKA_TURN_EVENTS 256  /* of a handle in one turn of the loop */
 #define KAFKA_TABLE_HEADS 4096
@@ -59,7 +60,7 @@ struct kafka {
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
     char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
     int64_t nudge_until_ms, nudge_said_ms; /* by the safety timer; that it cannot be written */
-    struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet */
+    struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet, or reads alone */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_reaper *reapers;
     struct table watches; /* by number */

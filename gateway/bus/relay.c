@@ -60,9 +60,9 @@ static void on_tick(void *arg)
     if (!r->exchange || !r->registry)
         return;
     if (!r->readings) {
-        r->lease_log = relay_read(r, &(struct reading){.kind = READ_LEASE, .at = KAFKA_FROM_BEGIN});
-        (void)relay_read(r, &(struct reading){.kind = READ_REPLY});
-        r->cursor_log = relay_read(r, &(struct reading){.kind = READ_CURSOR, .at = KAFKA_FROM_BEGIN});
+        r->lease_log = relay_read(r, &(struct reading){.kind = READ_LEASE, .lane = KAFKA_CONTROL, .at = KAFKA_FROM_BEGIN});
+        (void)relay_read(r, &(struct reading){.kind = READ_REPLY, .lane = KAFKA_CONTROL});
+        r->cursor_log = relay_read(r, &(struct reading){.kind = READ_CURSOR, .lane = KAFKA_CONTROL, .at = KAFKA_FROM_BEGIN});
     }
     relay_lease_tick(r);
     relay_in_tick(r);
