@@ -208,7 +208,7 @@ static void what_was_sent_after_a_failed_one_fails_with_it_and_goes_again_in_ord
     b->send_again = true;
     assert_true(until(b, &b->sent, 1 + 49 + 49, 20));
     for (uint64_t i = 1; i < 50; i++) {
-        assert_int_equal(b->sent_err[i], EHIS_E_BUS_TOO_LARGE);
+        assert_int_equal(b->sent_err[i], EHIS_E_BUS_MESSAGE_BYTES);
         assert_int_equal(b->sent_token[i], i);
         assert_int_equal(b->sent_err[49 + i], EHIS_OK);
         assert_int_equal(b->sent_token[49 + i], i);
