@@ -128,6 +128,25 @@ void relay_feed_reset(struct reading *f)
     f->at = 0;
 }
 
+void relay_feed_gone(struct reading *f)
+{
+    struct event *e = f->event;
+    struct reading *l = e->parts[f->partition].lag;
+    for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
+        struct reading *x = part_of(n, f->partition);
+        if (!x || x->window.next == 0)
+            continue;
+        window_init(&x->window, 0);
+        relay_forget_offsets(x);
+        x->cursor->is_dirty = true;
+    }
+    e->parts[f->partition].main->at = 0;
+    if (l) {
+        relay_read_stop(l);
+        l->turn = NULL;
+    }
+}
+
 /* ---- an event ---- */
 
 bool relay_is_read(const struct reading *g, int64_t end) { return end >= 0 && (end == 0 || g->at >= end) && list_is_empty(&g->later); }

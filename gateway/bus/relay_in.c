@@ -195,6 +195,10 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
     if (g->kind == READ_CURSOR && (err == EHIS_E_BUS_POSITION || err == EHIS_E_BUS_NO_TOPIC))
         relay_cursors_anew(r);
+    if (g->kind == READ_FEED && err == EHIS_E_BUS_NO_TOPIC)
+        relay_feed_gone(g);
+    if (g->kind == READ_KEY && err == EHIS_E_BUS_NO_TOPIC)
+        g->at = KAFKA_FROM_BEGIN;
     if (err != EHIS_E_BUS_POSITION)
         return;
     g->begins_at = UNKNOWN;

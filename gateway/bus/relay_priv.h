@@ -273,6 +273,7 @@ ehis_err relay_event_positions(const struct follower *c, struct buf *out) EHIS_M
 void relay_feed(struct reading *f, struct kafka_record *record);
 void relay_feed_pace(struct event *e, int32_t partition);
 void relay_feed_reset(struct reading *f); /* its offsets are not in the log any more */
+void relay_feed_gone(struct reading *f);  /* the topic is not there: made again, it may hold more than was read of the old one, and none of it was read */
 void relay_event_key(struct reading *keys); /* one was taken */
 
 /* relay_lease.c */

@@ -102,6 +102,21 @@ def test_the_next_owner_of_an_inbox_goes_on_from_the_cursor_when_a_gateway_is_ki
     assert bodies(subscriber) == sent
 
 
+def test_of_a_topic_that_was_made_again_nothing_is_passed_over_though_it_soon_holds_more_than_the_old_one(kafka, apart):
+    pair, publisher, subscriber = apart  # noqa: F811
+    topic, admin = f"{pair.prefix}..event.AZ..GOV..MIA..population..person..PersonChanged", Admin(kafka.cluster)
+    publish(publisher, *[f"old{i}" for i in range(5)])
+    wait_until(lambda: len(bodies(subscriber)) == 5, 30, "the first")
+    admin.delete(topic)
+    wait_until(lambda: any(x.get("topic") == topic and x["error"] == "BUS_NO_TOPIC" for x in pair.world.log_lines("gateway2", "bus.watch")), 30, "the topic's end")
+    sent = [f"new{i}" for i in range(60)]
+    publish(publisher, *sent)
+    kafka.create(pair.world)
+    publisher.well("flush final")
+    wait_until(lambda: len(bodies(subscriber)) >= 65, 60, "all of it")
+    assert bodies(subscriber)[5:] == sent
+
+
 def test_a_gateway_that_stops_in_order_leaves_the_cursor_where_it_is(pair):  # noqa: F811
     pair.start(1), pair.start(2)
     publisher, subscriber = pair.peer("population"), pair.peer("tax")

@@ -304,6 +304,34 @@ static void its_positions_are_kept_when_it_stops(void **state)
     end();
 }
 
+/* Who leads, who is behind and who has no room: all begin with the first record of the new topic, and get each of it. */
+static void when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again(void **state)
+{
+    (void)state;
+    begin(300);
+    struct sub *head = add(200, 1000), *late = add(100, 1000), *full = add(150, 20), *all[] = {head, late, full};
+    for (int i = 0; i < 30; i++)
+        (void)step(0), (void)step(1);
+    w.readers[0]->state = READING_RESTS; /* as relay_on_watch_error leaves it */
+    relay_feed_gone(w.readers[0]);
+    for (int i = 0; i < 3; i++)
+        all[i]->next = 0;
+    w.start = 0;
+    w.end = 500; /* more than was read of the old one */
+    assert_int_equal(w.readers[0]->at, 0);
+    w.readers[0]->state = READING_READS; /* the tick */
+    for (bool is_more = true; is_more;) {
+        is_more = step(0) | step(1);
+        for (int i = 0; i < 3; i++)
+            while (all[i]->held)
+                finish(all[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(all[i]->next, 500);
+    assert_true(head->c.is_dirty);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +340,7 @@ int main(void)
         cmocka_unit_test(those_who_are_behind_take_turns),
         cmocka_unit_test(who_catches_up_is_fed_with_the_others),
         cmocka_unit_test(its_positions_are_kept_when_it_stops),
+        cmocka_unit_test(when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
