@@ -118,10 +118,12 @@ void relay_feed_reset(struct reading *f)
     const struct reading *m = e->parts[f->partition].main;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct reading *x = part_of(n, f->partition);
-        if (!x || x->window.next < f->at || (f != m && x->window.next >= m->at))
+        /* Where the log does not hold what the leader is to read next, it holds nothing of what the others are to read either: it was made anew, or cut beyond all. */
+        if (!x || (f != m && (x->window.next < f->at || x->window.next >= m->at)))
             continue;
         window_init(&x->window, 0);
         relay_forget_offsets(x);
+        x->cursor->is_dirty = true;
     }
     f->at = 0;
     relay_read_from(f, KAFKA_FROM_BEGIN);

@@ -305,15 +305,14 @@ static void its_positions_are_kept_when_it_stops(void **state)
 }
 
 /* Who leads, who is behind and who has no room: all begin with the first record of the new topic, and get each of it. */
-static void when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again(void **state)
+static void all_begin_anew(void (*anew)(struct reading *))
 {
-    (void)state;
     begin(300);
     struct sub *head = add(200, 1000), *late = add(100, 1000), *full = add(150, 20), *all[] = {head, late, full};
     for (int i = 0; i < 30; i++)
         (void)step(0), (void)step(1);
     w.readers[0]->state = READING_RESTS; /* as relay_on_watch_error leaves it */
-    relay_feed_gone(w.readers[0]);
+    anew(w.readers[0]);
     for (int i = 0; i < 3; i++)
         all[i]->next = 0;
     w.start = 0;
@@ -328,8 +327,21 @@ static void when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_aga
     }
     for (int i = 0; i < 3; i++)
         assert_int_equal(all[i]->next, 500);
-    assert_true(head->c.is_dirty);
+    for (int i = 0; i < 3; i++)
+        assert_true(all[i]->c.is_dirty);
     end();
+}
+
+static void when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again(void **state)
+{
+    (void)state;
+    all_begin_anew(relay_feed_gone);
+}
+
+static void when_the_log_ends_before_what_the_leader_is_to_read_all_begin_anew(void **state)
+{
+    (void)state;
+    all_begin_anew(relay_feed_reset);
 }
 
 int main(void)
@@ -341,6 +353,7 @@ int main(void)
         cmocka_unit_test(who_catches_up_is_fed_with_the_others),
         cmocka_unit_test(its_positions_are_kept_when_it_stops),
         cmocka_unit_test(when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again),
+        cmocka_unit_test(when_the_log_ends_before_what_the_leader_is_to_read_all_begin_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
