@@ -220,6 +220,7 @@ class Land:
             last = max(e["id"] for e in self.events(name) if e["e"] == "invoke" and e["what"] == "publish")
             for taker in ENTITLED[name]:
                 wait_until(lambda n=name, t=taker, i=last: f'"name":"{n}","id":{i},' in self.log_text(t), 200, f"the last event of {name} at {taker}")
+        self.settle(60)
         self.flush(providers, "the end of all that was answered")
         ends = {c.name: c.end(60) for c in [*askers, *providers]}
         ends.update({g: p.end(60) for g, p in self.gateways.items()})
@@ -231,6 +232,14 @@ class Land:
             for sign in ("Sanitizer", "runtime error", "ssertion"):
                 v.must(sign not in text, f"{name}: {text[max(0, text.find(sign) - 200):][:3000]}")
         return v
+
+    def settle(self, seconds):
+        """What was handed over is acknowledged, too; if not in this time, the checker says what is missing."""
+        def is_so(s):
+            return s is not None and not any(i["in_flight"] for i in s["inboxes"]) and not s["bus"].get("held", 0)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not all(is_so(self.status(g)) for g in self.gateways):
+            time.sleep(0.2)
 
     def flush(self, clients, what):
         for c in clients:

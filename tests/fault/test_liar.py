@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
-"""A broker that lies (liar.py) under the load of jepsen.py, with two gateways: every lie in turn, then what chance brings; the checker finds no promise broken."""
+"""A broker that lies (liar.py) under the load of land.py, with two gateways: every lie in turn, then what chance brings; the checker finds no promise broken."""
 import datetime
 import json
 import random
 import signal
 import time
 
-import jepsen
 import kafka_cluster
+import land as country
 import pytest
 from conftest import ROUNDS, SEED
 from liar import Liar
@@ -20,17 +20,17 @@ NAMED_WITHIN_S = 30
 def lied_to(tmp_path_factory):
     kafka = kafka_cluster.make(tmp_path_factory.mktemp("kafka"))
     folder, chance = tmp_path_factory.mktemp("liar"), random.Random(f"liar {SEED}")
-    land = jepsen.Land(folder, 2, kafka, seed=SEED)
-    systems = [s for s, _ in jepsen.PROVIDERS.values()]
+    land = country.Land(folder, 2, kafka, seed=SEED)
+    systems = [s for s, _ in country.PROVIDERS.values()]
     # Who asks is at the first gateway alone, who answers at the second: all goes over the broker, and what is not read yet when it goes is lost.
-    for names, other in ((jepsen.PROVIDERS, "gw1"), (jepsen.ASKERS, "gw2")):
+    for names, other in ((country.PROVIDERS, "gw1"), (country.ASKERS, "gw2")):
         for name in names:
             settings = folder / f"{name}.yaml"
             text = settings.read_text()
             address = f"'127.0.0.1:{land.ports[other]}'"
             settings.write_text(text.replace(f"{address}, ", "").replace(f", {address}", ""))
             assert address not in settings.read_text()
-    liar = Liar(kafka.cluster, land.prefix, [*systems, *jepsen.ASKERS.values()], ["AZ/gw1", "AZ/gw2"], chance,
+    liar = Liar(kafka.cluster, land.prefix, [*systems, *country.ASKERS.values()], ["AZ/gw1", "AZ/gw2"], chance,
                 lambda: land.tool("ehis-gateway", "topics", "create", "--config", "gw1.yaml", *kafka.admin()))
     try:
         land.start_all()
