@@ -224,6 +224,9 @@ class Cluster:
             return
         p, folder = self.plan, self.node_dir(node)
         for port in (p["ports"][node - 1], p["controller_ports"][node - 1]):
+            end = time.monotonic() + 10
+            while not is_free(p["host"], port) and time.monotonic() < end:
+                time.sleep(0.1)  # whoever was killed may hold it for a moment longer than its process number
             if not is_free(p["host"], port):
                 raise Failed(f"port {port} of {p['host']} is taken; stop what holds it, or make a cluster elsewhere with --dir and --port-base")
         self.renew(node)
