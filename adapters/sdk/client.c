@@ -3,6 +3,7 @@
 /* The handle: its making and end, the turn of its I/O thread, what it tells of itself. */
 #include "adapters/sdk/ehis_priv.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -393,7 +394,7 @@ int ehis_open(const ehis_config *config, ehis **out, char *why_text)
     ehis_err err = client_new(config, NULL, &clock_system, &random_system, &e, &why);
     if (err == EHIS_OK) {
         err = work_start(e);
-        if (err == EHIS_OK && pthread_create(&e->io_thread, NULL, io_main, e) != 0)
+        if (err == EHIS_OK && !thread_start(&e->io_thread, io_main, e))
             err = EHIS_E_NO_MEMORY;
         if (err != EHIS_OK) {
             work_finish(e, 0);

@@ -3,7 +3,7 @@
 /* libehis: what an agency's system needs to take part in the exchange: call, serve, publish, subscribe. Signatures, seals, streams,
  * registry, retries and reconnecting are handled inside. C, and nothing in this header needs another header of the project.
  *
- * Threads. A handle has one I/O thread of its own. Every function but ehis_close may be called from any thread. Handlers run one at
+ * Threads. A handle has one I/O thread of its own, which takes no signals. Every function but ehis_close may be called from any thread. Handlers run one at
  * a time: in a worker thread of the handle, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread, one thread at a time. A
  * handler may call everything but ehis_close, ehis_dispatch, and what waits for other handlers: ehis_call, ehis_flush.
  * Errors are the stable EHIS numbers (0 = done) of docs/reference/errors.md; ehis_error_text says them in words. An error leaves *out as it was.

@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* A gateway's name to addresses, in a thread of its own: the system's resolver blocks. */
 #include "adapters/sdk/ehis_priv.h"
+#include "base/thread.h"
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ ehis_err resolving_start(struct session *s)
     r->order.run = on_resolved;
     pthread_mutex_init(&r->lock, NULL);
     s->resolving = r;
-    if (pthread_create(&thread, NULL, resolve_main, r) == 0) {
+    if (thread_start(&thread, resolve_main, r)) {
         pthread_detach(thread);
         return EHIS_OK;
     }

@@ -2,9 +2,8 @@
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "gateway/bus/blob_jobs.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
+#include "base/thread.h"
 #include "gateway/bus/blob_list.h"
 
 struct blob_jobs {
@@ -87,7 +86,6 @@ static void *work(void *arg)
 
 ehis_err blob_jobs_new(struct loop *loop, struct blob_store *store, void (*on_end)(void *ctx, struct blob_job *j), void *ctx, struct blob_jobs **out)
 {
-    sigset_t all, before;
     struct blob_jobs *q = calloc(1, sizeof *q);
     if (!q)
         return EHIS_E_NO_MEMORY;
@@ -99,11 +97,7 @@ ehis_err blob_jobs_new(struct loop *loop, struct blob_store *store, void (*on_en
     node_init(&q->done);
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->wake, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool has_thread = pthread_create(&q->thread, NULL, work, q) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (has_thread) {
+    if (thread_start(&q->thread, work, q)) {
         *out = q;
         return EHIS_OK;
     }

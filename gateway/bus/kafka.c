@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/thread.h"
 
 #define SAFETY_US 200000      /* librdkafka writes once for empty -> not empty, and some events are drained unseen (rust-rdkafka #665): look again */
 #define END_MS 2000 /* for the handles at the end */
@@ -226,7 +227,7 @@ static void retire(struct kafka *k, struct kafka_producer *p, struct kafka_consu
     if (r) {
         r->producer = p;
         r->consumer = c;
-        if (pthread_create(&r->thread, NULL, reap, r) == 0) {
+        if (thread_start(&r->thread, reap, r)) {
             r->next = k->reapers;
             k->reapers = r;
             return;

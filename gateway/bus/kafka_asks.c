@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "base/thread.h"
 
 #define ASK_TIMEOUT_MS 8000
 #define ASK_STEP_MS 1000 /* between looks whether to stop */
@@ -244,7 +245,7 @@ ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
     q->answered_end = &q->answered;
     q->wake_fd = k->wake_fd;
     EHIS_TRY(handle_open(k, &q->rk, why));
-    q->has_thread = pthread_create(&q->thread, NULL, run, q) == 0;
+    q->has_thread = thread_start(&q->thread, run, q);
     return q->has_thread ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
 

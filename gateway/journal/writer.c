@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 #include "gateway/journal/writer.h"
+#include "base/thread.h"
 #include "gateway/journal/journal_priv.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -220,17 +219,6 @@ static void free_writer(struct journal_writer *w)
     free(w);
 }
 
-/* Signals are the loop's: the thread blocks them all. */
-static bool start_thread(struct journal_writer *w)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool is_started = pthread_create(&w->thread, NULL, run, w) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return is_started;
-}
-
 ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_durable)(void *arg, uint64_t group),
                               void (*on_failed)(void *arg, ehis_err err), void *arg, struct journal_writer **out)
 {
@@ -249,7 +237,7 @@ ehis_err journal_writer_start(struct journal *j, struct loop *loop, void (*on_du
     ehis_err err = w->done_fd < 0 ? EHIS_E_IO : loop_io_new(loop, w->done_fd, on_answer, w, &w->io);
     if (err == EHIS_OK)
         err = loop_timer_new(loop, on_lazy, w, &w->timer);
-    if (err == EHIS_OK && !start_thread(w))
+    if (err == EHIS_OK && !thread_start(&w->thread, run, w))
         err = EHIS_E_NO_MEMORY;
     if (err != EHIS_OK) {
         free_writer(w);

@@ -13,7 +13,6 @@ import cluster
 import kafka_admin
 import short_cert
 from land import ASKERS
-from world import wait_until
 
 FAKETIME = next(iter(sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)  # the other is not for threads: a gateway may stand still for ever
 
@@ -137,12 +136,9 @@ class Nemesis:
         return self.chance.randint(1, self.land.kafka.cluster.plan["nodes"])
 
     def start_brokers(self, nodes=None):
-        """Who was killed may hold its ports for a moment longer: its first thread has gone, the others have not. And who could not write may be about to end."""
+        """Who was killed may hold its ports for a moment longer, and who could not write may be about to end."""
         c, end = self.land.kafka.cluster, time.monotonic() + 180
         while True:
-            for node in nodes or range(1, c.plan["nodes"] + 1):
-                for port in (c.plan["ports"][node - 1], c.plan["controller_ports"][node - 1]):
-                    wait_until(lambda at=port, n=node: c.pid(n) or cluster.is_free(c.plan["host"], at), 60, f"port {port} of broker {node}")
             try:
                 return c.up(nodes)
             except cluster.Failed as e:
@@ -179,18 +175,18 @@ class Nemesis:
     def delete_topic(self, _):
         """All that stands in it is gone, and its offsets mean nothing any more."""
         land, down = self.land, self.chance.choice([0, 0, 3, 8])
-        names = {f"{kind}.{c.system.replace('/', '..')}": None for c in land.clients.values() for kind in ("inbox", "call")}
-        names |= {f"reply.AZ..{g}": None for g in land.gateways} | {f"event.{s.replace('/', '..')}..news..Changed": asker for asker, s in ASKERS.items()}
-        topic = self.chance.choice(list(names))
+        names = [(f"{kind}.{c.system.replace('/', '..')}", None) for c in land.clients.values() for kind in ("inbox", "inbox", "call")]
+        names += [(f"reply.AZ..{g}", None) for g in land.gateways] + [(f"event.{s.replace('/', '..')}..news..Changed", asker) for asker, s in ASKERS.items()]
+        topic, publisher = self.chance.choice(names)
         name = f"{land.prefix}..{topic}"
-        if names[topic]:  # open: a gateway that is away all the while cannot tell the new topic from the old, and passes over what lies below its old position
+        if publisher:  # open: a gateway that is away all the while cannot tell the new topic from the old, and passes over what lies below its old position
             self.heal()
             down = max(down, 3)
         self.administer("delete", name)
         time.sleep(down)
+        if publisher:  # what stood there is lost to who had not read it, and named to him (SPEC 17.9.1); nothing of what comes after
+            land.deleted[publisher] = int(time.monotonic() * 1000)
         self.make_topics(name)
-        if names[topic]:  # what stood there is lost to who had not read it, and named to him (SPEC 17.9.1); nothing of what comes after
-            land.deleted[names[topic]] = int(time.monotonic() * 1000)
         return f"{name}, gone for {down} s"
 
     def administer(self, verb, *words):

@@ -68,10 +68,10 @@ def test_what_is_forged_is_set_aside_and_what_is_lost_is_named_in_time(lied_to):
     _, folder, liar = lied_to
     refused = [x["error"] for g in ("gw1", "gw2") for x in lines(folder / f"{g}.log") if x.get("event") == "bus.refused"]
     assert {"BUS_GATEWAY", "SIGNATURE_BAD"} <= set(refused), set(refused)
-    lost = sorted(when(r["time"]) for g in ("gw1", "gw2") for r in lines(folder / f"{g}.records") if r["kind"] == "lost")
+    lost = sorted((when(r["time"]), r["system"]) for g in ("gw1", "gw2") for r in lines(folder / f"{g}.records") if r["kind"] == "lost")
     shift = time.time() - time.monotonic()
     for n, (at, name, topic, _) in enumerate(liar.told):
-        later = [t - at - shift for t in lost if t > at + shift]
+        later = [t - at - shift for t, system in lost if t > at + shift and topic.endswith(".." + system.replace("/", ".."))]
         if name in ("drop", "renew", "reorder") and "inbox" in topic:
             print(f"{name} {topic}: next loss named after {later[0]:.1f} s" if later else f"{name} {topic}: nothing was lost")
         if n < len(Liar.LIES) and name in ("drop", "renew"):  # while its reader was halted: something was under way

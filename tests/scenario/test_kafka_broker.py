@@ -11,6 +11,7 @@ import cluster
 import kafka_cluster
 import pytest
 from kafka_admin import TOPIC, Admin
+from short_cert import shorten
 from world import SYSTEMS, wait_until
 
 SINGLES = ("audit", "dlq", "blob", "control.lease", "control.registry", "control.cursor")
@@ -86,8 +87,8 @@ def error_of(world, kafka, bus, code):
 
 
 def expired_copy(own, ca, folder):
-    """The certificate in a folder as it would have been 40 to 10 days ago."""
-    return kafka_cluster.recertified(own, ca, folder / "expired.crt", -864000)
+    """The certificate in a folder as if it had ended 10 days ago."""
+    return shorten(own / "bus.crt", ca / "intermediate.key", -864000, folder / "expired.crt")
 
 
 def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land, tmp_path):

@@ -251,7 +251,7 @@ def test_nothing_is_called_replicated_before_its_record_is_on_the_audit_topic(la
                 wait_until(lambda: topic not in [t["topic"] for t in json.loads(three.cluster.kcat("-L", "-J").stdout)["topics"]], 20, "no audit topic")
             else:
                 admin.deny("AZ/gw1", topic)
-                time.sleep(0.5)  # the brokers learn of it one after the other
+                time.sleep(2)  # the brokers learn of it one after the other
             held = {send(next(numbers)) for _ in range(10)}
             with pytest.raises(AssertionError, match="none of"):
                 tax.want("RECEIPTS")  # 10 s: accepted, and no more is said

@@ -29,8 +29,8 @@ def fast(monkeypatch):
         monkeypatch.setattr(test_sdk, "PEER", RELEASE.parent / "tests/sdk_peer")
 
 
-def test_tens_of_thousands_that_waited_come_in_order_in_bounded_memory_and_a_call_passes_by(fast, pair):  # noqa: F811
-    """The recipient's gateway dies in the middle, and is killed once while it hands over."""
+def test_ten_thousand_that_waited_come_in_order_in_bounded_memory_and_calls_pass_by(fast, pair):  # noqa: F811
+    """The recipient's gateway is killed while it hands over."""
     for name, port in (("population", pair.port), ("tax", pair.world.port)):
         pair.world.write_adapter_settings(name, world_module.SYSTEMS[name], gateways=f"['127.0.0.1:{port}']")
     pair.start(1), pair.start(2)
@@ -53,17 +53,18 @@ def test_tens_of_thousands_that_waited_come_in_order_in_bounded_memory_and_a_cal
         took.append(time.monotonic() - at)
         handed = len(provider.got("request"))
         held.append(pair.status(2)["bus"]["held"])
-        if n == 3:
-            after = {n: high_water(pair.world.running[n].pid) for n in ("gateway", "gateway2")}
+        if n == 1:
+            killed_at, peak = handed, high_water(pair.world.running["gateway2"].pid)
             pair.stop(2, signal.SIGKILL)
             pair.start(2)
-        if handed > BACKLOG * 9 // 10 or n == 40:
+        if n >= 4 and (handed > BACKLOG * 9 // 10 or n == 40):
             break
     wait_until(lambda: sum(b[0] == "n" for b in requests(provider)) >= BACKLOG, 150, "all of it")
     lasted = time.monotonic() - began
+    after = {"gateway": high_water(pair.world.running["gateway"].pid), "gateway2": max(peak, high_water(pair.world.running["gateway2"].pid))}
     more = {n: (after[n] - before[n]) / MIB for n in after}
     print(f"{BACKLOG} messages stored in {waited:.0f} s, handed over in {lasted:.0f} s; {len(took)} calls beside them: {sorted(took)[len(took) // 2] * 1000:.0f} ms, longest "
           f"{max(took) * 1000:.0f} ms (a gateway was killed); memory + {more['gateway']:.0f} and {more['gateway2']:.0f} MiB; held at most {max(held)}")
     assert [b for b in requests(provider) if b[0] == "n"] == [f"n{i}" for i in range(BACKLOG)]
-    assert len(took) >= 5 and max(held) <= 2048 + 64  # how soon a call passes by: test_bus_contract.py
+    assert killed_at < BACKLOG and len(took) >= 5 and max(held) <= 2048 + 64  # how soon a call passes by: test_bus_contract.py
     assert more["gateway2"] < 64

@@ -58,22 +58,26 @@ def test_two_owners_for_as_long_as_one_cannot_see_the_leases_hand_everything_ove
         pair.world.run("ehis-gateway", "journal", "verify", "--dir", folder, check=True)
 
 
+def replaced_and_back(two, why):  # noqa: F811
+    began = time.monotonic()
+    wait_until(lambda: said(two.world, "gateway2", "bus.lease", "LEASE_REPLACED"), 10, "that it is replaced")
+    two.send("b")
+    two.all_came(20)
+    answered(two.consumer, 10)
+    print(f"delivered and answered again {time.monotonic() - began:.1f} s after the {why}")
+    assert owners(two.pair) == [2]
+
+
 def test_a_stolen_gateway_key_that_claims_for_another_process_takes_an_inbox_away_for_seconds_alone(two):  # noqa: F811
     """A boot that nobody runs replaces the one that does. It is said, and the gateway begins under a new one when the other is silent."""
     two.send("a")
     lease = lease_of(two.pair)
     forger = Forger.of(two.world, "gw2", "AZ/gw2")
-    began = time.monotonic()
     two.admin.write(lease, [(b"k", forger.parcel(lease, BEAT)), (b"k", forger.parcel(lease, CLAIM, system=POPULATION, takes_calls=1, takes_streams=1, time_ms=int(time.time() * 1000) + 1))])
-    wait_until(lambda: said(two.world, "gateway2", "bus.lease", "LEASE_REPLACED"), 10, "that it is replaced")
-    two.send("b")
-    two.all_came(20)
-    answered(two.consumer, 10)
-    print(f"delivered and answered again {time.monotonic() - began:.1f} s after the forged claim")
-    assert owners(two.pair) == [2]
+    replaced_and_back(two, "forged claim")
 
 
-def test_claims_of_an_earlier_process_that_come_again_take_nothing_away(two):  # noqa: F811
+def test_claims_of_an_earlier_process_that_come_again_take_an_inbox_away_for_seconds_alone(two):  # noqa: F811
     """The log was made anew: nobody knows of the former boot any more."""
     lease = lease_of(two.pair)
     old = [(k, v) for _, k, v in two.admin.read(lease) if v and head_of(v)["gateway"] == b"AZ/gw2"][-20:]
@@ -86,14 +90,8 @@ def test_claims_of_an_earlier_process_that_come_again_take_nothing_away(two):  #
     two.kafka.create(two.world)
     wait_until(lambda: all(len(two.lines(n, "bus.ready")) > before[n] for n in (1, 2)), 30, "both have read it again")
     answered(two.consumer)
-    began = time.monotonic()
     two.admin.write(lease, old)
-    wait_until(lambda: said(two.world, "gateway2", "bus.lease", "LEASE_REPLACED"), 10, "that it is replaced")
-    two.send("b")
-    two.all_came(20)
-    answered(two.consumer, 10)
-    print(f"delivered and answered again {time.monotonic() - began:.1f} s after the old claims")
-    assert owners(two.pair) == [2]
+    replaced_and_back(two, "old claims")
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -111,8 +109,10 @@ def test_who_begins_after_the_leases_were_deleted_learns_who_owns_what(kafka, pa
     pair.stop(number)
     pair.start(number)
     pair.ready(provider, 1, 2)
+    wanted = [2] if number == 1 else [1]
+    wait_until(lambda: owners(pair) == wanted, 20, "its owner")
     time.sleep(2)
-    assert owners(pair) == ([2] if number == 1 else [1])
+    assert owners(pair) == wanted  # and it stays so
     for i in range(20):
         consumer.well(f"send GetPerson n{i}")
     consumer.well("flush final")

@@ -102,7 +102,7 @@ def test_ehis_call_takes_and_writes_files_of_any_size(large):
     assert out.read_bytes() == path.read_bytes()
 
 
-def test_an_upload_begins_anew_where_the_gateway_was_killed(large):
+def test_an_upload_outlives_the_gateway_that_was_killed(large):
     provider, consumer = served(large)
     world = large.world
     consumer.say(f"sendfile GetPerson {file_of(world, 24 * MIB)}")

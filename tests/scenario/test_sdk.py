@@ -128,7 +128,7 @@ def test_a_system_without_a_rule_is_refused_and_nobody_hears_of_it(both):
 
 
 def test_a_certificate_that_runs_out_is_read_again_and_the_work_goes_on(both):
-    world, left = both.world, 5
+    world, left = both.world, 12
     short_cert.shorten(world.dir / "tax/tls.crt", world.dir / "ca/intermediate.key", left)
     until = time.monotonic() + left
     provider, consumer = served(both)

@@ -8,7 +8,6 @@
 
 Each country has topics of its own by a prefix. Skipped plainly where Java, Maven, kcat or the jars are missing.
 """
-import datetime
 import itertools
 import os
 import pathlib
@@ -58,21 +57,6 @@ class Kafka:
 
     def create(self, world, *words, check=True, config="gateway.yaml"):
         return world.run("ehis-gateway", "topics", "create", "--config", config, *self.admin(), *words, check=check)
-
-
-def recertified(own, ca, path, seconds):
-    """The certificate in a folder as it would be with so long to live (below 0: as it would have been so long after its end), into a file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-    cert = x509.load_pem_x509_certificate((own / "bus.crt").read_bytes())
-    key = serialization.load_pem_private_key((ca / "intermediate.key").read_bytes(), None)
-    b = x509.CertificateBuilder().subject_name(cert.subject).issuer_name(cert.issuer).public_key(cert.public_key()).serial_number(x509.random_serial_number())
-    b = b.not_valid_before(ends - datetime.timedelta(days=30)).not_valid_after(ends)
-    for e in cert.extensions:
-        b = b.add_extension(e.value, e.critical)
-    path.write_bytes(b.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 def need(version="4.1"):

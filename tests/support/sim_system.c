@@ -23,15 +23,21 @@ session_id sim_open(struct sim_house *h, const char *system)
     return sim_open_state(h, system, state);
 }
 
+/* A frame of the session's; its bytes end with it. */
+static ehis_err say(struct sim_house *h, session_id s, ehis_err (*on_frame)(struct exchange *x, session_id s, struct span payload, int64_t now_ms, struct ehis_why *why), struct buf *b)
+{
+    ehis_err err = on_frame(h->x, s, buf_span(b), h->clock.wall_ms, NULL);
+    buf_fini(b);
+    return err;
+}
+
 ehis_err sim_set_ready(struct sim_house *h, session_id s, uint32_t calls, uint32_t messages, uint32_t bytes)
 {
     struct ready r = {calls, messages, bytes};
     struct buf b;
     buf_init(&b, 4096);
     MUST(ready_write(&r, &b));
-    ehis_err err = exchange_on_ready(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
-    buf_fini(&b);
-    return err;
+    return say(h, s, exchange_on_ready, &b);
 }
 
 session_id sim_ready(struct sim_house *h, const char *system, uint32_t calls, uint32_t messages, uint32_t bytes)
@@ -135,9 +141,7 @@ ehis_err sim_stream_open_at(struct sim_house *h, session_id s, const uint8_t str
     memcpy(o.stream, stream, 16);
     buf_init(&b, 4096);
     MUST(stream_open_write(&o, &b));
-    ehis_err err = exchange_on_stream_open(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
-    buf_fini(&b);
-    return err;
+    return say(h, s, exchange_on_stream_open, &b);
 }
 
 ehis_err sim_settled(struct sim_house *h, session_id s, const uint8_t stream[16], uint64_t lowest)
@@ -147,9 +151,7 @@ ehis_err sim_settled(struct sim_house *h, session_id s, const uint8_t stream[16]
     memcpy(o.stream, stream, 16);
     buf_init(&b, 4096);
     MUST(stream_settled_write(&o, &b));
-    ehis_err err = exchange_on_stream_settled(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
-    buf_fini(&b);
-    return err;
+    return say(h, s, exchange_on_stream_settled, &b);
 }
 
 ehis_err sim_subscribe(struct sim_house *h, session_id s, const char *service, const char *event, bool is_end)
@@ -158,9 +160,7 @@ ehis_err sim_subscribe(struct sim_house *h, session_id s, const char *service, c
     struct buf b;
     buf_init(&b, 4096);
     MUST(subscribe_write(&o, &b));
-    ehis_err err = exchange_on_subscribe(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
-    buf_fini(&b);
-    return err;
+    return say(h, s, exchange_on_subscribe, &b);
 }
 
 ehis_err sim_keys_get(struct sim_house *h, session_id s, const char *service, const char *event, const uint8_t epoch[16])
@@ -170,9 +170,7 @@ ehis_err sim_keys_get(struct sim_house *h, session_id s, const char *service, co
     memcpy(o.epoch, epoch, 16);
     buf_init(&b, 4096);
     MUST(keys_get_write(&o, &b));
-    ehis_err err = exchange_on_keys_get(h->x, s, buf_span(&b), h->clock.wall_ms, NULL);
-    buf_fini(&b);
-    return err;
+    return say(h, s, exchange_on_keys_get, &b);
 }
 
 ehis_err sim_ack(struct sim_house *h, session_id s, const char *signer, const struct sim_ack *acks, size_t count)

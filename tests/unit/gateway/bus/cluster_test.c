@@ -71,9 +71,9 @@ static void a_broker_that_never_learns_is_named_when_the_time_is_up(void **state
     struct ehis_why why = {{0}};
     (void)state;
     learns_at[1][1] = UINT32_MAX;
-    IS(BUS_UNSEEN, await(120, &why));
+    IS(BUS_UNSEEN, await(1000, &why));
     assert_string_equal(why.text, "broker 9: inbox.AZ..GOV..MIA..population");
-    assert_in_range(looks[1][1], 2, 10);
+    assert_in_range(looks[1][1], 2, 30);
 }
 
 static void a_broker_that_does_not_answer_has_not_learnt_and_another_error_is_its_own(void **state)

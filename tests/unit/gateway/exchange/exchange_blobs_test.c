@@ -200,6 +200,7 @@ static void a_response_counts_its_chunks_and_its_caller_has_them_until_it_expire
     sim_restart(h, false);
     b = sim_ready(h, B, 8, 8, 1 << 20);
     assert_int_equal(exchange_room_bytes(h->x, b), h->bounds.stored_bytes_max - 400000);
+    assert_int_equal(h->chunks_kept, 2); /* the core before the restart let nothing go */
     sim_pass(h, 40000);
     assert_int_equal(may(h, a, &d, &blob), EHIS_E_EXCHANGE_BLOB_UNKNOWN);
     assert_int_equal(h->chunks_kept, 1); /* of the core before the restart */
