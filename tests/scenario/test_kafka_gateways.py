@@ -65,12 +65,14 @@ def test_another_gateway_takes_over(pair, how, most_s, in_all_s):  # noqa: F811
     wait_until(lambda: times(provider, "after"), 30, "the message through the other gateway")
     stream_s = time.monotonic() - began
     wait_until(lambda: consumer.do("call GetPerson two", "reply")["err"] == 0, 20, "an answer")
+    # A gateway that drains hands over and answers what it has while it does: the line may come after both.
+    wait_until(lambda: owners(pair) == [1], 20, "the inbox at the first gateway")
     owned = [x["time"] for x in pair.world.log_lines("gateway", "inbox.owned") if x["system"] == POPULATION][-1]
     owned_s = datetime.datetime.fromisoformat(owned.replace("Z", "+00:00")).timestamp() - at
     print(f"{how.name}: the inbox was the other's after {owned_s:.2f} s, a message of a stream handed over after {stream_s:.2f} s, a call answered after {time.monotonic() - began:.2f} s")
     assert owned_s <= most_s and stream_s <= in_all_s
     consumer.well("flush final")
-    assert times(provider, "before") == times(provider, "after") == 1 and owners(pair) == [1]
+    assert times(provider, "before") == times(provider, "after") == 1
 
 
 def test_two_that_both_believe_to_own_an_inbox_do_no_harm(pair):  # noqa: F811
