@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
-"""One country for all fault tests; a journal and a gateway of its own for each. EHIS_FAULT_SEED and EHIS_FAULT_ROUNDS: tests/fault/sweep."""
-import os
+"""One country for all fault tests; a journal and a gateway of its own for each."""
 import pathlib
 import random
 import sys
@@ -10,11 +9,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import fault_load  # noqa: E402
+from fault_load import ROUNDS, SEED  # noqa: E402
 from kafka_cluster import kafka  # noqa: E402, F401
-
-# Into the environment, so that all workers of a run have the same.
-SEED = int(os.environ.setdefault("EHIS_FAULT_SEED", str(random.SystemRandom().randrange(1 << 32))))
-ROUNDS = int(os.environ.get("EHIS_FAULT_ROUNDS", "1"))
 
 
 def pytest_report_header():

@@ -11,7 +11,7 @@ import checker
 import jepsen
 import pytest
 import kafka_cluster
-from conftest import SEED
+from fault_load import SEED
 
 
 def lines(path):

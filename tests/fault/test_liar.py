@@ -10,7 +10,7 @@ import time
 import kafka_cluster
 import land as country
 import pytest
-from conftest import ROUNDS, SEED
+from fault_load import ROUNDS, SEED
 from liar import Liar
 
 NAMED_WITHIN_S = 30
@@ -71,7 +71,7 @@ def test_what_is_forged_is_set_aside_and_what_is_lost_is_named_in_time(lied_to):
     lost = sorted((when(r["time"]), r["system"]) for g in ("gw1", "gw2") for r in lines(folder / f"{g}.records") if r["kind"] == "lost")
     shift = time.time() - time.monotonic()
     for n, (at, name, topic, _) in enumerate(liar.told):
-        later = [t - at - shift for t, system in lost if t > at + shift and topic.endswith(".." + system.replace("/", ".."))]
+        later = [t - at - shift for t, system in lost if t > at + shift and topic.endswith(".inbox." + system.replace("/", ".."))]
         if name in ("drop", "renew", "reorder") and "inbox" in topic:
             print(f"{name} {topic}: next loss named after {later[0]:.1f} s" if later else f"{name} {topic}: nothing was lost")
         if n < len(Liar.LIES) and name in ("drop", "renew"):  # while its reader was halted: something was under way

@@ -15,12 +15,16 @@ import datetime
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import time
 
 from world import BIN, free_port, wait_until
 
+# tests/fault/sweep. The seed into the environment, so that all workers of a run have the same.
+SEED = int(os.environ.setdefault("EHIS_FAULT_SEED", str(random.SystemRandom().randrange(1 << 32))))
+ROUNDS = int(os.environ.get("EHIS_FAULT_ROUNDS", "1"))
 FINAL = {"delivered", "failed", "refused", "expired"}
 REJECT_EVERY = 97  # stream_client.c
 RULES = """service: AZ/GOV/RCV/r{k}/inbox
