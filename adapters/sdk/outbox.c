@@ -444,10 +444,14 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out
         out_stream_answered(m);
     if (state <= REPLICATED && !m->is_final)
         out_message_accepted(m, from->slot);
-    if (state <= m->state || m->is_final || (state == REFUSED && m->state >= ACCEPTED)) /* another gateway has taken it before */
+    bool is_end = state >= DELIVERED || (is_once && (state == REPLICATED || !from->is_replicating));
+    /* The end that stands in the store may have been with the application when the process died: told again, it counts. */
+    if (m->is_final || (state <= m->state && !is_end))
+        return false;
+    if (state == REFUSED && m->state >= ACCEPTED && m->state != REFUSED) /* another gateway has taken it before */
         return false;
     m->state = state;
-    m->is_final = state >= DELIVERED || (is_once && (state == REPLICATED || !from->is_replicating));
+    m->is_final = is_end;
     if (m->is_final)
         out_message_ended(m);
     if (m->is_final && m->number == 0) {

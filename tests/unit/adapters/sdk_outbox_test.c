@@ -455,6 +455,34 @@ static void what_was_taken_is_remembered_when_its_bytes_have_gone(void **state)
     box_fini(&b);
 }
 
+static void an_end_that_was_with_the_application_when_the_process_died_is_told_again(void **state)
+{
+    (void)state;
+    for (int is_held = 0; is_held < 2; is_held++) { /* a snapshot names what was let go; what is held is carried */
+        struct box b;
+        uint8_t digest[32];
+        ehis_err err;
+        box_init(&b, is_held ? REPLICATED : ACCEPTED, false);
+        struct out_message *m = put_one(&b);
+        memcpy(digest, m->by_digest.key, 32);
+        receipt(&b, m, ACCEPTED);
+        assert_int_equal(m->is_held, is_held);
+        assert_true(outbox_on_receipt(b.outbox, m, &local, DELIVERED, &err));
+        assert_int_equal(is_held ? outbox_carry(b.outbox, m->place.segment) : outbox_snapshot(b.outbox), EHIS_OK);
+        assert_int_equal(store_commit(b.store), EHIS_OK);
+        box_close(&b);
+        assert_int_equal(box_open(&b), EHIS_OK);
+        m = outbox_by_digest(b.outbox, digest);
+        assert_non_null(m);
+        assert_false(outbox_on_receipt(b.outbox, m, &local, ACCEPTED, &err));
+        assert_true(outbox_on_receipt(b.outbox, m, &local, DELIVERED, &err));
+        assert_true(m->is_final);
+        assert_int_equal(outbox_finish(b.outbox, m), EHIS_OK);
+        assert_true(outbox_lowest_ticket(b.outbox, true) == UINT64_MAX);
+        box_fini(&b);
+    }
+}
+
 static void the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up(void **state)
 {
     struct box b;
@@ -627,6 +655,7 @@ int main(void)
         cmocka_unit_test(a_key_that_ends_by_another_gateways_word_holds_no_event),
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
         cmocka_unit_test(what_was_taken_is_remembered_when_its_bytes_have_gone),
+        cmocka_unit_test(an_end_that_was_with_the_application_when_the_process_died_is_told_again),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
         cmocka_unit_test(the_outbox_is_bounded_in_messages_that_nobody_has_told_the_end_of),
