@@ -125,6 +125,7 @@ struct handler {
     void *arg;
     uint32_t told; /* a bit for each session on which SUBSCRIBE went out */
     int64_t from_ms; /* of a replay that no gateway has confirmed yet: asked of one after the other */
+    bool is_replayed; /* what came before may come again, to be handed over again */
 };
 struct call {
     struct entry by_digest;
@@ -511,6 +512,7 @@ void events_forget(struct ehis *e, const uint8_t epoch[16]); /* its KEY envelope
 const uint8_t *events_key(struct ehis *e, struct span service, struct span epoch);
 void events_want_key(struct session *s, const struct envelope_header *h);
 ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
+bool events_is_replayed(const struct ehis *e, struct span service, struct span event); /* asked for from some time on, and not refused */
 void events_subscribe(struct ehis *e); /* SUBSCRIBE for handlers that were not told */
 ehis_err events_on_subscription(struct session *s, struct span payload, struct ehis_why *why) EHIS_MUST_USE; /* how SUBSCRIBE ended */
 void events_fini(struct ehis *e);

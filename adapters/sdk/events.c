@@ -201,6 +201,14 @@ ehis_err events_on_keys(struct ehis *e, struct span payload, struct ehis_why *wh
     return EHIS_OK;
 }
 
+bool events_is_replayed(const struct ehis *e, struct span service, struct span event)
+{
+    const struct handler *h = e->handlers;
+    while (h && !(h->is_replayed && span_eq(span_str(h->service), service) && span_eq(span_str(h->operation), event)))
+        h = h->next;
+    return h;
+}
+
 void events_subscribe(struct ehis *e)
 {
     for (struct handler *h = e->handlers; h; h = h->next)
@@ -226,6 +234,7 @@ ehis_err events_on_subscription(struct session *s, struct span payload, struct e
     for (struct handler *h = s->e->handlers; h && !is_stale; h = h->next) /* it begins anew once, or cannot */
         if (h->kind == HANDLER_SUBSCRIBE && h->from_ms && span_eq(f.service, span_str(h->service)) && span_eq(f.event, span_str(h->operation))) {
             h->from_ms = 0;
+            h->is_replayed = code == EHIS_OK;
             h->told &= ~(code == EHIS_E_EXCHANGE_NO_REPLAY ? 1u << s->slot : 0); /* from now on, then */
         }
     log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("event", f.event), F_ERR(code));

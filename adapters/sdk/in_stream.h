@@ -23,7 +23,8 @@ struct in_stream {
     struct in_item *running;
     uint64_t begun_until; /* numbers below may have been handed over before */
     uint32_t uncommitted;
-    uint64_t replay_below; /* events below may come again, to be handed over again */
+    uint64_t replay_below;   /* events below may come again, to be handed over again */
+    uint64_t finished_below; /* before it went back: what does not come again of that is no gap */
     bool is_adopting; /* begins at the next number that comes */
     bool is_unasked;  /* from the store; the application has not said its position yet */
     bool has_kept_bits; /* in the store: passed or rejected */

@@ -245,6 +245,8 @@ void inbox_replays(struct inbox *b, struct span sender)
 static void go_back(struct in_stream *s, const struct in_item *item)
 {
     s->replay_below = item->number;
+    if (s->finished_below < s->expected)
+        s->finished_below = s->expected;
     uint64_t begun_until = s->running && s->running->number == s->expected ? s->expected + 1 : s->expected;
     if (s->begun_until < begun_until)
         s->begun_until = begun_until;
@@ -283,7 +285,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
         same->session = item->session;
         return INBOX_ATTACHED;
     }
-    if (item->is_event && item->number < s->expected && item->number < s->replay_below)
+    if (item->is_replayable && item->number < s->expected && item->number < s->replay_below)
         go_back(s, item);
     if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
         return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
@@ -307,14 +309,17 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
 /* Of a gap wider than the window its first number is told, and those that are remembered. */
 static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
 {
+    uint64_t first = s->expected > s->finished_below ? s->expected : s->finished_below;
     if (until - s->expected > INBOX_WINDOW) {
-        b->events.on_gap(b->events.ctx, s, s->expected);
+        if (first < until - INBOX_WINDOW)
+            b->events.on_gap(b->events.ctx, s, first);
         s->expected = until - INBOX_WINDOW;
     }
     while (s->expected < until) {
         uint64_t n = s->expected++;
         set_bits(s, n, true, false);
-        b->events.on_gap(b->events.ctx, s, n);
+        if (n >= first)
+            b->events.on_gap(b->events.ctx, s, n);
     }
     s->gap_since_ms = 0;
 }

@@ -16,7 +16,8 @@ struct in_item {
     uint64_t number, delivery, session; /* session: whose delivery number it is; 0: none, it is to come again */
     uint8_t digest[32];
     uint8_t skip_state; /* 0: a message */
-    bool is_late, is_repeated, is_event;
+    bool is_late, is_repeated;
+    bool is_replayable; /* an event of which a replay was asked for */
 };
 
 struct inbox;
@@ -65,6 +66,6 @@ void inbox_committed(struct inbox *b);
 struct in_stream *inbox_touched(struct inbox *b);
 void inbox_touch_gaps(struct inbox *b); /* time has passed */
 void inbox_session_ended(struct inbox *b, uint64_t session);
-/* Events of this sender come again from somewhere on: each of its streams goes back to where they do. */
+/* Events of this sender come again from somewhere on: each of its streams goes back to where one that is_replayable does. */
 void inbox_replays(struct inbox *b, struct span sender);
 void inbox_takeover(struct inbox *b); /* another state folder has received the streams until now */

@@ -283,6 +283,7 @@ static void on_handler_order(struct ehis *e, struct order *o)
         old->arg = h->arg;
         old->told = 0;
         old->from_ms = h->from_ms;
+        old->is_replayed = h->is_replayed;
         free(h->service);
         free(h->operation);
         free(h);
@@ -323,6 +324,7 @@ static ehis_err add_handler(ehis *e, int kind, const char *service, const char *
         h->fn = fn;
         h->arg = arg;
         h->from_ms = from_ms;
+        h->is_replayed = from_ms != 0;
         *o = (struct handler_order){{NULL, on_handler_order}, h};
         if ((h->service || !service) && (h->operation || !operation) && work_post(e, &o->order))
             return EHIS_OK;

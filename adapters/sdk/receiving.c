@@ -60,7 +60,7 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
 {
     if (in->refused) /* its number is passed over; should the true message come for it, it is handed over late */
         in->item.skip_state = STATE_FAILED;
-    in->item.is_event = !in->refused && in->header.kind == KIND_EVENT;
+    in->item.is_replayable = !in->refused && in->header.kind == KIND_EVENT && events_is_replayed(e, in->header.recipient, in->header.operation);
     enum inbox_verdict v = inbox_offer(e->inbox, sender, stream, &in->item, now_ms(e));
     switch (v) {
     case INBOX_TAKEN:

@@ -209,6 +209,51 @@ static void a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_agai
     sim_client_fini(&c);
 }
 
+/* Event 1 comes, is finished, and comes again: how many are handed over. */
+static size_t handed_twice(const char *event_of_replay, ehis_err code)
+{
+    const uint8_t epoch[16] = {3};
+    struct sim_frame f;
+    struct buf b;
+    sim_consumer(&c);
+    buf_init(&b, 1 << 20);
+    assert_int_equal(ehis_subscribe(c.e, SIM_PERSON, "PersonChanged", sim_on_message, &c, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    assert_int_equal(sim_keys(&c, SIM_POPULATION, SIM_PERSON, "PersonChanged", epoch, SIM_TAX), EHIS_OK);
+    event_of(&b, 1, epoch);
+    assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(sim_handed(&c), 1);
+    ehis_done(c.got[0]);
+    sim_handed(&c);
+    while (sim_client_take(&c, FRAME_SUBSCRIBE, &f))
+        free(f.p);
+    assert_int_equal(ehis_subscribe_from(c.e, SIM_PERSON, event_of_replay, 1, sim_on_message, &c, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBSCRIBE), 1);
+    struct buf said;
+    buf_init(&said, 4096);
+    struct subscription answer = {.service = span_str(SIM_PERSON), .event = span_str(event_of_replay), .code = (uint32_t)code};
+    assert_int_equal(subscription_write(&answer, &said), EHIS_OK);
+    assert_int_equal(sim_client_frame(&c, FRAME_SUBSCRIPTION, buf_span(&said)), EHIS_OK);
+    assert_int_equal(sim_deliver(&c, buf_span(&b), 1, c.clock.wall_ms), EHIS_OK);
+    size_t handed = sim_handed(&c);
+    for (size_t i = 1; i < handed; i++)
+        ehis_done(c.got[i]);
+    sim_handed(&c);
+    buf_fini(&said);
+    buf_fini(&b);
+    sim_client_fini(&c);
+    return handed;
+}
+
+static void only_what_a_replay_was_asked_for_and_given_of_is_handed_over_again(void **state)
+{
+    (void)state;
+    assert_int_equal(handed_twice("PersonChanged", EHIS_OK), 2);
+    assert_int_equal(handed_twice("PersonChanged", EHIS_E_EXCHANGE_NO_REPLAY), 1);
+    assert_int_equal(handed_twice("AnotherEvent", EHIS_OK), 1);
+}
+
 static void on_twice(struct ehis *e, struct draft *d, ehis_err err, const struct ehis_why *why, struct span envelope)
 {
     (void)why;
@@ -287,6 +332,7 @@ int main(void)
         cmocka_unit_test(a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and_ends_when_somebody_does),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
         cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
+        cmocka_unit_test(only_what_a_replay_was_asked_for_and_given_of_is_handed_over_again),
         cmocka_unit_test(what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_again),
         cmocka_unit_test(a_stream_that_the_gateway_knows_better_than_its_folder_is_given_up_and_the_application_told),
     };
