@@ -137,6 +137,8 @@ static void commit(struct ehis *e)
     if (err != EHIS_OK)
         ehis_fatal(e, err);
     e->finished_bytes = 0;
+    if (e->failed == EHIS_OK)
+        outbox_committed(e->outbox);
     inbox_committed(e->inbox);
     struct committed *c = e->committed;
     e->committed = NULL;

@@ -206,7 +206,7 @@ bool events_is_replayed(const struct ehis *e, struct span service, struct span e
     const struct handler *h = e->handlers;
     while (h && !(h->is_replayed && span_eq(span_str(h->service), service) && span_eq(span_str(h->operation), event)))
         h = h->next;
-    return h;
+    return h != NULL;
 }
 
 void events_subscribe(struct ehis *e)

@@ -20,6 +20,7 @@ struct outbox {
     size_t stream_count;
     struct table by_digest;
     struct out_message *earliest, *latest;
+    struct out_message *unwritten; /* the earliest that may not stand on the disk yet; NULL: none */
     struct asked asked;
 };
 
@@ -136,7 +137,7 @@ ehis_err outbox_stream(struct outbox *o, enum out_class c, struct span recipient
     return append_stream(o, *out);
 }
 
-ehis_err outbox_check_room(const struct outbox *o, size_t bytes) 
+ehis_err outbox_check_room(const struct outbox *o, size_t bytes)
 {
     return o->message_count >= MESSAGES_MAX || o->bytes + bytes > o->max_bytes ? EHIS_E_SDK_BUSY : EHIS_OK;
 }
@@ -150,15 +151,23 @@ static void link_message(struct outbox *o, struct out_message *m)
     o->message_count++;
 }
 
+static void drop_cached(struct outbox *o, struct out_message *m)
+{
+    if (!m->bytes || !m->place.bytes)
+        return;
+    o->cached_bytes -= m->len;
+    free(m->bytes);
+    m->bytes = NULL;
+}
+
 static void drop_bytes(struct outbox *o, struct out_message *m)
 {
     if (!m->is_held)
         return;
     m->is_held = false;
     o->bytes -= m->len;
-    if (m->bytes && m->place.bytes)
-        o->cached_bytes -= m->len;
-    free(m->bytes);
+    drop_cached(o, m);
+    free(m->bytes); /* in memory alone */
     m->bytes = NULL;
     if (m->place.bytes && o->store)
         store_let_go(o->store, &m->place);
@@ -172,6 +181,8 @@ static void unlink_message(struct outbox *o, struct out_message *m)
     *(m->later ? &m->later->earlier : &o->latest) = m->earlier;
     table_remove(&o->by_digest, &m->by_digest);
     drop_bytes(o, m);
+    if (o->unwritten == m)
+        o->unwritten = m->later;
     o->message_count--;
     free(m);
 }
@@ -220,7 +231,22 @@ static ehis_err append_body(struct outbox *o, struct out_message *m, struct span
     place.bytes -= FIXED_BYTES;
     m->place = place;
     store_hold(o->store, &m->place);
+    if (!o->unwritten || m->ticket < o->unwritten->ticket)
+        o->unwritten = m;
     return EHIS_OK;
+}
+
+void outbox_committed(struct outbox *o)
+{
+    struct out_message *m = o->unwritten;
+    for (o->unwritten = NULL; m; m = m->later) {
+        if (!m->place.bytes)
+            continue;
+        if (!store_is_written(o->store, &m->place))
+            o->unwritten = o->unwritten ? o->unwritten : m;
+        else if (o->cached_bytes > CACHE_MAX_BYTES)
+            drop_cached(o, m);
+    }
 }
 
 ehis_err outbox_put(struct outbox *o, const struct out_new *n, struct out_message **out)
@@ -233,12 +259,14 @@ ehis_err outbox_put(struct outbox *o, const struct out_new *n, struct out_messag
     ehis_err err = EHIS_OK;
     if (o->store && !o->is_memory)
         err = append_body(o, m, envelope);
-    /* Until the commit the disk cannot be read: so the bytes are kept until then at least (outbox_bytes frees what is over the bound). */
+    /* Until the commit the disk cannot be read: so the bytes are kept until then at least. */
     m->bytes = err == EHIS_OK ? malloc(envelope.len) : NULL;
     if (!m->bytes) {
         table_remove(&o->by_digest, &m->by_digest);
         if (m->place.bytes)
             store_let_go(o->store, &m->place);
+        if (o->unwritten == m)
+            o->unwritten = NULL;
         free(m);
         return err == EHIS_OK ? EHIS_E_NO_MEMORY : err;
     }
@@ -425,14 +453,6 @@ ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room,
         return EHIS_OK;
     }
     *out = span_of(m->bytes, m->len);
-    if (m->place.bytes && o->cached_bytes > CACHE_MAX_BYTES && !store_is_dirty(o->store)) {
-        buf_clear(room);
-        EHIS_TRY(buf_put_span(room, *out));
-        *out = buf_span(room);
-        free(m->bytes);
-        m->bytes = NULL;
-        o->cached_bytes -= m->len;
-    }
     return EHIS_OK;
 }
 

@@ -39,6 +39,8 @@ int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], str
 void outbox_forget_asked(struct outbox *o, int64_t now_ms);
 struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t digest[32]);
 
+void outbox_committed(struct outbox *o); /* the store: at most 16 MiB of what stands on the disk stay in memory, too */
+
 /* Sessions. */
 struct out_gateway { uint64_t session; uint32_t slot; bool is_replicating; };
 void outbox_session_ended(struct outbox *o, uint64_t session, uint32_t slot); /* its streams are repeated elsewhere */

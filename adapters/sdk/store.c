@@ -11,7 +11,7 @@
 #define MAGIC_BYTES 16
 #define HEAD_BYTES 21
 #define SEGMENT_BYTES (16u * 1024 * 1024)
-#define SNAPSHOT_GROUP_BYTES (16u * 1024 * 1024) /* so much of a snapshot is collected; it is durable as one all the same */
+#define PIECE_BYTES (16u * 1024 * 1024) /* of a group are collected, then they are written: it is durable at its end, as one */
 #define NAME_BYTES 18
 
 struct segment { uint64_t number, bytes, held_bytes; };
@@ -23,9 +23,10 @@ struct store {
     size_t count, cap;
     struct disk_file *file, *reading;
     uint64_t reading_number;
-    struct buf group;
+    struct buf group; /* what of it is not written */
+    size_t group_bytes; /* all of it */
     uint64_t snapshot_bytes; /* of the last segment, its beginning */
-    bool is_snapshot_durable, is_in_snapshot, is_carrying;
+    bool is_snapshot_durable;
     ehis_err failed;
 };
 
@@ -157,9 +158,7 @@ static ehis_err begin_segment(struct store *s)
     s->segments[s->count - 1].bytes = MAGIC_BYTES;
     EHIS_TRY(s->disk->ops->sync_dir(s->disk));
     s->is_snapshot_durable = false;
-    s->is_in_snapshot = true;
     ehis_err err = s->events.snapshot(s->events.ctx, s);
-    s->is_in_snapshot = false;
     s->snapshot_bytes = s->segments[s->count - 1].bytes + s->group.len;
     return err;
 }
@@ -174,7 +173,7 @@ ehis_err store_open(struct disk *d, const struct store_events *events, uint64_t 
     s->disk = d;
     s->events = *events;
     s->segment_bytes = segment_bytes ? segment_bytes : SEGMENT_BYTES;
-    buf_init(&s->group, STORE_GROUP_MAX_BYTES);
+    buf_init(&s->group, PIECE_BYTES + HEAD_BYTES + STORE_RECORD_MAX_BYTES);
     buf_init(&buf, STORE_RECORD_MAX_BYTES + 1);
     ehis_err err = d->ops->list(d, on_name, &l);
     if (err == EHIS_OK)
@@ -231,7 +230,7 @@ ehis_err store_append(struct store *s, uint8_t type, const struct span *parts, s
         return s->failed;
     if (bytes > STORE_RECORD_MAX_BYTES)
         return EHIS_E_TOO_LARGE;
-    if (s->is_in_snapshot && s->group.len >= SNAPSHOT_GROUP_BYTES)
+    if (s->group.len >= PIECE_BYTES)
         EHIS_TRY(s->failed = write_out(s));
     EHIS_TRY(buf_reserve(&s->group, HEAD_BYTES + bytes, &room));
     be_put(head, bytes, 4);
@@ -249,6 +248,7 @@ ehis_err store_append(struct store *s, uint8_t type, const struct span *parts, s
     if (at)
         *at = (struct store_place){g->number, g->bytes + s->group.len + HEAD_BYTES, (uint32_t)bytes};
     buf_commit(&s->group, used);
+    s->group_bytes += used;
     return EHIS_OK;
 }
 
@@ -279,33 +279,35 @@ static ehis_err trim(struct store *s)
         total += s->segments[i].bytes;
         held += s->segments[i].held_bytes;
     }
-    if (s->count < 3 || total < 2 * held + 4 * s->segment_bytes || s->is_carrying)
-        return EHIS_OK;
-    s->is_carrying = true;
-    ehis_err err = s->events.carry(s->events.ctx, s->segments[0].number);
-    s->is_carrying = false;
-    return err;
+    bool is_thin = s->count >= 3 && total >= 2 * held + 4 * s->segment_bytes;
+    return is_thin ? s->events.carry(s->events.ctx, s->segments[0].number) : EHIS_OK;
 }
 
 static ehis_err write_group(struct store *s)
 {
     EHIS_TRY(write_out(s));
     EHIS_TRY(s->file->ops->sync(s->file));
+    s->group_bytes = 0;
     s->is_snapshot_durable = true;
     EHIS_TRY(trim(s));
     uint64_t bytes = s->segments[s->count - 1].bytes; /* a large snapshot is written again when as much has followed it */
-    return bytes > s->segment_bytes && bytes > 2 * s->snapshot_bytes && s->group.len == 0 ? begin_segment(s) : EHIS_OK;
+    return bytes > s->segment_bytes && bytes > 2 * s->snapshot_bytes && s->group_bytes == 0 ? begin_segment(s) : EHIS_OK;
 }
 
 ehis_err store_commit(struct store *s)
 {
-    if (s->failed == EHIS_OK && s->group.len > 0)
+    if (s->failed == EHIS_OK && s->group_bytes > 0)
         s->failed = write_group(s);
     return s->failed;
 }
 
-bool store_is_dirty(const struct store *s) { return s->group.len > 0; }
-size_t store_group_bytes(const struct store *s) { return s->group.len; }
+bool store_is_written(const struct store *s, const struct store_place *at)
+{
+    const struct segment *last = &s->segments[s->count - 1];
+    return at->segment < last->number || at->offset + at->bytes <= last->bytes;
+}
+
+size_t store_group_bytes(const struct store *s) { return s->group_bytes; }
 
 static struct segment *find(struct store *s, uint64_t number)
 {

@@ -7,7 +7,6 @@
 #include "base/disk.h"
 
 #define STORE_RECORD_MAX_BYTES (17u * 1024 * 1024)
-#define STORE_GROUP_MAX_BYTES (64u * 1024 * 1024)
 
 struct store;
 struct store_place {
@@ -31,10 +30,10 @@ void store_free(struct store *s); /* what is not committed is lost */
 ehis_err store_append(struct store *s, uint8_t type, const struct span *parts, size_t count, struct store_place *at) EHIS_MUST_USE;
 /* An error is final: the store answers it for ever. */
 ehis_err store_commit(struct store *s) EHIS_MUST_USE;
-bool store_is_dirty(const struct store *s);
-size_t store_group_bytes(const struct store *s);
+bool store_is_written(const struct store *s, const struct store_place *at); /* so it can be read */
+size_t store_group_bytes(const struct store *s); /* what the next commit makes durable */
 /* A record that must stay readable, and its end. */
 void store_hold(struct store *s, const struct store_place *at);
 void store_let_go(struct store *s, const struct store_place *at);
-/* Appends the payload. Committed records alone. */
+/* Appends the payload. Of written records alone. */
 ehis_err store_read(struct store *s, const struct store_place *at, struct buf *out) EHIS_MUST_USE;

@@ -526,6 +526,56 @@ static void the_outbox_is_bounded_in_bytes_and_streams(void **state)
     box_fini(&b);
 }
 
+static size_t in_memory(const struct out_stream *s)
+{
+    size_t bytes = 0;
+    for (const struct out_message *m = s->first; m; m = m->next)
+        bytes += m->bytes ? m->len : 0;
+    return bytes;
+}
+
+static void what_waits_for_a_gateway_stands_on_the_disk_and_is_carried_ahead_however_much_it_is(void **state)
+{
+    enum { COUNT = 5, BYTES = 16 * 1024 * 1024 };
+    struct box b;
+    struct out_message *m[COUNT];
+    uint8_t *large = calloc(1, BYTES), id[16] = {0}, digest[32] = {0};
+    struct buf room;
+    struct span bytes;
+    (void)state;
+    assert_non_null(large);
+    buf_init(&room, BYTES);
+    box_init(&b, ACCEPTED, false);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        digest[0] = large[0] = large[BYTES - 1] = (uint8_t)(i + 1);
+        struct out_new n = {b.stream, b.stream->next_number++, 0, id, digest, 5000, span_of(large, BYTES)};
+        assert_int_equal(outbox_put(b.outbox, &n, &m[i]), EHIS_OK);
+    }
+    outbox_committed(b.outbox); /* what was not written stays */
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_true(m[i]->bytes || store_is_written(b.store, &m[i]->place));
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(store_commit(b.store), EHIS_OK);
+        outbox_committed(b.outbox);
+        assert_int_equal(in_memory(b.stream), BYTES);
+        if (round == 0)
+            assert_int_equal(outbox_carry(b.outbox, m[0]->place.segment), EHIS_OK);
+    }
+    box_close(&b);
+    free(large);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    for (uint8_t i = 1; i <= COUNT; i++) {
+        digest[0] = i;
+        struct out_message *again = outbox_by_digest(b.outbox, digest);
+        assert_non_null(again);
+        assert_int_equal(outbox_bytes(b.outbox, again, &room, &bytes), EHIS_OK);
+        assert_int_equal(bytes.len, BYTES);
+        assert_true(bytes.p[0] == i && bytes.p[BYTES - 1] == i);
+    }
+    buf_fini(&room);
+    box_fini(&b);
+}
+
 static void the_outbox_is_bounded_in_messages_that_nobody_has_told_the_end_of(void **state)
 {
     struct box b;
@@ -658,6 +708,7 @@ int main(void)
         cmocka_unit_test(an_end_that_was_with_the_application_when_the_process_died_is_told_again),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
+        cmocka_unit_test(what_waits_for_a_gateway_stands_on_the_disk_and_is_carried_ahead_however_much_it_is),
         cmocka_unit_test(the_outbox_is_bounded_in_messages_that_nobody_has_told_the_end_of),
         cmocka_unit_test(in_memory_a_restart_begins_new_streams),
         cmocka_unit_test(what_was_promised_reaches_the_gateway_once_with_the_same_bytes_whatever_crashes),
