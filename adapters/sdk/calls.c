@@ -213,6 +213,8 @@ void calls_make(struct ehis *e)
     }
 }
 
+static bool is_taken_by(const struct session *s, const struct call *c) { return (s->takes_large || !c->is_large) && c->len < s->max_frame_bytes; }
+
 /* One that has not turned it away, and has not just put it off, before others. */
 static struct session *to_ask(struct ehis *e, const struct call *c)
 {
@@ -220,7 +222,7 @@ static struct session *to_ask(struct ehis *e, const struct call *c)
     int most = -1;
     for (struct session *s = e->sessions; s < e->sessions + e->session_count; s++) {
         int worth = (c->turned_away & 1u << s->slot ? 0 : 2) + (s->id != c->avoided);
-        if (s->is_ready && !s->is_leaving && (s->takes_large || !c->is_large) && worth > most) {
+        if (s->is_ready && !s->is_leaving && is_taken_by(s, c) && worth > most) {
             best = s;
             most = worth;
         }
@@ -249,6 +251,17 @@ void calls_run(struct ehis *e)
     }
 }
 
+/* Of one that waits until its deadline for a gateway that takes it. */
+static ehis_err why_unsent(const struct ehis *e, const struct call *c, bool is_ready)
+{
+    bool is_unfit = c->is_to_send && is_ready;
+    for (const struct session *s = e->sessions; s < e->sessions + e->session_count; s++)
+        is_unfit &= !s->is_ready || !is_taken_by(s, c);
+    if (is_unfit)
+        return c->is_large ? EHIS_E_EXCHANGE_NO_LARGE : EHIS_E_TOO_LARGE;
+    return is_ready || c->is_made ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_NOT_READY;
+}
+
 void calls_tick(struct ehis *e)
 {
     int64_t now_us = clock_mono_us(e->clock);
@@ -259,12 +272,8 @@ void calls_tick(struct ehis *e)
     pthread_mutex_unlock(&e->lock);
     for (struct call *c = e->calls, *next; c; c = next) {
         next = c->next;
-        if (now_us < c->deadline_us || !(c->is_made || c->draft))
-            continue;
-        if (c->is_large && is_ready && c->is_to_send && !to_ask(e, c))
-            finish(e, c, EHIS_E_EXCHANGE_NO_LARGE, "no gateway that is ready takes them");
-        else
-            finish(e, c, is_ready || c->is_made ? EHIS_E_EXCHANGE_EXPIRED : EHIS_E_SDK_NOT_READY, is_ready ? NULL : why.text);
+        if (now_us >= c->deadline_us && (c->is_made || c->draft))
+            finish(e, c, why_unsent(e, c, is_ready), is_ready ? NULL : why.text);
     }
 }
 

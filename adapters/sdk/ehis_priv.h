@@ -150,6 +150,7 @@ struct call {
 };
 struct ask { /* a gateway that has asked for the answer */
     uint64_t session, delivery; /* session 0: none */
+    int64_t send_at_ms;
     bool is_due, is_unanswered;
 };
 struct served {
@@ -158,7 +159,7 @@ struct served {
     struct hash digest;
     uint8_t *response; /* NULL: runs */
     size_t len;
-    int64_t expires_ms, send_at_ms;
+    int64_t expires_ms;
     ehis_err rejected;
     bool is_made, is_to_send /* among the due */, is_accepted /* by a gateway */;
     struct ask asks[ASKS_MAX]; /* the newest */
@@ -449,7 +450,7 @@ const void *in_body_all(struct in_body *b, size_t *bytes); /* NULL: too large, f
 void in_body_fini(struct in_body *b);
 
 /* sending.c */
-/* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. EXCHANGE_NO_LARGE: not there. */
+/* SUBMIT: LINK_FULL, SDK_BUSY (the window): later. EXCHANGE_NO_LARGE, TOO_LARGE (its frames are smaller): not there. */
 ehis_err sending_submit(struct session *s, struct span envelope) EHIS_MUST_USE;
 void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, size_t envelope_bytes);
 void sending_leave(struct ehis *e, struct out_stream *s); /* its gateway, whose window is whole again; it is repeated elsewhere */

@@ -19,6 +19,8 @@ ehis_err sending_submit(struct session *s, struct span envelope)
     if (!s->is_ready || s->e->failed != EHIS_OK || s->unanswered >= s->window_messages ||
         (s->unanswered > 0 && s->unanswered_bytes + envelope.len > s->window_bytes))
         return EHIS_E_SDK_BUSY;
+    if (envelope.len >= s->max_frame_bytes) /* made when other gateways were met */
+        return EHIS_E_TOO_LARGE;
     if (!is_for(s, envelope))
         return EHIS_E_EXCHANGE_NO_LARGE;
     EHIS_TRY(session_send(s, FRAME_SUBMIT, envelope));
@@ -113,7 +115,7 @@ static bool submit_next(struct ehis *e, struct out_stream *s)
         return false;
     }
     err = sending_submit(to, bytes);
-    if (err == EHIS_E_EXCHANGE_NO_LARGE) {
+    if (err == EHIS_E_EXCHANGE_NO_LARGE || err == EHIS_E_TOO_LARGE) {
         client_note(e, err, to->peer.leaf.id);
         sending_elsewhere(to, s, mono_ms(e) + REOPEN_MS);
     }

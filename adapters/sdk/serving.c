@@ -24,8 +24,10 @@ void serving_answered(struct ehis *e, struct served *s, uint64_t session)
 void serving_repeat(struct ehis *e, struct served *s, uint64_t session, int64_t at_ms)
 {
     for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++)
-        a->is_due |= a->session && (session == 0 || a->session == session);
-    s->send_at_ms = at_ms;
+        if (a->session && (session == 0 || a->session == session)) {
+            a->is_due = true;
+            a->send_at_ms = at_ms;
+        }
     if (s->is_to_send)
         return;
     s->is_to_send = true;
@@ -198,18 +200,19 @@ void serving_run(struct ehis *e)
     int64_t now = mono_ms(e);
     for (struct served **at = &e->served_due; *at;) {
         struct served *s = *at;
-        if (now < s->send_at_ms) {
-            at = &s->next_due;
-            continue;
-        }
         bool is_left = false;
         for (struct ask *a = s->asks; a < s->asks + ASKS_MAX; a++) {
+            if (a->is_due && now < a->send_at_ms) {
+                is_left = true;
+                continue;
+            }
             struct session *to = a->is_due ? session_of(e, a->session) : NULL;
             ehis_err err = to ? sending_submit(to, span_of(s->response, s->len)) : EHIS_E_LINK_ENDED;
             a->is_unanswered |= err == EHIS_OK;
-            a->is_due = to && err != EHIS_OK && err != EHIS_E_EXCHANGE_NO_LARGE;
+            bool is_not_taken = err == EHIS_E_EXCHANGE_NO_LARGE || err == EHIS_E_TOO_LARGE;
+            a->is_due = to && err != EHIS_OK && !is_not_taken;
             is_left |= a->is_due;
-            if (err == EHIS_E_EXCHANGE_NO_LARGE)
+            if (is_not_taken)
                 serving_refused(e, s, a->session, err);
         }
         if (is_left)

@@ -122,6 +122,104 @@ static void a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_
     sim_client_fini(&c);
 }
 
+/* An answer that both have asked for, and that the first has in its hands. */
+static void answer_both(struct buf *e, struct hash *answer)
+{
+    struct envelope_header h = {.kind = KIND_REQUEST, .recipient = span_str(SIM_PERSON), .operation = span_str("GetPerson"), .purpose = span_str("tax"),
+                                .legal_basis = span_str("Law 23")};
+    struct hash d;
+    sim_begin_two(&c, SIM_POPULATION, false);
+    sim_envelope(&c, SIM_TAX, &h, "pin", e, &d);
+    assert_int_equal(sim_deliver(&c, buf_span(e), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(sim_handed(&c), 1);
+    assert_int_equal(ehis_answer(c.got[0], 0, "text/plain", "found", 5, NULL, 0, NULL), EHIS_OK);
+    assert_int_equal(sim_handed(&c), 1);
+    sim_submitted(&c, answer, NULL);
+    c.at = 1;
+}
+
+static void an_answer_that_one_gateway_puts_off_goes_to_the_other_at_once(void **state)
+{
+    struct flow flow = {.code = EHIS_E_EXCHANGE_BUSY, .retry_ms = 1000};
+    struct buf e, b;
+    struct hash answer;
+    (void)state;
+    buf_init(&e, 1 << 20);
+    buf_init(&b, 4096);
+    answer_both(&e, &answer);
+    memcpy(flow.digest, answer.b, 32);
+    assert_int_equal(flow_write(&flow, &b), EHIS_OK);
+    c.at = 0;
+    assert_int_equal(sim_client_frame(&c, FRAME_FLOW, buf_span(&b)), EHIS_OK);
+    c.at = 1;
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1);
+    c.at = 0;
+    sim_client_pass_ms(&c, 900);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0); /* its own pause holds on */
+    sim_client_pass_ms(&c, 200);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1);
+    buf_fini(&e);
+    buf_fini(&b);
+    sim_client_fini(&c);
+}
+
+static void what_a_gateway_takes_no_frame_of_is_told_and_holds_nothing_else(void **state)
+{
+    static char body[3000];
+    struct sim_ended large = {0}, small = {0};
+    ehis_message m = sim_message(body);
+    uint32_t code = 0;
+    struct hash d;
+    struct buf e;
+    (void)state;
+    memset(body, 'x', sizeof body - 1);
+    m.body_bytes = sizeof body;
+    /* A call. */
+    sim_begin_two(&c, SIM_TAX, false);
+    assert_int_equal(ehis_call_start(c.e, &m, sim_on_done, &large, NULL, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    sim_client_turn(&c);
+    assert_int_not_equal(sim_submitted(&c, &d, NULL), UINT64_MAX);
+    c.e->sessions[1].max_frame_bytes = 3000;
+    sim_leave(&c, 0);
+    c.at = 1;
+    sim_call(&c, &small);
+    sim_client_pass_ms(&c, 31000);
+    sim_handed(&c);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1);
+    assert_int_equal(small.err, EHIS_E_EXCHANGE_EXPIRED);
+    assert_int_equal(large.err, EHIS_E_TOO_LARGE);
+    sim_client_fini(&c);
+    /* A stream: it goes back to one that takes it. */
+    sim_begin_two(&c, SIM_TAX, false);
+    sim_send_one(&c);
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+    c.e->sessions[1].max_frame_bytes = 100;
+    sim_leave(&c, 0);
+    c.at = 1;
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), UINT64_MAX);
+    sim_come(&c, 0);
+    c.at = 0;
+    sim_client_pass_ms(&c, 5100);
+    assert_int_equal(sim_open_stream(&c, 1), 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+    sim_client_fini(&c);
+    /* An answer. */
+    buf_init(&e, 1 << 20);
+    answer_both(&e, &d);
+    c.e->sessions[1].max_frame_bytes = 100;
+    assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    sim_client_turn(&c);
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 0);
+    assert_int_equal(sim_ack_of(&c, c.delivery[c.at], &code), OUTCOME_REJECTED);
+    assert_int_equal(code, EHIS_E_TOO_LARGE);
+    buf_fini(&e);
+    sim_client_fini(&c);
+}
+
 static void what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there(void **state)
 {
     struct buf e;
@@ -217,6 +315,8 @@ int main(void)
         cmocka_unit_test(a_call_whose_gateway_goes_or_is_busy_is_repeated_at_the_other_and_any_answer_ends_it),
         cmocka_unit_test(a_call_that_one_gateway_knows_no_provider_for_is_asked_of_the_other_once),
         cmocka_unit_test(a_request_that_two_gateways_bring_is_run_once_and_both_get_the_same_bytes),
+        cmocka_unit_test(an_answer_that_one_gateway_puts_off_goes_to_the_other_at_once),
+        cmocka_unit_test(what_a_gateway_takes_no_frame_of_is_told_and_holds_nothing_else),
         cmocka_unit_test(what_two_gateways_deliver_is_handed_over_once_and_acknowledged_to_each_that_is_still_there),
         cmocka_unit_test(another_gateway_of_ours_that_gets_the_streams_takes_nothing_over),
         cmocka_unit_test(a_gateway_with_an_older_registry_ends_its_own_session_alone_and_the_status_says_so),
