@@ -139,7 +139,9 @@ static void commit(struct ehis *e)
     e->finished_bytes = 0;
     if (e->failed == EHIS_OK)
         outbox_committed(e->outbox);
-    inbox_committed(e->inbox);
+    err = inbox_committed(e->inbox);
+    if (err != EHIS_OK)
+        ehis_fatal(e, err);
     struct committed *c = e->committed;
     e->committed = NULL;
     e->committed_end = &e->committed;
@@ -187,12 +189,12 @@ void client_tick(struct ehis *e)
     serving_tick(e);
     acks_tick(e);
     outbox_forget_asked(e->outbox, now_ms(e));
-    large_out_tick(e);
     receiving_again(e);
     inbox_touch_gaps(e->inbox);
     if (e->is_ending && clock_mono_us(e->clock) >= e->end_by_us)
         abort_links(e);
     client_turn(e);
+    large_out_tick(e);
 }
 
 static void on_tick(void *arg)

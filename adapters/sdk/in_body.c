@@ -23,19 +23,22 @@ int64_t in_body_read(struct in_body *b, void *into, size_t max)
 
 const void *in_body_all(struct in_body *b, size_t *bytes)
 {
-    bool is_whole = !b->large || b->memory.len > 0;
     uint8_t *room;
     *bytes = 0;
-    if (!is_whole && (b->read_at > 0 || b->large->bytes > BODY_MAX_BYTES))
+    if (b->large && (b->read_at > 0 || b->large->bytes > BODY_MAX_BYTES))
         return NULL;
-    while (!is_whole) {
+    while (b->large) {
         int64_t n = buf_reserve(&b->memory, PIECE_BYTES, &room) == EHIS_OK ? in_body_read(b, room, PIECE_BYTES) : -1;
         if (n < 0) {
             buf_clear(&b->memory); /* nothing of it is sure to be whole, ever */
             return NULL;
         }
         buf_commit(&b->memory, (size_t)n);
-        is_whole = n == 0;
+        if (n == 0) { /* from now on as one that came in memory */
+            large_in_free(b->large);
+            b->large = NULL;
+            b->read_at = 0;
+        }
     }
     *bytes = b->memory.len;
     return b->memory.len ? buf_span(&b->memory).p : (const uint8_t *)"";

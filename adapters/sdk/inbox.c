@@ -14,7 +14,7 @@ struct inbox {
     struct in_stream *touched, *uncommitted;
     bool is_closed; /* in order, the last time: while replaying */
     int64_t now_ms;
-    ehis_err failed; /* told by the next inbox_finish; nothing is handed over any more */
+    ehis_err failed; /* nothing is handed over any more */
 };
 
 static void set_bits(struct in_stream *s, uint64_t n, bool is_passed, bool is_rejected)
@@ -231,7 +231,9 @@ static struct in_stream *meet(struct inbox *b, struct span sender, const uint8_t
             begin_at(s, item->number);
     }
     /* Durable before its first message is handed over, so that after a crash there is something to mark. */
-    return append(b, s) == EHIS_OK ? s : NULL;
+    if (b->failed == EHIS_OK)
+        b->failed = append(b, s);
+    return b->failed == EHIS_OK ? s : NULL;
 }
 
 void inbox_replays(struct inbox *b, struct span sender)
@@ -375,11 +377,10 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     /* The same of what the application's position does not tell. */
     await_commit(b, s, b->events.position && (is_rejected || item->skip_state) ? INBOX_GROUP : 1);
     touch(b, s);
-    EHIS_TRY(b->failed);
-    return append(b, s);
+    return b->failed != EHIS_OK ? b->failed : append(b, s);
 }
 
-void inbox_committed(struct inbox *b)
+ehis_err inbox_committed(struct inbox *b)
 {
     for (struct in_stream *s; (s = b->uncommitted);) {
         b->uncommitted = s->next_uncommitted;
@@ -387,6 +388,7 @@ void inbox_committed(struct inbox *b)
             touch(b, s);
         s->uncommitted = 0;
     }
+    return b->failed;
 }
 
 static void put_back(struct in_item *item)

@@ -61,7 +61,7 @@ void inbox_give_back(struct in_item *item); /* to come again; what waits behind 
 /* Nobody is there to take it: it is to come again, not marked for that, and what waits behind it is dropped. */
 void inbox_stop(struct inbox *b, struct in_item *item);
 void inbox_go_on(struct inbox *b); /* maybe there is somebody now */
-void inbox_committed(struct inbox *b);
+ehis_err inbox_committed(struct inbox *b) EHIS_MUST_USE; /* an error: of the store, also where inbox_next met it */
 /* Streams where something may be due since the last call: one after another, NULL at the end. */
 struct in_stream *inbox_touched(struct inbox *b);
 void inbox_touch_gaps(struct inbox *b); /* time has passed */

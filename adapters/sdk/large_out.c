@@ -373,9 +373,11 @@ ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_
     return EHIS_OK;
 }
 
-/* Files whose messages need them no longer. */
+/* Files whose messages need them no longer, and whose outbox says so on the disk: after a crash before that they would be needed again. */
 void large_out_tick(struct ehis *e)
 {
+    if (e->failed != EHIS_OK || store_group_bytes(e->store) > 0)
+        return;
     for (struct large_out **at = &e->larges_out, *l; (l = *at);) {
         if (is_needed(e, l->digest)) {
             at = &l->next;

@@ -113,6 +113,8 @@ int work_dispatch(struct ehis *e, int max)
 {
     uint64_t count;
     int ran = 0;
+    if (!e->is_dispatched) /* the worker runs them: one at a time */
+        return 0;
     pthread_mutex_lock(&e->lock);
     size_t due = e->job_count;
     ssize_t ignored = read(e->event_fd, &count, sizeof count);

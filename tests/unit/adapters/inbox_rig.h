@@ -131,7 +131,7 @@ static inline void finish(struct box *b, struct in_item *i, bool is_rejected)
 {
     assert_int_equal(inbox_finish(b->inbox, i, is_rejected, 1000), EHIS_OK);
     assert_int_equal(store_commit(b->store), EHIS_OK);
-    inbox_committed(b->inbox);
+    assert_int_equal(inbox_committed(b->inbox), EHIS_OK);
     free(i);
 }
 

@@ -91,7 +91,7 @@ static void what_the_applications_position_does_not_tell_is_durable_before_it_mo
         assert_int_equal(b.gap_count, how == 2);
         assert_int_not_equal(store_group_bytes(b.store), 0);
         assert_int_equal(store_commit(b.store), EHIS_OK);
-        inbox_committed(b.inbox);
+        assert_int_equal(inbox_committed(b.inbox), EHIS_OK);
         i = next(&b, 1000 + INBOX_GAP_MS);
         assert_int_equal(i->number, 2);
         b.position = 2; /* its effect is stored, and nothing of it here: a crash */
@@ -104,6 +104,25 @@ static void what_the_applications_position_does_not_tell_is_durable_before_it_mo
             take_one(&b, 1, true, true);
         box_fini(&b);
     }
+}
+
+static void a_gap_that_could_not_be_recorded_is_told_at_the_commit_and_nothing_goes_on(void **state)
+{
+    struct box b = {0};
+    (void)state;
+    assert_int_equal(sim_disk_new(1, &b.disk), EHIS_OK);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    assert_null(next(&b, 1000));
+    sim_disk_fail(b.disk, SIM_SYNC, 1, EHIS_E_IO, false);
+    assert_int_equal(store_append(b.store, 99, NULL, 0, NULL), EHIS_OK);
+    assert_int_equal(store_commit(b.store), EHIS_E_IO);
+    assert_int_equal(inbox_committed(b.inbox), EHIS_OK); /* nothing was wanted of it yet */
+    assert_null(next(&b, 1000 + INBOX_GAP_MS));
+    assert_int_equal(b.gap_count, 1);
+    assert_int_equal(inbox_committed(b.inbox), EHIS_E_IO);
+    assert_null(next(&b, 1000 + 2 * INBOX_GAP_MS));
+    box_fini(&b);
 }
 
 /* ---- crashes ---- */
@@ -139,7 +158,7 @@ static bool live(struct box *b, struct gateway *g, struct application *a, uint64
         if (!is_done)
             return false;
         if (is_committed)
-            inbox_committed(b->inbox);
+            assert_int_equal(inbox_committed(b->inbox), EHIS_OK);
         if (is_committed && sim_random_below(seed, 3) && number == g->first_unacked)
             g->first_unacked++; /* else the acknowledgement is lost */
     }
@@ -193,7 +212,7 @@ static void what_was_finished_but_not_recorded_comes_again_marked_and_no_more_th
     for (uint64_t n = 1; n <= INBOX_GROUP + 1; n++) {
         assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
         take_one(&b, n, n <= INBOX_GROUP, false);
-        inbox_committed(b.inbox);
+        assert_int_equal(inbox_committed(b.inbox), EHIS_OK);
     }
     box_close(&b);
     assert_int_equal(box_open(&b, false), EHIS_OK);
@@ -232,6 +251,7 @@ int main(void)
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),
         cmocka_unit_test(what_was_rejected_stays_rejected_where_the_application_keeps_the_position),
         cmocka_unit_test(what_the_applications_position_does_not_tell_is_durable_before_it_moves_over_it),
+        cmocka_unit_test(a_gap_that_could_not_be_recorded_is_told_at_the_commit_and_nothing_goes_on),
         cmocka_unit_test(each_number_is_handed_over_once_unless_marked_across_crashes_at_every_operation),
         cmocka_unit_test(what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it),
         cmocka_unit_test(after_closing_in_order_only_what_was_being_handled_is_marked),

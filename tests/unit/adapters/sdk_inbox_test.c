@@ -351,7 +351,7 @@ static enum inbox_verdict begin_stream(struct box *b, const char *sender, uint64
             ;
         if (id % 256 == 0)
             assert_int_equal(store_commit(b->store), EHIS_OK);
-        inbox_committed(b->inbox);
+        assert_int_equal(inbox_committed(b->inbox), EHIS_OK);
     }
     free(i);
     return v;

@@ -178,6 +178,13 @@ static void a_body_that_did_not_come_whole_is_never_taken_for_whole(void **state
         assert_true((ehis_incoming_body(r.in, &n) != NULL) == (at == 3)); /* and the second time */
         assert_int_equal(n, at < 3 ? 0 : BYTES);
         assert_memory_equal(r.into, plain, r.len);
+        if (at == 3) { /* and piece by piece, from its beginning */
+            r.len = 0;
+            read_all(&r);
+            assert_int_equal(r.len, BYTES);
+            assert_memory_equal(r.into, plain, BYTES);
+            assert_int_equal(r.end, 0);
+        }
         ehis_reject(r.in, 0);
         sim_handed(&c);
         end(&r);
@@ -297,6 +304,27 @@ static void a_large_answer_that_the_gateway_does_not_take_is_told_to_the_caller(
     sim_client_fini(&c);
 }
 
+static void its_file_goes_when_the_disk_says_that_it_is_needed_no_more_and_not_before(void **state)
+{
+    struct hash d;
+    (void)state;
+    for (int is_durable = 0; is_durable < 2; is_durable++) {
+        sim_begin_two(&c, SIM_TAX, false);
+        c.e->sessions[0].takes_large = true;
+        keep_large();
+        assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+        if (!is_durable)
+            sim_disk_fail(c.disk, SIM_ANY, 1, EHIS_E_IO, true);
+        assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_ACCEPTED, 0), EHIS_OK);
+        assert_false(outbox_by_digest(c.e->outbox, d.b)->is_held);
+        sim_client_pass_ms(&c, 300);
+        sim_client_restart(&c, true);
+        assert_int_equal(outbox_by_digest(c.e->outbox, d.b)->is_held, !is_durable);
+        assert_int_equal(c.e->larges_out != NULL, !is_durable);
+        sim_client_fini(&c);
+    }
+}
+
 /* Its file has gone, so nobody can ever have it: it is not asked for without end. */
 static void a_body_whose_file_has_gone_is_not_submitted_again_and_again(void **state)
 {
@@ -337,6 +365,7 @@ int main(void)
         cmocka_unit_test(a_large_call_that_no_gateway_takes_holds_no_other_and_is_told_so),
         cmocka_unit_test(a_stream_goes_to_the_gateway_that_takes_its_large_body),
         cmocka_unit_test(a_large_answer_that_the_gateway_does_not_take_is_told_to_the_caller),
+        cmocka_unit_test(its_file_goes_when_the_disk_says_that_it_is_needed_no_more_and_not_before),
         cmocka_unit_test(a_body_whose_file_has_gone_is_not_submitted_again_and_again),
     };
     plain = malloc(BYTES);

@@ -45,6 +45,22 @@ static void deliver_numbers(uint64_t from, uint64_t to)
     buf_fini(&e);
 }
 
+static void what_the_worker_runs_is_not_run_by_whoever_asks_as_well(void **state)
+{
+    (void)state;
+    sim_provider(&c);
+    c.e->is_dispatched = false;
+    deliver_numbers(1, 1);
+    sim_client_turn(&c);
+    assert_int_equal(ehis_dispatch(c.e, 0), 0);
+    assert_int_equal(c.got_count, 0);
+    c.e->is_dispatched = true;
+    assert_int_equal(ehis_dispatch(c.e, 0), 1);
+    assert_int_equal(c.got_count, 1);
+    ehis_reject(c.got[0], 0);
+    sim_client_fini(&c);
+}
+
 static void a_request_that_our_own_evaluation_forbids_is_rejected_whatever_the_gateway_let_through(void **state)
 {
     (void)state;
@@ -429,6 +445,7 @@ static void past_its_registry_nothing_is_done_but_fetching(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_worker_runs_is_not_run_by_whoever_asks_as_well),
         cmocka_unit_test(a_request_that_our_own_evaluation_forbids_is_rejected_whatever_the_gateway_let_through),
         cmocka_unit_test(what_is_not_the_senders_or_not_for_us_or_out_of_time_is_rejected),
         cmocka_unit_test(a_changed_byte_anywhere_in_an_envelope_is_found),
