@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SUBJECTS_MAX 16
@@ -103,6 +105,26 @@ static int fault_exit(const ehis_reply *r)
     return strcmp(ehis_reply_content_type(r), "application/json") == 0 && body && memmem(body, n, "\"code\":\"NOT_FOUND\"", 18) ? CLI_NOT_FOUND : CLI_FAILURE;
 }
 
+/* What a killed run has left is taken over; what another one writes is not. */
+static ehis_err open_part(const char *name, FILE **out, struct ehis_why *why)
+{
+    struct stat held, named;
+    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+    ehis_err err = f ? EHIS_OK : ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    if (err == EHIS_OK && (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &held) != 0 || stat(name, &named) != 0 || held.st_ino != named.st_ino))
+        err = ehis_fail(why, EHIS_E_LOCKED, "%s: another ehis-call writes it", name);
+    if (err == EHIS_OK && ftruncate(fd, 0) != 0)
+        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    if (err == EHIS_OK)
+        *out = f;
+    else if (f)
+        (void)!fclose(f);
+    else if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 /* Beside the file, and in its place when all of it is as it was sent. */
 static ehis_err write_output(const ehis_reply *reply, const char *file, struct ehis_why *why)
 {
@@ -114,9 +136,9 @@ static ehis_err write_output(const ehis_reply *reply, const char *file, struct e
     EHIS_ASSERT(piece);
     err = buf_printf(&part, "%s.part%c", file, 0);
     const char *name = (const char *)buf_span(&part).p;
-    FILE *f = err == EHIS_OK ? fopen(name, "wxe") : NULL;
-    if (err == EHIS_OK && !f)
-        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
+    FILE *f = NULL;
+    if (err == EHIS_OK)
+        err = open_part(name, &f, why);
     while (err == EHIS_OK && (n = ehis_reply_read(reply, piece, PIECE_BYTES)) > 0)
         if (fwrite(piece, 1, (size_t)n, f) != (size_t)n)
             err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
@@ -124,12 +146,12 @@ static ehis_err write_output(const ehis_reply *reply, const char *file, struct e
         err = ehis_fail(why, (ehis_err)-n, "the answer's body");
     if (err == EHIS_OK && (fflush(f) != 0 || fsync(fileno(f)) != 0))
         err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
-    if (f && fclose(f) != 0 && err == EHIS_OK)
-        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
     if (err == EHIS_OK && rename(name, file) != 0)
         err = ehis_fail(why, EHIS_E_IO, "%s: %s", file, strerror(errno));
     if (err != EHIS_OK && f)
         (void)!unlink(name); /* what came is not whole */
+    if (f)
+        (void)!fclose(f); /* and with it the lock; all of it is on the disk */
     buf_fini(&part);
     free(piece);
     return err;

@@ -96,10 +96,12 @@ def test_ehis_call_takes_and_writes_files_of_any_size(large):
     path, out = file_of(large.world, 8 * MIB + 77), large.world.dir / "answer"
     state = large.world.dir / "call.state"
     state.mkdir(mode=0o700)
+    out.with_name("answer.part").write_bytes(b"of a run that was killed" * MIB)
     done = large.world.run("ehis-call", SERVICE, "GetPerson", "--config", "tax.yaml", "--state", state, "--purpose", PURPOSE, "--basis", BASIS, "--body", path, "--output", out,
                            "--timeout", "120s", timeout=180)
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == path.read_bytes()
+    assert not out.with_name("answer.part").exists()
 
 
 def test_an_upload_outlives_the_gateway_that_was_killed(large):
