@@ -18,6 +18,7 @@ import base64
 import ctypes
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -128,14 +129,12 @@ def is_free(host, port):
 
 
 def free_ports(count):
-    """Below those that the kernel gives to connections: while a broker is down, a client that dials it again and again would sooner or later take its port."""
-    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found = []
-    while len(found) < count:
-        port = random.randrange(first // 2, first)
-        if port not in found and is_free("127.0.0.1", port):
-            found.append(port)
-    return found
+    """Beside those that the kernel gives to connections, where it leaves any: while a broker is down, a client that dials it again and again would sooner or
+    later take its port."""
+    first, last = map(int, pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    beside = [*range(max(1024, first // 2), first), *range(last + 1, 65536)]
+    ports = beside if len(beside) >= 1000 else range(1024, 65536)
+    return list(itertools.islice((p for p in random.sample(ports, len(ports)) if is_free("127.0.0.1", p)), count))
 
 
 def write(path, text, mode=0o600):
@@ -225,10 +224,10 @@ class Cluster:
         p, folder = self.plan, self.node_dir(node)
         for port in (p["ports"][node - 1], p["controller_ports"][node - 1]):
             end = time.monotonic() + 10
-            while not is_free(p["host"], port) and time.monotonic() < end:
+            while not is_free(p["host"], port):
+                if time.monotonic() >= end:
+                    raise Failed(f"port {port} of {p['host']} is taken; stop what holds it, or make a cluster elsewhere with --dir and --port-base")
                 time.sleep(0.1)  # whoever was killed may hold it for a moment longer than its process number
-            if not is_free(p["host"], port):
-                raise Failed(f"port {port} of {p['host']} is taken; stop what holds it, or make a cluster elsewhere with --dir and --port-base")
         self.renew(node)
         words = [java(), *JVM, f"-Xmx{os.environ.get('EHIS_KAFKA_HEAP', '384m')}", "-cp", f"{jars(p['kafka'])}/*", self.logging(),
                  f"-Dehis.log={folder}/kafka.log", "kafka.Kafka", str(folder / "server.properties")]
