@@ -173,7 +173,7 @@ static ehis_err take(struct held *h, struct taking *t)
 static bool is_later(ehis_err err)
 {
     enum ehis_err_class c = ehis_err_row(err)->class_;
-    return c == EHIS_CLASS_ENVIRONMENT || c == EHIS_CLASS_FLOW || err == EHIS_E_EXCHANGE_REGISTRY_BEHIND || err == EHIS_E_NO_MEMORY;
+    return c == EHIS_CLASS_ENVIRONMENT || c == EHIS_CLASS_FLOW || err == EHIS_E_EXCHANGE_REGISTRY_BEHIND;
 }
 
 bool relay_offer(struct held *h)

@@ -23,7 +23,7 @@ static ehis_err bad(struct exchange *x, const struct visit *v, ehis_err code)
 {
     struct record r = {.kind = RECORD_REFUSED, .code = (uint32_t)code, .text = span_str(v->u.why.text), .gateway = v->a->gateway, .system = v->a->inbox};
     enum ehis_err_class class_ = ehis_err_row(code)->class_;
-    if (class_ == EHIS_CLASS_ENVIRONMENT || class_ == EHIS_CLASS_BUG || class_ == EHIS_CLASS_FLOW)
+    if (class_ == EHIS_CLASS_ENVIRONMENT || class_ == EHIS_CLASS_BUG || class_ == EHIS_CLASS_FLOW) /* not the envelope's fault */
         return code;
     if (x->now_ms < x->bad_since_ms || x->now_ms >= x->bad_since_ms + 1000) {
         x->bad_since_ms = x->now_ms;
@@ -122,6 +122,8 @@ static ehis_err key_arrived(struct exchange *x, struct visit *v)
         return EHIS_E_EXCHANGE_SENDER_MISMATCH;
     EHIS_TRY(check(x, v));
     if (!exchange_message_by_digest(x, &a->digest) && !exchange_guest_find(x, &a->digest, NULL)) {
+        if (!exchange_key_fits(x, &v->u.header, &a->digest, a->bytes.len))
+            return EHIS_E_TOO_LARGE;
         struct topic *t = exchange_topic(x, v->u.header.recipient, v->u.header.operation, true);
         struct guest *g = calloc(1, sizeof *g + a->bytes.len);
         if (!t || !g) {

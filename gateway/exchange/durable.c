@@ -5,9 +5,12 @@
 
 #include <stdlib.h>
 
-static void is_durable(struct exchange *x, struct message *m, uint8_t state)
+static void became_durable(struct exchange *x, struct message *m, uint8_t state)
 {
+    struct message *copy = m->kind == KIND_KEY && state == STATE_ACCEPTED ? exchange_guest_find(x, &m->digest, NULL) : NULL;
     m->durable = state;
+    if (copy) /* by way of another gateway: once is enough */
+        exchange_message_drop(x, copy);
     bool is_response = m->kind == KIND_RESPONSE && message_is(m, IS_WAITING);
     if (m->guest) {
         exchange_guest_ended(x, m);
@@ -48,7 +51,7 @@ void exchange_on_durable(struct exchange *x, uint64_t group, int64_t now_ms)
         x->pending_count--;
         if (p.message) {
             if (p.state)
-                is_durable(x, p.message, p.state);
+                became_durable(x, p.message, p.state);
             if (p.state != STATE_ACCEPTED)
                 wake_lanes(x, p.message);
             p.message->pending--;

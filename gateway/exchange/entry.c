@@ -5,7 +5,6 @@
 #include "gateway/exchange/exchange_priv.h"
 
 #define DEFAULT_RESPONSE_BYTES (1024 * 1024)
-#define KEY_MAX_BYTES 131072 /* of a whole envelope inside KEYS */
 
 /* ---- is it true? ---- */
 
@@ -138,7 +137,7 @@ static ehis_err judge(struct exchange *x, struct submission *u)
     if (h->kind == KIND_RESPONSE)
         return check_response(x, u);
     EHIS_TRY(check_policy(x, u));
-    if (h->kind == KIND_KEY && (envelope_bytes(&u->envelope) > KEY_MAX_BYTES || !exchange_key_fits(x, h, envelope_bytes(&u->envelope))))
+    if (h->kind == KIND_KEY && !exchange_key_fits(x, h, &u->digest, envelope_bytes(&u->envelope)))
         return EHIS_E_TOO_LARGE;
     if (h->kind == KIND_REQUEST && envelope_is_waiting(h) && !is_reachable(x, identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), recipient_system(x, h)))
         return EHIS_E_EXCHANGE_NO_SESSION;

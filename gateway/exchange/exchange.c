@@ -42,6 +42,7 @@ ehis_err exchange_new(struct span gateway, const struct exchange_bounds *bounds,
     node_init(&x->refusing);
     node_init(&x->visiting);
     node_init(&x->to_pump);
+    node_init(&x->unsettled);
     node_init(&x->unsent);
     x->is_carried = ports->bus_done != NULL;
     x->audited_sequence = UINT64_MAX;

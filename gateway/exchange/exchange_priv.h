@@ -168,7 +168,7 @@ struct delivery {
 
 struct stream {
     struct table_node by_id;
-    struct node in_system, in_segment /* of its newest STREAM record: what was accepted later stands in later ones */, messages, lanes;
+    struct node in_system, in_segment /* of its newest STREAM record: what was accepted later stands in later ones */, in_unsettled, messages, lanes;
     struct message *hint;
     struct system *sender, *to; /* both NULL until the registry knows the recipient: what a peer names costs no memory elsewhere */
     struct topic *topic;
@@ -245,6 +245,7 @@ struct exchange {
     bool is_carried;       /* by a bus with brokers, which may bring it to another gateway */
     bool is_bus_full;      /* something waits in unsent until the bus takes more: what has an order goes behind it */
     bool is_draining, is_replaying, has_replayed;
+    struct node unsettled; /* streams whose sender had no steps left to look for what is settled */
     struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance; skips that the bus has not taken */
     bool is_replicated;    /* what is confirmed is on more than one machine: no pilot */
     uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
@@ -300,6 +301,7 @@ ehis_err exchange_finish_by(struct exchange *x, struct message *m, uint32_t kind
 ehis_err exchange_deny(struct exchange *x, struct message *m, struct delivery *d, ehis_err code, const struct decide_answer *a) EHIS_MUST_USE;
 /* The same without the record: also for replay. */
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms);
+bool exchange_ends_by_delivery(const struct exchange *x, const struct message *m);
 void exchange_message_schedule(struct exchange *x, struct message *m);
 static inline uint64_t exchange_id_ms(const uint8_t id[16]) { return be_get(id, 6); } /* UUIDv7 */
 static inline bool message_is(const struct message *m, unsigned flag) { return (m->flags & flag) != 0; }
@@ -319,7 +321,8 @@ bool exchange_stream_fits(const struct stream *st, const struct envelope_header 
 void exchange_stream_drop(struct exchange *x, struct stream *st);
 void exchange_stream_stand(struct exchange *x, struct stream *st, uint64_t segment);
 void exchange_stream_add(struct stream *st, struct message *m);
-bool exchange_steps_fit(const struct exchange *x, struct system *sender); /* false: it has had those of this second */
+/* Whether its sender may make this one search more; who makes it counts sender->steps. False: it has had those of this second (STEPS_A_SECOND). */
+bool exchange_steps_fit(const struct exchange *x, struct system *sender);
 void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowest);
 ehis_err exchange_stream_record(struct exchange *x, struct stream *st) EHIS_MUST_USE;
 struct lane *exchange_lane_find(const struct exchange *x, const struct stream *st, const struct system *to); /* or NULL */
@@ -393,7 +396,8 @@ void exchange_key_add(struct exchange *x, struct message *m);
 void exchange_key_remove(struct exchange *x, struct message *m); /* from its epoch alone */
 /* The next of this epoch behind another (NULL: the first), in no order; NULL: no more. */
 const struct message *exchange_key_next(const struct exchange *x, const struct topic *t, const uint8_t epoch[EPOCH_BYTES], const struct message *behind);
-bool exchange_key_fits(struct exchange *x, const struct envelope_header *h, uint64_t bytes); /* beside those of its epoch that were accepted here */
+/* Into a KEYS, and beside the others of its epoch, wherever they were accepted. */
+bool exchange_key_fits(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t bytes);
 ehis_err exchange_keys_before(struct exchange *x, struct session *s, const struct delivery *event) EHIS_MUST_USE; /* first the keys that this event needs */
 ehis_err exchange_keys_answer(struct exchange *x, struct session *s, struct span get) EHIS_MUST_USE;
 

@@ -3,6 +3,7 @@
 /* Key envelopes of epochs: found by their epoch, given before the first event of it, and when they are asked for. */
 #include "gateway/exchange/exchange_priv.h"
 
+#define KEY_MAX_BYTES 131072 /* of a whole envelope inside KEYS */
 #define KEYS_A_FRAME 64
 
 static uint64_t epoch_hash(const struct exchange *x, const struct topic *t, const uint8_t epoch[EPOCH_BYTES])
@@ -31,11 +32,16 @@ const struct message *exchange_key_next(const struct exchange *x, const struct t
     return NULL;
 }
 
-bool exchange_key_fits(struct exchange *x, const struct envelope_header *h, uint64_t bytes)
+bool exchange_key_fits(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t bytes)
 {
     const struct topic *t = exchange_topic(x, h->recipient, h->operation, false);
-    for (const struct message *m = t ? exchange_key_next(x, t, h->seal.epoch.p, NULL) : NULL; m; m = exchange_key_next(x, t, h->seal.epoch.p, m))
-        bytes += m->guest ? 0 : m->home.record_bytes + m->home.attachment_bytes;
+    if (bytes > KEY_MAX_BYTES)
+        return false;
+    for (const struct message *m = t ? exchange_key_next(x, t, h->seal.epoch.p, NULL) : NULL; m; m = exchange_key_next(x, t, h->seal.epoch.p, m)) {
+        if (m->guest && (memcmp(m->digest.b, digest->b, HASH_BYTES) == 0 || exchange_message_by_digest(x, &m->digest)))
+            continue; /* its publisher has moved, and brings it here as well */
+        bytes += m->guest ? m->guest->bytes.len : m->home.record_bytes + m->home.attachment_bytes;
+    }
     return bytes <= KEYS_OF_EPOCH_BYTES;
 }
 

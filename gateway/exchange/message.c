@@ -280,13 +280,13 @@ void exchange_message_answer(struct exchange *x, struct message *request, struct
 }
 
 /* An event whose deliveries are here: it ends with the last of them. On a bus that carries its end here is that the bus has it, or that it expired before. */
-static bool ends_by_delivery(const struct exchange *x, const struct message *m) { return m->kind == KIND_EVENT && !m->guest && !x->is_carried; }
+bool exchange_ends_by_delivery(const struct exchange *x, const struct message *m) { return m->kind == KIND_EVENT && !m->guest && !x->is_carried; }
 
 void exchange_finished(struct exchange *x, struct message *m, struct delivery *d, uint32_t kind, uint32_t code, int64_t at_ms)
 {
     uint8_t state = kind == RECORD_DELIVERED ? STATE_DELIVERED : kind == RECORD_FAILED ? STATE_FAILED : STATE_EXPIRED;
     uint64_t group = x->is_replaying ? 0 : x->ports.open_group(x->ports.ctx);
-    bool is_event = ends_by_delivery(x, m);
+    bool is_event = exchange_ends_by_delivery(x, m);
     if (!is_event) {
         m->state = state;
         m->code = code;
@@ -324,12 +324,12 @@ static void count_end(struct exchange *x, uint32_t kind)
 
 static void end(struct exchange *x, struct message *m, struct delivery *d, const struct record *r, const struct journal_pos *pos)
 {
-    if (r->ack.len && !ends_by_delivery(x, m)) {
+    if (r->ack.len && !exchange_ends_by_delivery(x, m)) {
         m->final = exchange_place(pos);
         m->flags |= HAS_ACK;
     }
     exchange_finished(x, m, d, r->kind, r->count ? (uint32_t)r->count : r->code, x->now_ms);
-    exchange_pend(x, m, ends_by_delivery(x, m) ? 0 : m->state);
+    exchange_pend(x, m, exchange_ends_by_delivery(x, m) ? 0 : m->state);
 }
 
 static ehis_err finish(struct exchange *x, struct message *m, struct delivery *d, const struct record *what)

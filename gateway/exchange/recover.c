@@ -114,7 +114,7 @@ static ehis_err replay_accepted(struct exchange *x, const struct journal_entry *
         m->stream->has_relation = true;
     exchange_unsent_add(x, m);
     link_answer(x, m, &h);
-    if (m->kind != KIND_EVENT || x->is_carried)
+    if (!exchange_ends_by_delivery(x, m))
         return EHIS_OK;
     EHIS_TRY(replay_pending(x, m, r));
     if (!m->deliveries)

@@ -72,6 +72,7 @@ void exchange_stream_drop(struct exchange *x, struct stream *st)
     table_remove(&x->streams, stream_hash(x, st->sender, st->id, st->is_guest), &st->by_id);
     node_remove(&st->in_system);
     node_remove(&st->in_segment);
+    node_remove(&st->in_unsettled);
     st->sender->stream_count -= !st->is_guest;
     free(st);
 }
@@ -130,8 +131,12 @@ void exchange_stream_settle(struct exchange *x, struct stream *st, uint64_t lowe
 {
     if (lowest > st->settled)
         st->settled = lowest;
-    if (!x->is_replaying && !exchange_steps_fit(x, st->sender))
-        return; /* it goes with the next that is settled */
+    if (!x->is_replaying && !exchange_steps_fit(x, st->sender)) { /* at a tick */
+        if (!node_is_linked(&st->in_unsettled))
+            list_add(&x->unsettled, &st->in_unsettled);
+        return;
+    }
+    node_remove(&st->in_unsettled);
     for (struct node *n = st->messages.next, *next; n != &st->messages && message_of_stream(n)->number < st->settled; n = next) {
         next = n->next;
         exchange_message_settle(x, message_of_stream(n));

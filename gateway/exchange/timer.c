@@ -126,6 +126,11 @@ uint32_t exchange_tick(struct exchange *x, int64_t now_ms)
         next = n->next;
         exchange_refusals_due(x, container_of(n, struct system, in_refusing));
     }
+    for (struct node *n = x->unsettled.next, *next; n != &x->unsettled; n = next) {
+        struct stream *st = container_of(n, struct stream, in_unsettled);
+        next = n->next;
+        exchange_stream_settle(x, st, st->settled);
+    }
     if (x->is_carried) {
         if (x->is_bus_full)
             exchange_send_unsent(x);

@@ -527,9 +527,11 @@ static void a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_agai
     sim_carrier_run(t.c);
     assert_int_equal(sim_record_count(t.two, RECORD_FAILED), 0);
     t.two->is_journal_full = false;
-    assert_int_equal(sim_carrier_forge(t.c, t.two, NULL), EHIS_OK);
-    sim_durable(t.two);
+    sim_carrier_run(t.c);
     assert_int_equal(sim_record_count(t.two, RECORD_FAILED), 1);
+    assert_int_equal(sim_carrier_refused(t.c), 0);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_FAILED, EHIS_E_EXCHANGE_NO_SESSION);
 }
 
 /* Taken by two gateways, as a publisher does that moves: each knows of the other's by the key topic. */
@@ -568,6 +570,56 @@ static void a_key_that_two_gateways_have_is_called_replicated_by_each_and_again_
     sim_release(t.one);
 }
 
+/* How many of eight, of as many bytes as an envelope in KEYS has, were accepted. */
+static int put_keys(struct sim_house *h, session_id b, const struct buf *keys, int count)
+{
+    int accepted = 0;
+    for (int i = 0; i < count; i++)
+        assert_int_equal(sim_submit_bytes(h, b, buf_span(&keys[i])), EHIS_OK);
+    sim_durable(h);
+    for (struct sim_out *o; (o = sim_take(h, SIM_RECEIPT, b));) {
+        accepted += o->state == STATE_ACCEPTED;
+        if (o->state == STATE_REFUSED)
+            assert_int_equal(o->code, EHIS_E_TOO_LARGE);
+    }
+    return accepted;
+}
+
+static void the_keys_of_an_epoch_are_bounded_whichever_gateways_accepted_them(void **state)
+{
+    static const uint8_t epoch[2][16] = {{9}, {10}};
+    struct buf keys[2][9];
+    (void)state;
+    session_id at_one = sim_ready(t.one, B, 0, 64, 1 << 20), c = sim_ready(t.one, C, 0, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_subscribe(t.one, c, SVC, "Changed", false), EHIS_OK);
+    for (int e = 0; e < 2; e++)
+        for (int i = 0; i < 9; i++) {
+            buf_init(&keys[e][i], 1 << 20);
+            sim_envelope(t.two, &(struct sim_message){.kind = KIND_KEY, .sender = B, .recipient = SVC, .operation = "Changed", .epoch = epoch[e], .body_bytes = 130000}, &keys[e][i], &(struct hash){{0}}, NULL);
+        }
+    sim_carrier_run(t.c);
+    assert_int_equal(put_keys(t.two, t.b, keys[0], 8), 8);
+    sim_carrier_run(t.c);
+    assert_int_equal(put_keys(t.one, at_one, &keys[0][8], 1), 0);
+    assert_int_equal(put_keys(t.one, at_one, keys[0], 8), 8); /* its publisher has moved: the same */
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_keys_get(t.one, c, SVC, "Changed", epoch[0]), EHIS_OK);
+    int count = 0;
+    for (struct sim_out *o; (o = take_frame(t.one, c, FRAME_KEYS));)
+        for (struct { size_t at; struct span envelope; } n = {0}; keys_next(buf_span(&o->bytes), &n.at, &n.envelope);)
+            count++;
+    assert_int_equal(count, 8); /* each once */
+    sim_carrier_faults(t.c)->is_down = true;
+    assert_int_equal(put_keys(t.two, t.b, keys[1], 5), 5);
+    assert_int_equal(put_keys(t.one, at_one, &keys[1][5], 4), 4); /* neither knows of the other */
+    sim_carrier_faults(t.c)->is_down = false;
+    sim_carrier_pass(t.c, 2000);
+    assert_int_equal(sim_carrier_refused(t.c), 1);
+    for (int i = 0; i < 9; i++)
+        buf_fini(&keys[0][i]), buf_fini(&keys[1][i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +642,7 @@ int main(void)
         CARRIER_TEST(what_was_accepted_and_not_confirmed_goes_again_after_a_restart),
         CARRIER_TEST(an_event_reaches_a_subscriber_at_another_gateway_with_its_key),
         CARRIER_TEST(a_key_that_two_gateways_have_is_called_replicated_by_each_and_again_when_it_comes_again),
+        CARRIER_TEST(the_keys_of_an_epoch_are_bounded_whichever_gateways_accepted_them),
         CARRIER_TEST(what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too),
         CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
         CARRIER_TEST(what_comes_again_behind_its_end_is_finished_and_told_as_well),

@@ -19,7 +19,7 @@ struct parcel {
     uint8_t stream[16], state;
     uint32_t code;
     struct buf bytes; /* envelope, acknowledgement, digests */
-    bool is_confirmed, is_lost, is_read, is_finished;
+    bool is_confirmed, is_lost, is_read, is_finished, is_later; /* is_later: its reader could not take it now */
     struct parcel *next;
 };
 struct inbox { char system[201]; bool wants[HOUSES], calls[HOUSES]; int owner; /* -1 */ bool is_told; bool was_reachable; };
@@ -311,7 +311,10 @@ static void read_parcel(struct sim_carrier *c, struct parcel *p, struct sim_hous
         (void)exchange_on_probed(h->x, span_str(p->recipient), p->accepted_ms, (const struct hash *)(const void *)buf_span(&p->bytes).p, p->bytes.len / 32, h->clock.wall_ms);
         p->is_finished = true;
     }
-    if (err == EHIS_OK)
+    enum ehis_err_class why = ehis_err_row(err)->class_; /* as the relay judges */
+    p->is_later = why == EHIS_CLASS_ENVIRONMENT || why == EHIS_CLASS_FLOW;
+    p->is_read = !p->is_later;
+    if (err == EHIS_OK || p->is_later)
         return;
     c->refused++;
     p->is_finished = true;
@@ -348,7 +351,7 @@ void sim_carrier_run(struct sim_carrier *c)
             if (p->is_lost || p->is_read || !reader)
                 continue;
             read_parcel(c, p, reader);
-            is_busy = true;
+            is_busy |= p->is_read;
         }
     }
 }

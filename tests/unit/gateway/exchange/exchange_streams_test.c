@@ -192,6 +192,32 @@ static void the_place_of_a_late_number_is_looked_for_so_often_in_one_second_alon
     assert_null(sim_take(h, SIM_FLOW, a));
 }
 
+static void what_was_settled_when_its_sender_had_no_steps_left_goes_all_the_same(void **state)
+{
+    struct sim_house *h = *state;
+    struct exchange_status s;
+    session_id b = sim_ready(h, B, 8, 8, 1 << 20);
+    unsigned code = 0;
+    assert_int_equal(sim_stream_open(h, b, stream, SVC, "Changed", 1), EHIS_OK);
+    for (uint64_t n = 1; n <= 1000; n++) /* of which the acceptance is the end */
+        assert_int_equal(sim_submit(h, b, &(struct sim_message){.kind = KIND_EVENT, .sender = B, .recipient = SVC, .operation = "Changed", .stream = stream, .number = n}, &(struct hash){{0}}), EHIS_OK);
+    sim_durable(h);
+    for (int i = 0; i < 250 && code == 0; i++) {
+        struct stream_state st;
+        sim_forget(h);
+        assert_int_equal(sim_stream_open(h, b, stream, SVC, "Changed", 1), EHIS_OK);
+        assert_int_equal(stream_state_read(buf_span(&sim_take(h, SIM_FRAME, b)->bytes), &st, NULL), EHIS_OK);
+        code = st.code;
+    }
+    assert_int_equal(code, EHIS_E_EXCHANGE_BUSY);
+    assert_int_equal(sim_settled(h, b, stream, 1001), EHIS_OK);
+    exchange_status(h->x, &s);
+    assert_int_equal(s.stored_messages, 1000);
+    sim_pass(h, 2000);
+    exchange_status(h->x, &s);
+    assert_int_equal(s.stored_messages, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +228,7 @@ int main(void)
         HOUSE_TEST(what_was_settled_by_way_of_other_gateways_is_not_expected_here_also_after_a_restart),
         HOUSE_TEST(a_number_that_was_passed_over_here_is_taken_when_it_comes_after_all),
         HOUSE_TEST(a_long_stream_is_not_opened_again_and_again_in_one_second),
+        HOUSE_TEST(what_was_settled_when_its_sender_had_no_steps_left_goes_all_the_same),
         HOUSE_TEST(the_place_of_a_late_number_is_looked_for_so_often_in_one_second_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
