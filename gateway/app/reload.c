@@ -36,6 +36,15 @@ static ehis_err load_bus_pair(const struct gateway *g, const struct gateway_opti
     return err == EHIS_OK || memcmp(&out->files, &g->bus_pair.files, HASH_BYTES) == 0 ? EHIS_OK : ehis_fail(why, err, "bus.kafka: %s", inner.text);
 }
 
+static bool renew_bus(struct gateway *g)
+{
+    ehis_err err = relay_renew(g->relay), of_blobs = blobs_renew(g->blobs);
+    if (err == EHIS_OK)
+        err = of_blobs;
+    log_line(err == EHIS_OK ? LOG_NOTICE : LOG_ERROR, "bus.renewed", F_ERR(err), F_STR("certificate", g->options.kafka.certificate));
+    return err == EHIS_OK;
+}
+
 static ehis_err reload(struct gateway *g, struct ehis_why *why)
 {
     struct gateway_options options;
@@ -73,11 +82,8 @@ static ehis_err reload(struct gateway *g, struct ehis_why *why)
     g->settings = settings;
     g->options = options;
     g->own_certificate_expiry_ms = expiry_ms;
-    if (g->relay && memcmp(&bus.files, &g->bus_pair.files, HASH_BYTES) != 0) {
-        log_line(LOG_NOTICE, "bus.renewed", F_STR("certificate", g->options.kafka.certificate));
-        relay_renew(g->relay);
-        blobs_renew(g->blobs);
-    }
+    if (g->relay && memcmp(&bus.files, &g->bus_pair.files, HASH_BYTES) != 0 && !renew_bus(g))
+        bus.files = (struct hash){{0}}; /* the next reload tries again */
     g->bus_pair = bus;
     return EHIS_OK;
 }

@@ -77,7 +77,7 @@ static void drop(struct blobs *b, struct blob *x, bool is_deleted)
     node_remove(&x->in_uploads);
     struct blob_job *j = is_deleted && b->store->drop ? calloc(1, sizeof *j) : NULL; /* without memory it is swept at the next start */
     if (j) {
-        j->op = DROP;
+        j->op = BLOB_DROP;
         j->key = x->key;
         blob_jobs_add(b->jobs, j);
     }
@@ -111,7 +111,7 @@ static void finish_put(struct blobs *b, struct blob_job *j)
         return;
     }
     x->place = j->place;
-    if (j->op == PUT_CHUNK) {
+    if (j->op == BLOB_PUT_CHUNK) {
         uint8_t *entry = x->list + (size_t)x->durable++ * BLOB_ENTRY_BYTES;
         memcpy(entry, j->leaf.b, HASH_BYTES);
         be_put(entry + HASH_BYTES, j->place.offset, 8);
@@ -119,7 +119,7 @@ static void finish_put(struct blobs *b, struct blob_job *j)
             free(j->data);
             j->data = x->list;
             j->len = (size_t)x->count * BLOB_ENTRY_BYTES;
-            j->op = PUT_LIST;
+            j->op = BLOB_PUT_LIST;
             j->place.offset = x->manifest.bytes;
             x->list = NULL;
             x->jobs++;
@@ -153,11 +153,11 @@ static void finish_get(struct blobs *b, struct blob_job *j)
 static void on_end(void *ctx, struct blob_job *j)
 {
     enum blob_op op = j->op;
-    if (op == GET_CHUNK)
+    if (op == BLOB_GET_CHUNK)
         finish_get(ctx, j);
-    else if (op != DROP)
+    else if (op != BLOB_DROP)
         finish_put(ctx, j);
-    if (op != PUT_CHUNK || j->op != PUT_LIST) /* else it is queued again */
+    if (op != BLOB_PUT_CHUNK || j->op != BLOB_PUT_LIST) /* else it is queued again */
         blob_job_free(j);
 }
 
@@ -198,11 +198,7 @@ ehis_err blobs_new(struct loop *loop, const struct clock *clock, struct blob_sto
     return EHIS_OK;
 }
 
-void blobs_renew(struct blobs *b)
-{
-    if (b->store->renew)
-        b->store->renew(b->store);
-}
+ehis_err blobs_renew(struct blobs *b) { return b->store->renew ? b->store->renew(b->store) : EHIS_OK; }
 
 static void on_left(struct blob_job *j)
 {
@@ -257,7 +253,7 @@ static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, str
         return EHIS_E_EXCHANGE_BUSY;
     }
     memcpy(data, chunk.p, chunk.len);
-    *j = (struct blob_job){.op = PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
+    *j = (struct blob_job){.op = BLOB_PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
                       .place.offset = (uint64_t)x->queued * LARGE_CHUNK_BYTES};
     x->queued++;
     x->jobs++;
@@ -359,7 +355,7 @@ ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_
     struct blob_job *j = blob_jobs_is_full(b->jobs) ? NULL : calloc(1, sizeof *j);
     if (!j)
         return EHIS_E_EXCHANGE_BUSY;
-    *j = (struct blob_job){.op = GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
+    *j = (struct blob_job){.op = BLOB_GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
     memcpy(j->digest, digest, HASH_BYTES);
     large_blob_key(name->sender, name->manifest.root.b, &j->key);
     blob_jobs_add(b->jobs, j);

@@ -22,13 +22,14 @@ struct blob_store {
     ehis_err (*read)(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes);
     void (*drop)(struct blob_store *s, const struct hash *key); /* NULL: it deletes by itself, and what messages have need not be known */
     void (*sweep)(struct blob_store *s, bool (*is_kept)(void *arg, const struct hash *key), void *arg);
-    void (*renew)(struct blob_store *s); /* the loop's thread: the files that it was opened with are others now; may be NULL */
+    ehis_err (*renew)(struct blob_store *s); /* the loop's thread: the files that it was opened with are others now; may be NULL; on error it keeps what it has */
     void (*free)(struct blob_store *s);
 };
 /* Files in a folder, made where it is missing. reserve_bytes: of the volume stay free: EXCHANGE_BUSY. */
 ehis_err blob_local_new(const char *folder, uint64_t reserve_bytes, struct blob_store **out, struct ehis_why *why) EHIS_MUST_USE;
 struct bus_kafka_options;
-/* The topic `blob`. Handles of its own; connects in the background. */
+/* The topic `blob`. Handles of its own; connects in the background. options: borrowed until it is freed, and read again by renew. BUS_CLIENT (a setting, a file
+ * that is not there), NO_MEMORY. */
 ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gateway, struct blob_store **out, struct ehis_why *why) EHIS_MUST_USE;
 
 /* A chunk on its way to a session; the session layer's to free. */
@@ -59,7 +60,8 @@ void blobs_recovered(struct blobs *b);
 ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index) EHIS_MUST_USE;
 void blob_chunk_free(struct blob_chunk_out *c);
 
-void blobs_renew(struct blobs *b);
+/* The files of the store's options are others now. Errors of blob_kafka_new: it goes on with what it has. */
+ehis_err blobs_renew(struct blobs *b) EHIS_MUST_USE;
 
 struct blobs_status { uint64_t uploads, kept, chunks_in, chunks_out, failed; };
 void blobs_status(const struct blobs *b, struct blobs_status *out);

@@ -24,15 +24,15 @@ static ehis_err run(struct blob_jobs *q, struct blob_job *j)
 {
     ehis_err err;
     switch (j->op) {
-    case PUT_CHUNK:
+    case BLOB_PUT_CHUNK:
         large_leaf(span_of(j->data, j->len), &j->leaf);
         return q->store->write(q->store, &j->key, j->index == 0, span_of(j->data, j->len), &j->place);
-    case PUT_LIST:
+    case BLOB_PUT_LIST:
         err = blob_list_check(j->data, &j->manifest);
         if (err != EHIS_OK)
             return err == EHIS_E_EXCHANGE_BLOB_ALTERED ? EHIS_E_EXCHANGE_BLOB_ROOT : err;
         return q->store->write(q->store, &j->key, false, span_of(j->data, j->len), &j->place);
-    case GET_CHUNK:
+    case BLOB_GET_CHUNK:
         j->len = large_chunk_bytes(j->manifest.bytes, j->index);
         j->data = malloc(j->len);
         return j->data ? blob_lists_read(&q->lists, q->store, &j->key, &j->manifest, &j->place, j->index, j->data) : EHIS_E_NO_MEMORY;
@@ -56,7 +56,7 @@ static void on_done(void *arg)
     while (!list_is_empty(&done)) {
         struct blob_job *j = container_of(done.next, struct blob_job, in_list);
         node_remove(&j->in_list);
-        q->count -= j->op != DROP;
+        q->count -= j->op != BLOB_DROP;
         q->on_end(q->ctx, j);
     }
 }
@@ -133,7 +133,7 @@ bool blob_jobs_is_full(const struct blob_jobs *q) { return q->count >= BLOB_JOBS
 
 void blob_jobs_add(struct blob_jobs *q, struct blob_job *j)
 {
-    q->count += j->op != DROP;
+    q->count += j->op != BLOB_DROP;
     pthread_mutex_lock(&q->lock);
     list_add(&q->todo, &j->in_list);
     pthread_cond_signal(&q->wake);

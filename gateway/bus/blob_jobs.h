@@ -6,7 +6,7 @@
 #include "gateway/exchange/table.h"
 
 struct blob;
-enum blob_op { PUT_CHUNK, PUT_LIST, GET_CHUNK, DROP };
+enum blob_op { BLOB_PUT_CHUNK, BLOB_PUT_LIST, BLOB_GET_CHUNK, BLOB_DROP };
 struct blob_job {
     struct node in_list;
     enum blob_op op;
@@ -23,10 +23,10 @@ struct blob_job {
 };
 
 struct blob_jobs;
-/* store is borrowed. on_end: on the loop's thread, when a job was run; it is its owner's again. */
+/* All on the loop's thread. store is borrowed. on_end: when a job was run; it is its owner's again. NO_MEMORY: also where no thread can be had. */
 ehis_err blob_jobs_new(struct loop *loop, struct blob_store *store, void (*on_end)(void *ctx, struct blob_job *j), void *ctx, struct blob_jobs **out) EHIS_MUST_USE;
 /* Waits for the job that runs. The others are given to on_left, that on_end has not had. */
 void blob_jobs_free(struct blob_jobs *q, void (*on_left)(struct blob_job *j));
 bool blob_jobs_is_full(const struct blob_jobs *q); /* BLOB_JOBS_MAX with chunks */
-void blob_jobs_add(struct blob_jobs *q, struct blob_job *j);
+void blob_jobs_add(struct blob_jobs *q, struct blob_job *j); /* takes j, until on_end or on_left */
 void blob_job_free(struct blob_job *j);

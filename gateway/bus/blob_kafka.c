@@ -233,16 +233,20 @@ static ehis_err open_both(const struct kafka_store *s, rd_kafka_t **producer, rd
     return EHIS_OK;
 }
 
-static void on_renew(struct blob_store *store)
+static ehis_err on_renew(struct blob_store *store)
 {
     struct kafka_store *s = store_of(store);
     struct ehis_why why = {""};
     rd_kafka_t *producer, *consumer;
     ehis_err err = open_both(s, &producer, &consumer, &why);
-    if (err != EHIS_OK)
+    if (err != EHIS_OK) {
         log_line(LOG_ERROR, "kafka.rebuild", F_ERR(err), F_STR("text", why.text));
+        handle_free(producer);
+        return err;
+    }
     handle_free(atomic_exchange(&s->fresh_producer, producer));
     handle_free(atomic_exchange(&s->fresh_consumer, consumer));
+    return EHIS_OK;
 }
 
 ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gateway, struct blob_store **out, struct ehis_why *why)

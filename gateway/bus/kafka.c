@@ -285,7 +285,7 @@ static void rebuild(struct kafka *k)
     }
 }
 
-void kafka_renew(struct kafka *k)
+ehis_err kafka_renew(struct kafka *k)
 {
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
         if (k->producers[lane])
@@ -293,8 +293,8 @@ void kafka_renew(struct kafka *k)
         if (k->consumers[lane])
             rebuild_consumer(k, (enum kafka_lane)lane);
     }
-    kafka_asks_renew(k);
     k->heard_ms = 0; /* do they answer? */
+    return kafka_asks_renew(k); /* the others are tried again by themselves */
 }
 
 /* ---- events ---- */
@@ -371,8 +371,27 @@ static bool drain(struct kafka_handle *h, struct kafka_producer *p, struct kafka
     return false;
 }
 
-static void turn(struct kafka *k)
+/* What goes by time, however often it is woken or not. */
+static void tick(struct kafka *k, int64_t now)
 {
+    k->ticked_ms = now;
+    k->lines_left = LINES_EVERY_TICK;
+    if (now < k->nudge_until_ms)
+        kafka_nudge(k);
+    reapers_join(k);
+    for (int lane = 0; lane < KAFKA_LANES && now - k->heard_ms < PING_QUIET_MS + PING_EVERY_MS; lane++)
+        if (k->producers[lane])
+            kafka_producer_tick(k->producers[lane]);
+    /* Nothing tells that a broker is back, or that connections died of which nobody asks anything: ask. */
+    if (!k->is_pinging && now - k->pinged_ms >= PING_EVERY_MS && (k->status.state != EHIS_OK || now - k->heard_ms >= PING_QUIET_MS)) {
+        k->pinged_ms = now;
+        kafka_ping(k);
+    }
+}
+
+static void turn(void *arg)
+{
+    struct kafka *k = arg;
     bool is_empty = true;
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
         struct kafka_producer *p = k->producers[lane];
@@ -383,6 +402,8 @@ static void turn(struct kafka *k)
             is_empty = drain(&c->handle, NULL, c) && is_empty;
     }
     kafka_on_answers(k);
+    if (now_ms() - k->ticked_ms >= SAFETY_US / 1000 - 1)
+        tick(k, now_ms());
     rebuild(k);
     loop_timer_set(k->safety, is_empty ? SAFETY_US : 0);
 }
@@ -395,25 +416,6 @@ static void on_wake(void *arg, int what)
     while (read(k->wake_fd, &count, sizeof count) < 0 && errno == EINTR)
         ;
     turn(k);
-}
-
-static void on_safety(void *arg)
-{
-    struct kafka *k = arg;
-    int64_t now = now_ms();
-    k->lines_left = LINES_EVERY_TICK;
-    if (now < k->nudge_until_ms)
-        kafka_nudge(k);
-    reapers_join(k);
-    for (int lane = 0; lane < KAFKA_LANES && now - k->heard_ms < PING_QUIET_MS + PING_EVERY_MS; lane++)
-        if (k->producers[lane])
-            kafka_producer_tick(k->producers[lane]);
-    turn(k);
-    /* Nothing tells that a broker is back, or that connections died of which nobody asks anything: ask. */
-    if (!k->is_pinging && now - k->pinged_ms >= PING_EVERY_MS && (k->status.state != EHIS_OK || now - k->heard_ms >= PING_QUIET_MS)) {
-        k->pinged_ms = now;
-        kafka_ping(k);
-    }
 }
 
 static void on_turn_end(void *arg) { kafka_consumers_apply(arg); }
@@ -429,7 +431,7 @@ static ehis_err start(struct kafka *k, struct ehis_why *why)
     random_fill(&random_system, k->seed, sizeof k->seed);
     EHIS_TRY(table_init(&k->watches, KAFKA_TABLE_HEADS, k->seed));
     EHIS_TRY(loop_io_new(k->loop, k->wake_fd, on_wake, k, &k->io));
-    EHIS_TRY(loop_timer_new(k->loop, on_safety, k, &k->safety));
+    EHIS_TRY(loop_timer_new(k->loop, turn, k, &k->safety));
     EHIS_TRY(loop_timer_new(k->loop, on_turn_end, k, &k->turn_end));
     for (int lane = 0; lane < KAFKA_LAG; lane++) {
         if (lane < KAFKA_WRITES)
@@ -465,25 +467,11 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
     return EHIS_OK;
 }
 
-/* The last commits, so that little is read twice after a restart; at most 300 ms. */
-static void finish_commits(struct kafka *k)
-{
-    struct kafka_consumer *c = k->consumers[KAFKA_BULK];
-    kafka_consumers_apply(k);
-    for (int64_t until = now_ms() + 300; c && k->commits_open && k->status.state == EHIS_OK && now_ms() < until;) {
-        rd_kafka_event_t *e = rd_kafka_queue_poll(c->handle.queue, 20);
-        if (e && rd_kafka_event_type(e) == RD_KAFKA_EVENT_OFFSET_COMMIT)
-            k->commits_open--;
-        if (e)
-            rd_kafka_event_destroy(e);
-    }
-}
-
 void kafka_free(struct kafka *k)
 {
     if (!k)
         return;
-    finish_commits(k);
+    kafka_commits_finish(k);
     kafka_asks_stop(k);
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
         retire(k, k->producers[lane], NULL);

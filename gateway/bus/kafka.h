@@ -57,8 +57,9 @@ struct kafka_calls { /* on the loop's thread; each may call any verb below but k
 /* Returns at once; connects in the background. BUS_OPTIONS, BUS_PREFIX, BUS_CLIENT (a file or value that librdkafka
  * refuses) with why. */
 ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const struct kafka_calls *calls, struct kafka **out, struct ehis_why *why) EHIS_MUST_USE;
-/* The files that the options name are others now: every handle is made anew with them. Watches go on where they stood; what was not confirmed fails, to be sent again. */
-void kafka_renew(struct kafka *k);
+/* The files that the options name are others now: every handle is made anew with them. Watches go on where they stood; what was not confirmed fails, to be sent again.
+ * Errors of kafka_new, where one goes on with the old files: call it again. */
+ehis_err kafka_renew(struct kafka *k) EHIS_MUST_USE;
 /* Destroys the handles; what was not confirmed is not. May take a moment (up to 2 s): only at the end of a process. */
 void kafka_free(struct kafka *k);
 

@@ -249,20 +249,22 @@ ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
     return q->has_thread ? EHIS_OK : EHIS_E_NO_MEMORY;
 }
 
-void kafka_asks_renew(struct kafka *k)
+ehis_err kafka_asks_renew(struct kafka *k)
 {
     struct kafka_asks *q = k->asks;
     struct ehis_why why = {""};
     rd_kafka_t *fresh = NULL, *unused;
-    if (handle_open(k, &fresh, &why) != EHIS_OK) {
-        log_line(LOG_ERROR, "kafka.rebuild", F_ERR(EHIS_E_BUS_CLIENT), F_STR("text", why.text));
-        return;
+    ehis_err err = handle_open(k, &fresh, &why);
+    if (err != EHIS_OK) {
+        log_line(LOG_ERROR, "kafka.rebuild", F_ERR(err), F_STR("text", why.text));
+        return err;
     }
     pthread_mutex_lock(&q->lock);
     unused = q->fresh;
     q->fresh = fresh;
     pthread_mutex_unlock(&q->lock);
     handle_free(unused);
+    return EHIS_OK;
 }
 
 void kafka_asks_stop(struct kafka *k)

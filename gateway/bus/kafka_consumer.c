@@ -349,3 +349,16 @@ void kafka_consumers_apply(struct kafka *k)
     rd_kafka_topic_partition_list_destroy(k->commits);
     k->commits = NULL;
 }
+
+void kafka_commits_finish(struct kafka *k)
+{
+    struct kafka_consumer *c = k->consumers[KAFKA_BULK];
+    kafka_consumers_apply(k);
+    for (int64_t until = clock_mono_ms(&clock_system) + 300; c && k->commits_open && k->status.state == EHIS_OK && clock_mono_ms(&clock_system) < until;) {
+        rd_kafka_event_t *e = rd_kafka_queue_poll(c->handle.queue, 20);
+        if (e && rd_kafka_event_type(e) == RD_KAFKA_EVENT_OFFSET_COMMIT)
+            k->commits_open--;
+        if (e)
+            rd_kafka_event_destroy(e);
+    }
+}

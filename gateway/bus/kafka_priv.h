@@ -32,8 +32,8 @@ struct kafka_producer {
     struct table topics;
     struct node topic_list;
     struct node orphans; /* reported as failed, librdkafka has not given them back */
-    size_t waiting;      /* not reported */
-    unsigned idle_ticks, idle_max; /* of the safety timer with something waiting, a broker that answers, and nothing confirmed; then it is broken */
+    size_t unreported;
+    unsigned idle_ticks, idle_max; /* of 200 ms with something waiting, a broker that answers, and nothing confirmed; then it is broken */
 };
 
 struct kafka_consumer {
@@ -59,7 +59,7 @@ struct kafka {
     struct kafka_config config;
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
     char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
-    int64_t nudge_until_ms, nudge_said_ms; /* by the safety timer; that it cannot be written */
+    int64_t nudge_until_ms, nudge_said_ms; /* at each tick; that it cannot be written */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet, or reads alone */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_reaper *reapers;
@@ -72,7 +72,7 @@ struct kafka {
     struct loop_timer *safety, *turn_end;
     int wake_fd;
     uint8_t seed[16];
-    int64_t rebuilt_ms, heard_ms, pinged_ms;  /* monotonic */
+    int64_t ticked_ms, rebuilt_ms, heard_ms, pinged_ms; /* monotonic */
     bool is_pinging;
     uint32_t lines_left; /* of librdkafka's log until the next tick */
     struct kafka_status status;
@@ -98,7 +98,7 @@ void kafka_producer_tick(struct kafka_producer *p); /* while a broker answers */
 
 /* kafka_asks.c */
 ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why) EHIS_MUST_USE;
-void kafka_asks_renew(struct kafka *k);
+ehis_err kafka_asks_renew(struct kafka *k) EHIS_MUST_USE; /* on error it keeps what it has */
 void kafka_asks_stop(struct kafka *k); /* waits for a second at most */
 void kafka_ping(struct kafka *k);
 void kafka_on_answers(struct kafka *k);
@@ -110,4 +110,5 @@ void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its l
 void kafka_consumers_apply(struct kafka *k);
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);
 void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32_t partition, rd_kafka_resp_err_t err, const char *text);
+void kafka_commits_finish(struct kafka *k); /* the last ones, so that little is read twice after a restart; at most 300 ms */
 void kafka_watches_free(struct kafka *k);

@@ -130,7 +130,7 @@ static ehis_err produce(struct kafka *k, enum kafka_lane lane, const char *topic
         return err == RD_KAFKA_RESP_ERR__QUEUE_FULL || err == RD_KAFKA_RESP_ERR__FATAL ? EHIS_E_BUS_FULL : kafka_err(err);
     }
     list_add(&t->sends, &s->in_topic);
-    p->waiting++;
+    p->unreported++;
     k->status.sent++;
     k->status.queued_messages++;
     k->status.queued_bytes += s->bytes;
@@ -185,7 +185,7 @@ static void report_failed(struct kafka_producer *p, struct node *failed, ehis_er
         struct send *s = container_of(failed->next, struct send, in_topic);
         node_move(&p->orphans, &s->in_topic);
         s->is_reported = true;
-        p->waiting--;
+        p->unreported--;
         k->status.failed++;
         k->calls.on_sent(k->calls.ctx, s->token, err, -1);
     }
@@ -231,7 +231,7 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
         uint64_t token = s->token;
         int64_t offset = m->offset;
         k->status.confirmed++;
-        p->waiting--;
+        p->unreported--;
         p->idle_ticks = 0;
         p->idle_max = IDLE_TICKS;
         send_done(k, s);
@@ -250,9 +250,9 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
  * that everything timed out. */
 void kafka_producer_tick(struct kafka_producer *p)
 {
-    if (!p->waiting || p->handle.is_broken || ++p->idle_ticks < p->idle_max)
+    if (!p->unreported || p->handle.is_broken || ++p->idle_ticks < p->idle_max)
         return;
-    log_line(LOG_WARN, "kafka.idle", F_STR("lane", p->handle.lane == KAFKA_FAST ? "fast" : "bulk"), F_U64("messages", p->waiting));
+    log_line(LOG_WARN, "kafka.idle", F_STR("lane", p->handle.lane == KAFKA_FAST ? "fast" : "bulk"), F_U64("messages", p->unreported));
     p->handle.is_broken = true;
 }
 

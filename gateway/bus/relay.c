@@ -169,7 +169,7 @@ void relay_set_identity(struct relay *r, const struct registry *registry, const 
     root_cache_drop(r->roots);
 }
 
-void relay_renew(struct relay *r) { kafka_renew(r->kafka); }
+ehis_err relay_renew(struct relay *r) { return kafka_renew(r->kafka); }
 bool relay_is_ready(const struct relay *r) { return r->is_ready; }
 
 bool relay_drain(struct relay *r)

@@ -26,7 +26,7 @@ void relay_set_exchange(struct relay *r, struct exchange *x);
 void relay_set_identity(struct relay *r, const struct registry *registry, const struct sign_key *key);
 
 /* The files of the options are others now: kafka_renew. */
-void relay_renew(struct relay *r);
+ehis_err relay_renew(struct relay *r) EHIS_MUST_USE;
 
 /* Every record of the journal, in order, as it is appended: its audit frame is made from there when the group is durable. */
 void relay_note(struct relay *r, uint64_t group, uint64_t sequence, const struct journal_pos *pos);
