@@ -103,6 +103,12 @@ static void relay_free(struct bus *b)
     free(r);
 }
 
+void relay_new_boot(struct relay *r)
+{
+    random_fill(&random_system, (uint8_t *)&r->boot, sizeof r->boot);
+    r->boot |= 1; /* never 0 */
+}
+
 static ehis_err start(struct relay *r, struct ehis_why *why)
 {
     const struct kafka_calls calls = {r, relay_on_sent, relay_on_record, relay_on_watch_error, relay_on_position, on_state, relay_on_offsets};
@@ -110,8 +116,7 @@ static ehis_err start(struct relay *r, struct ehis_why *why)
                                   .queue_max_count = QUEUE_MAX_COUNT, .bulk_linger_us = BULK_LINGER_US};
     uint8_t seed[16];
     random_fill(&random_system, seed, sizeof seed);
-    random_fill(&random_system, (uint8_t *)&r->boot, sizeof r->boot);
-    r->boot |= 1;
+    relay_new_boot(r);
     if (!r->gateway || !r->leaves || !r->batch || !r->probed)
         return EHIS_E_NO_MEMORY;
     EHIS_TRY(table_init(&r->by_name, RELAY_TABLE_HEADS, seed));

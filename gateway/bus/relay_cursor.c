@@ -82,10 +82,10 @@ static ehis_err put(struct relay *r, struct follower *c, uint8_t first, const st
     uint8_t *payload = len ? malloc(len) : NULL;
     if (len && !payload)
         return EHIS_E_NO_MEMORY;
-    if (len) {
+    if (len)
         payload[0] = first;
+    if (len > 1)
         memcpy(payload + 1, buf_span(positions).p, len - 1);
-    }
     hash_span(span_of(payload, len), &digest);
     ehis_err err = relay_put(r, OUT_CURSOR, &at, &h, &digest, &o);
     if (err != EHIS_OK) {
@@ -300,9 +300,10 @@ void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned)
         struct follower *c = container_of(n, struct follower, in_inbox);
         if (is_owned) {
             start(r, c);
-        } else if (c->parts) {
+        } else if (c->is_started) {
+            bool was_given = c->parts != NULL;
             relay_event_stop(c);
-            if (c->is_dirty) /* the next owner goes on from there */
+            if (was_given && c->is_dirty) /* the next owner goes on from there */
                 put_positions(r, c, STANDS);
         }
     }
@@ -319,8 +320,9 @@ static void each(struct relay *r, void (*what)(struct relay *r, struct follower 
 
 static void write_dirty(struct relay *r, struct follower *c)
 {
-    if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && (c->parts || !c->is_started))
-        put_positions(r, c, c->parts ? STANDS : BEGINS); /* who does not deliver it only says that it is there: that counts where nobody knows of it any more */
+    /* Who does not deliver it only says that it is there: that counts where nobody knows of it any more, also behind an end that is on its way. */
+    if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && (c->parts || (!c->is_started && c->want == WANT_NOTHING)))
+        put_positions(r, c, c->parts ? STANDS : BEGINS);
     go_on(r, c);
 }
 

@@ -125,7 +125,6 @@ void relay_feed_reset(struct reading *f)
         relay_forget_offsets(x);
         x->cursor->is_dirty = true;
     }
-    f->at = 0;
     relay_read_from(f, KAFKA_FROM_BEGIN);
     f->at = 0;
 }
@@ -210,13 +209,17 @@ void relay_event_start(struct relay *r, struct follower *c)
 
 void relay_event_go(struct relay *r, struct event *e)
 {
+    int64_t now = relay_mono_ms(r);
     if (!e->started)
         return;
     if (!e->keys)
         e->keys = relay_read(r, &(struct reading){.kind = READ_KEY, .lane = KAFKA_BULK, .event = e, .at = KAFKA_FROM_BEGIN});
-    if (e->keys && e->keys_end == UNKNOWN && kafka_offsets_get(r->kafka, e->keys->topic, 0, (uint64_t)(uintptr_t)e | 1) == EHIS_OK)
+    bool is_due = now - e->keys_asked_ms >= RELAY_RETRY_MS;
+    if (e->keys && e->keys_end == UNKNOWN && is_due && kafka_offsets_get(r->kafka, e->keys->topic, 0, (uint64_t)(uintptr_t)e | 1) == EHIS_OK) {
         e->keys_end = ASKED;
-    if (!e->is_asked && (!e->count || relay_mono_ms(r) - e->asked_ms >= LOOK_MS))
+        e->keys_asked_ms = now;
+    }
+    if (!e->is_asked && now - e->asked_ms >= (e->count ? LOOK_MS : RELAY_RETRY_MS))
         relay_event_ask(r, e, 0);
     if (!e->keys || !e->count || !relay_is_read(e->keys, e->keys_end))
         return;
@@ -273,6 +276,7 @@ static void close_topic(struct event *e)
     }
     relay_unread(e->keys);
     e->keys = NULL;
+    e->keys_asked_ms = 0; /* who starts next asks at once */
     if (e->keys_end >= 0)
         e->keys_end = UNKNOWN;
 }

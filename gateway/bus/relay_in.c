@@ -193,6 +193,9 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
     kafka_unwatch(r->kafka, watch);
     g->state = READING_RESTS;
     g->retry_ms = relay_mono_ms(r) + RELAY_RETRY_MS;
+    int64_t *end = g->kind == READ_CURSOR ? &r->cursors_end : g->kind == READ_KEY ? &g->event->keys_end : NULL;
+    if (end && *end >= 0 && (err == EHIS_E_BUS_POSITION || err == EHIS_E_BUS_NO_TOPIC))
+        *end = UNKNOWN; /* it was that of another log */
     if (g->kind == READ_CURSOR && (err == EHIS_E_BUS_POSITION || err == EHIS_E_BUS_NO_TOPIC))
         relay_cursors_anew(r);
     if (g->kind == READ_FEED && err == EHIS_E_BUS_NO_TOPIC)

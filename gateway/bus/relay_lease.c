@@ -169,8 +169,7 @@ static void look_for_rival(struct relay *r)
     if (r->is_leaving || (rival.is_alive && rival.time_ms + OLD_MS >= r->lease_time_ms) || relay_mono_ms(r) - r->renewed_ms < LEASE_VOID_MS)
         return;
     r->renewed_ms = relay_mono_ms(r); /* its first beat is on its way for a while */
-    random_fill(&random_system, (uint8_t *)&r->boot, sizeof r->boot);
-    r->boot |= 1;
+    relay_new_boot(r);
     r->beat_ms = r->check_ms = 0;
     lease_set_boot(r->leases, r->boot);
 }

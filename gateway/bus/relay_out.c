@@ -80,7 +80,8 @@ ehis_err relay_put(struct relay *r, enum out_kind kind, const struct out_place *
     if (at->key.len)
         memcpy(o->bytes + name.len + 1, at->key.p, at->key.len);
     memcpy(o->bytes + name.len + 1 + at->key.len, head.p, head.len);
-    hash_span(span_of(NULL, 0), &nothing);
+    if (!payload_digest)
+        hash_span(span_of(NULL, 0), &nothing);
     leaf_parcel(name, head, payload_digest ? payload_digest : &nothing, &o->leaf);
     wait_in_order(r, o);
     relay_flush_soon(r);
@@ -163,7 +164,7 @@ static ehis_err give(struct relay *r, struct out *o, const uint8_t signature[64]
 static void given_up(struct relay *r, struct out *o, ehis_err err)
 {
     struct hash digest = o->digest;
-    bool is_envelope = o->kind == OUT_ENVELOPE;
+    bool is_lost = o->kind == OUT_ENVELOPE && err != EHIS_E_JOURNAL_CORRUPT; /* that would come back at once: it expires */
     log_line(LOG_WARN, "bus.unsent", F_ERR(err), F_STR("topic", o->bytes));
     if (o->kind == OUT_AUDIT)
         relay_audit_sent(r, o, err == EHIS_E_BUS_TOO_LARGE ? EHIS_OK : err);
@@ -176,7 +177,7 @@ static void given_up(struct relay *r, struct out *o, ehis_err err)
     if (o->held)
         relay_held_finish(o->held);
     out_free(r, o);
-    if (is_envelope) /* carried to another place in the journal meanwhile: the core knows where */
+    if (is_lost) /* carried to another place in the journal meanwhile: the core knows where */
         exchange_on_lost(r->exchange, &digest, relay_wall_ms(r));
 }
 
@@ -220,7 +221,7 @@ static bool send_one(struct relay *r, struct out *o, const uint8_t signature[64]
     }
     if (is_of_topic(err))
         return stall(r, o, err);
-    const bool has_gone = err == EHIS_E_NOT_FOUND; /* what it was made of: nothing waits behind it */
+    const bool has_gone = err == EHIS_E_NOT_FOUND || err == EHIS_E_JOURNAL_CORRUPT; /* what it was made of: nothing waits behind it */
     if (!has_gone && (err == EHIS_E_BUS_FULL || err == EHIS_E_NO_MEMORY || ehis_err_row(err)->class_ == EHIS_CLASS_ENVIRONMENT))
         return false;
     given_up(r, o, err);

@@ -128,7 +128,7 @@ struct event {
     size_t started;            /* of its cursors */
     struct reading *keys;
     int64_t keys_end;          /* or UNKNOWN, ASKED */
-    int64_t asked_ms;
+    int64_t keys_asked_ms, asked_ms;
     bool is_asked;             /* where its topic ends */
     bool is_feeding;
     int32_t count;             /* partitions; 0: not known yet */
@@ -211,6 +211,9 @@ static inline int64_t relay_mono_ms(const struct relay *r) { return clock_mono_m
 static inline int64_t relay_wall_ms(const struct relay *r) { return clock_wall_ms(r->clock); }
 static inline struct span relay_name(const struct relay *r) { return span_str(r->gateway); }
 static inline const char *relay_prefix(const struct relay *r) { return r->config.options->prefix; }
+
+/* relay.c */
+void relay_new_boot(struct relay *r); /* another instance of this gateway, for all others */
 
 /* relay_out.c */
 struct out_place { enum bus_topic_kind topic; enum kafka_lane lane; int32_t partition; struct span owner, event, key; };
