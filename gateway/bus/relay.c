@@ -90,6 +90,7 @@ static void relay_free(struct bus *b)
     loop_timer_free(r->flush);
     table_fini(&r->by_name);
     table_fini(&r->cursors);
+    table_fini(&r->stalls);
     tree_fini(&r->tree);
     buf_fini(&r->head);
     buf_fini(&r->scratch);
@@ -121,6 +122,7 @@ static ehis_err start(struct relay *r, struct ehis_why *why)
         return EHIS_E_NO_MEMORY;
     EHIS_TRY(table_init(&r->by_name, RELAY_TABLE_HEADS, seed));
     EHIS_TRY(table_init(&r->cursors, RELAY_TABLE_HEADS, seed));
+    EHIS_TRY(table_init(&r->stalls, RELAY_TABLE_HEADS, seed));
     EHIS_TRY(root_cache_new(ROOTS, &r->roots));
     EHIS_TRY(lease_table_new(relay_name(r), r->boot, &r->leases));
     EHIS_TRY(loop_timer_new(r->loop, on_tick, r, &r->tick));
@@ -146,6 +148,7 @@ ehis_err relay_new(struct loop *loop, const struct clock *clock, const struct re
     r->probed = calloc(PARCEL_HELD_MAX, sizeof *r->probed);
     node_init(&r->waiting);
     node_init(&r->sent);
+    node_init(&r->stall_list);
     node_init(&r->groups);
     node_init(&r->inboxes);
     node_init(&r->events);

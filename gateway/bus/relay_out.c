@@ -14,21 +14,25 @@ static struct out *out_of(struct node *n) { return container_of(n, struct out, i
 
 void relay_flush_soon(struct relay *r) { loop_timer_set(r->flush, 0); }
 
-static struct stall *stall_of(struct relay *r, const char *topic)
+static uint64_t topic_hash(const struct relay *r, const struct out *o) { return table_hash(&r->stalls, o->bytes, o->topic_len); }
+static bool is_for(const struct out *o, const struct stall *s) { return o->topic_len == s->topic_len && memcmp(o->bytes, s->topic, s->topic_len) == 0; }
+
+static struct stall *stall_of(struct relay *r, const struct out *o)
 {
-    for (size_t i = 0; i < r->stall_count; i++)
-        if (strcmp(r->stalls[i].topic, topic) == 0)
-            return &r->stalls[i];
-    return NULL;
+    struct table_node *n = r->stalls.count ? *table_head(&r->stalls, topic_hash(r, o)) : NULL;
+    while (n && !is_for(o, container_of(n, struct stall, by_topic)))
+        n = n->next;
+    return n ? container_of(n, struct stall, by_topic) : NULL;
 }
 
-/* To its place: mostly the end, or behind the one that failed just before. */
+/* To its place: mostly the end, or somewhere behind the one that came back just before. */
 static void wait_in_order(struct relay *r, struct out *o)
 {
-    struct stall *s = r->stall_count ? stall_of(r, o->bytes) : NULL;
+    struct stall *s = stall_of(r, o);
     struct node *head = s ? &s->outs : &r->waiting, *n = head->prev;
-    if (!s && r->insert_at && out_of(r->insert_at)->number < o->number && (r->insert_at->next == head || out_of(r->insert_at->next)->number > o->number))
-        n = r->insert_at;
+    if (!s && n != head && out_of(n)->number > o->number && r->insert_at && out_of(r->insert_at)->number < o->number)
+        for (n = r->insert_at; out_of(n->next)->number < o->number;)
+            n = n->next;
     while (n != head && out_of(n)->number > o->number)
         n = n->prev;
     node_insert_after(n, &o->in_list);
@@ -99,7 +103,7 @@ ehis_err relay_send(struct bus *b, const struct exchange_item *item, bool *is_he
     struct span system = identifier_prefix(item->recipient, IDENTIFIER_SYSTEM);
     struct out_place at = {.topic = TOPIC_CALL, .lane = KAFKA_FAST, .owner = system};
     *is_here = false;
-    if (r->waiting_count >= RELAY_WAITING_MAX || r->stall_count == RELAY_STALLS_MAX)
+    if (r->waiting_count >= RELAY_WAITING_MAX)
         return EHIS_E_BUS_FULL;
     if (item->is_key)
         at = (struct out_place){.topic = TOPIC_KEY, .lane = KAFKA_FAST, .owner = item->recipient, .event = item->event};
@@ -181,25 +185,27 @@ static void given_up(struct relay *r, struct out *o, ehis_err err)
         exchange_on_lost(r->exchange, &digest, relay_wall_ms(r));
 }
 
-/* The topic is not there, or not ours: its parcels wait aside, the others go on. False: too many such topics, all wait for the tick. */
+/* The topic is not there, or not ours: its parcels wait aside, the others go on. False: no memory, all wait for the tick. */
 static bool stall(struct relay *r, struct out *o, ehis_err err)
 {
-    struct stall *s = stall_of(r, o->bytes);
-    if (!s && r->stall_count < RELAY_STALLS_MAX) {
-        log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", o->bytes));
-        s = &r->stalls[r->stall_count++];
-        node_init(&s->outs);
-        memcpy(s->topic, o->bytes, o->topic_len + 1);
-        /* What is behind one that is too large may stand in the log already, and is written once more with it: not too often. */
-        s->until_ms = relay_mono_ms(r) + (err == EHIS_E_BUS_MESSAGE_BYTES ? 5 * RELAY_RETRY_MS : RELAY_RETRY_MS);
-        for (struct node *n = r->waiting.next, *next; n != &r->waiting; n = next) {
-            next = n->next;
-            if (strcmp(out_of(n)->bytes, s->topic) == 0)
-                node_move(&s->outs, n);
-        }
-        r->insert_at = NULL;
+    struct stall *s = stall_of(r, o) ? NULL : calloc(1, sizeof *s + o->topic_len);
+    if (!s)
+        return stall_of(r, o) != NULL;
+    log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", o->bytes));
+    node_init(&s->outs);
+    s->topic_len = o->topic_len;
+    memcpy(s->topic, o->bytes, o->topic_len);
+    /* What is behind one that is too large may stand in the log already, and is written once more with it: not too often. */
+    s->until_ms = relay_mono_ms(r) + (err == EHIS_E_BUS_MESSAGE_BYTES ? 5 * RELAY_RETRY_MS : RELAY_RETRY_MS);
+    table_add(&r->stalls, topic_hash(r, o), &s->by_topic);
+    list_add(&r->stall_list, &s->in_list);
+    for (struct node *n = r->waiting.next, *next; n != &r->waiting; n = next) {
+        next = n->next;
+        if (is_for(out_of(n), s))
+            node_move(&s->outs, n);
     }
-    return s != NULL;
+    r->insert_at = NULL;
+    return true;
 }
 
 static bool is_of_topic(ehis_err err) { return err == EHIS_E_BUS_NO_TOPIC || err == EHIS_E_BUS_NOT_ALLOWED || err == EHIS_E_BUS_MESSAGE_BYTES; }
@@ -242,7 +248,7 @@ void relay_flush(struct relay *r)
         return;
     root_cache_own(r->roots, r->key, &r->tree, signature); /* much of it is read here again */
     for (i = 0; i < count; i++) {
-        if (r->stall_count && stall_of(r, r->batch[i]->bytes))
+        if (stall_of(r, r->batch[i]))
             continue; /* stalled by one before it */
         if (!send_one(r, r->batch[i], signature, i))
             return;
@@ -309,31 +315,31 @@ void relay_on_sent(void *ctx, uint64_t token, ehis_err err, int64_t offset)
         relay_flush_soon(r);
 }
 
+static struct stall *stall_at(struct node *n) { return container_of(n, struct stall, in_list); }
+
+static void stall_remove(struct relay *r, struct stall *s)
+{
+    table_remove(&r->stalls, table_hash(&r->stalls, s->topic, s->topic_len), &s->by_topic);
+    node_remove(&s->in_list);
+}
+
 void relay_out_tick(struct relay *r)
 {
-    for (size_t i = 0; i < r->stall_count;) {
-        struct stall *s = &r->stalls[i];
-        if (relay_mono_ms(r) < s->until_ms) {
-            i++;
+    size_t count = 0;
+    for (struct node *n = r->stall_list.next, *next; n != &r->stall_list && count < RELAY_STALLS_A_TICK; n = next) {
+        struct stall *s = stall_at(n);
+        next = n->next;
+        if (relay_mono_ms(r) < s->until_ms)
             continue;
-        }
-        struct node outs;
-        node_init(&outs);
-        while (!list_is_empty(&s->outs))
-            node_move(&outs, s->outs.next);
-        struct stall *last = &r->stalls[--r->stall_count];
-        if (last != s) {
-            *s = *last;
-            node_init(&s->outs);
-            while (!list_is_empty(&last->outs))
-                node_move(&s->outs, last->outs.next);
-        }
-        while (!list_is_empty(&outs)) {
-            struct out *o = out_of(outs.next);
+        count++;
+        stall_remove(r, s);
+        while (!list_is_empty(&s->outs)) {
+            struct out *o = out_of(s->outs.next);
             node_remove(&o->in_list);
             r->waiting_count--;
             wait_in_order(r, o);
         }
+        free(s);
     }
     if (!list_is_empty(&r->waiting))
         relay_flush_soon(r);
@@ -355,6 +361,10 @@ void relay_out_fini(struct relay *r)
 {
     free_all(&r->waiting);
     free_all(&r->sent);
-    for (size_t i = 0; i < r->stall_count; i++)
-        free_all(&r->stalls[i].outs);
+    while (!list_is_empty(&r->stall_list)) {
+        struct stall *s = stall_at(r->stall_list.next);
+        stall_remove(r, s);
+        free_all(&s->outs);
+        free(s);
+    }
 }

@@ -17,7 +17,7 @@
 #define RELAY_HELD_BYTES (4 * 1024 * 1024)  /* then it pauses, until half of it is done */
 #define RELAY_BUDGET_BYTES (256 * 1024 * 1024) /* of all partitions */
 #define RELAY_DEAD_A_SECOND 20              /* of one topic copied to dlq; beyond counted alone */
-#define RELAY_STALLS_MAX 64                 /* topics that take nothing for the moment */
+#define RELAY_STALLS_A_TICK 8               /* tried again: each is looked for among all that wait */
 #define RELAY_RETRY_MS 1000
 #define RELAY_TICK_MS 50
 #define RELAY_COMMIT_MS 200
@@ -155,7 +155,8 @@ struct follower {
     size_t positions_len;
 };
 
-struct stall { int64_t until_ms; struct node outs; char topic[BUS_TOPIC_NAME_MAX_BYTES + 1]; };
+/* A topic that takes nothing for the moment, and what waits for it: so there are no more of them than of these (RELAY_WAITING_MAX). */
+struct stall { struct table_node by_topic; struct node in_list; int64_t until_ms; struct node outs; size_t topic_len; char topic[]; };
 
 struct relay {
     struct bus bus;
@@ -175,8 +176,8 @@ struct relay {
     struct node waiting, sent;
     struct node *insert_at;                /* where the last failed one went */
     uint64_t next_number, waiting_count, sent_count;
-    struct stall stalls[RELAY_STALLS_MAX];
-    size_t stall_count;
+    struct table stalls;
+    struct node stall_list;
     struct hash *leaves;
     struct out **batch;
     struct tree tree;

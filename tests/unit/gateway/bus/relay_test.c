@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "gateway/bus/relay_priv.h"
 #include "tests/support/sim_clock.h"
@@ -16,7 +17,7 @@
 #define SYSTEM span_str("AZ/GOV/a/one")
 #define SERVICE span_str("AZ/GOV/b/two/svc")
 #define EVENT span_str("Changed")
-#define SENDS_MAX 512
+#define SENDS_MAX 1024
 #define ASKS_MAX 512
 #define WATCHES_MAX 32
 
@@ -36,6 +37,7 @@ static struct {
     size_t send_count, ask_count, position_count, lost, arrivals;
     int64_t offset;
     ehis_err read_err, arrival_err;
+    bool has_no_calls; /* topics of calls */
 } w;
 
 /* ---- the client ---- */
@@ -69,6 +71,8 @@ ehis_err kafka_commit(struct kafka *k, const char *topic, int32_t partition, int
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count, uint64_t token)
 {
     (void)k, (void)lane, (void)partition, (void)key;
+    if (w.has_no_calls && strncmp(topic, "call.", 5) == 0)
+        return EHIS_E_BUS_NO_TOPIC;
     assert_true(w.send_count < SENDS_MAX);
     struct send *s = &w.sends[w.send_count++];
     memcpy(s->topic, topic, strlen(topic) + 1);
@@ -397,6 +401,48 @@ static void a_message_that_the_journal_cannot_give_holds_back_no_other(void **st
     }
 }
 
+/* All in the order in which they were given, in each topic, once their topics are there. */
+static void topics_that_are_not_there_hold_back_no_other_however_many(void **state)
+{
+    enum { TOPICS = 100 };
+    const uint8_t stream[16] = {7};
+    char names[TOPICS][32];
+    uint64_t number[TOPICS] = {0};
+    struct parcel p;
+    struct exchange_skip skip = {.sender = SYSTEM, .stream = stream, .state = 5};
+    struct exchange_item item = {.skip = &skip};
+    bool is_here;
+    (void)state;
+    w.has_no_calls = true;
+    for (skip.number = 1; skip.number <= 3; skip.number++)
+        for (size_t i = 0; i < TOPICS; i++) {
+            snprintf(names[i], sizeof names[i], "AZ/GOV/a/s%zu", i);
+            skip.recipient = item.recipient = span_str(names[i]);
+            assert_int_equal(relay_send(&w.relay->bus, &item, &is_here), EHIS_OK);
+        }
+    live(100);
+    skip.recipient = item.recipient = SYSTEM;
+    item.stream = stream;
+    size_t first = w.send_count;
+    assert_int_equal(relay_send(&w.relay->bus, &item, &is_here), EHIS_OK);
+    live(100);
+    while (first < w.send_count && !is_of(w.sends[first].topic, TOPIC_INBOX))
+        first++;
+    assert_true(first < w.send_count);
+    live(3000);
+    w.has_no_calls = false;
+    live(2000);
+    for (size_t i = 0; i < w.send_count; i++) {
+        if (strncmp(w.sends[i].topic, "call.", 5) != 0)
+            continue;
+        assert_int_equal(parcel_read(span_str(w.sends[i].topic), buf_span(&w.sends[i].bytes), &p, NULL), EHIS_OK);
+        assert_int_equal(++number[strtoul(strrchr(w.sends[i].topic, 's') + 1, NULL, 10)], p.head.number);
+    }
+    for (size_t i = 0; i < TOPICS; i++)
+        assert_int_equal(number[i], 3);
+    assert_int_equal(w.relay->waiting_count, 0);
+}
+
 static void what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_will_not_is_set_aside(void **state)
 {
     const uint8_t stream[16] = {7};
@@ -430,6 +476,7 @@ int main(void)
         RELAY_TEST(whose_inbox_was_lost_before_it_was_given_anything_is_given_nothing),
         RELAY_TEST(a_topic_that_is_not_there_is_asked_for_once_a_second),
         RELAY_TEST(where_a_log_that_is_read_whole_ends_is_asked_again_when_it_is_another),
+        RELAY_TEST(topics_that_are_not_there_hold_back_no_other_however_many),
         RELAY_TEST(what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_will_not_is_set_aside),
         RELAY_TEST(a_message_that_the_journal_cannot_give_holds_back_no_other),
     };
