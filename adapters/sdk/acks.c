@@ -102,12 +102,20 @@ struct told {
     char gateway[IDENTIFIER_MAX_BYTES + 1];
 };
 
+/* Where it is under way still, at the gateway that did not end it: that answer will not find it any more. */
+static ehis_err finish(struct ehis *e, struct out_message *m)
+{
+    bool is_unanswered = m->is_unanswered;
+    sending_answered(e, m->stream->session, &is_unanswered, m->len);
+    return outbox_finish(e->outbox, m);
+}
+
 static void on_told(struct ehis *e, struct order *o)
 {
     struct told *t = OWNER_OF(o, struct told, order);
     struct out_message *m = e->is_stopped ? NULL : outbox_by_digest(e->outbox, t->receipt.digest);
     if (m && t->is_final) {
-        ehis_err err = outbox_finish(e->outbox, m);
+        ehis_err err = finish(e, m);
         if (err != EHIS_OK)
             ehis_fatal(e, err);
     }
@@ -169,7 +177,7 @@ static void give_up(struct ehis *e, struct out_message *m, uint32_t state, ehis_
         return;
     m->is_telling = true;
     out_message_ended(m);
-    ehis_err err = m->number == 0 ? outbox_finish(e->outbox, m) : tell(e, "", m, &r, false);
+    ehis_err err = m->number == 0 ? finish(e, m) : tell(e, "", m, &r, false);
     if (err != EHIS_OK)
         ehis_fatal(e, err);
 }

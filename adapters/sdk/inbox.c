@@ -12,6 +12,7 @@ struct inbox {
     struct store *store;
     struct in_streams streams;
     struct in_stream *touched, *uncommitted;
+    size_t gap_count; /* streams that wait for what is missing */
     bool is_closed; /* in order, the last time: while replaying */
     int64_t now_ms;
     ehis_err failed; /* nothing is handed over any more */
@@ -40,6 +41,12 @@ ehis_err inbox_new(const struct inbox_events *events, struct inbox **out)
     return EHIS_OK;
 }
 
+static void await_gap(struct inbox *b, struct in_stream *s, int64_t since_ms /* 0: there is none */)
+{
+    b->gap_count += (since_ms != 0) - (s->gap_since_ms != 0);
+    s->gap_since_ms = since_ms;
+}
+
 static void drop_waiting(struct inbox *b, struct in_stream *s)
 {
     while (s->waiting) {
@@ -47,7 +54,7 @@ static void drop_waiting(struct inbox *b, struct in_stream *s)
         s->waiting = item->next;
         b->events.on_dropped(b->events.ctx, item);
     }
-    s->gap_since_ms = 0;
+    await_gap(b, s, 0);
 }
 
 void inbox_free(struct inbox *b)
@@ -83,9 +90,12 @@ struct in_stream *inbox_touched(struct inbox *b)
 
 void inbox_touch_gaps(struct inbox *b)
 {
-    for (struct in_stream *s = b->streams.first; s; s = s->next)
-        if (s->gap_since_ms)
+    size_t left = b->gap_count;
+    for (struct in_stream *s = b->streams.last; s && left > 0; s = s->prev) /* the last used are the likeliest */
+        if (s->gap_since_ms) {
             touch(b, s);
+            left--;
+        }
 }
 
 /* ---- the store ---- */
@@ -323,7 +333,7 @@ static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
         if (n >= first)
             b->events.on_gap(b->events.ctx, s, n);
     }
-    s->gap_since_ms = 0;
+    await_gap(b, s, 0);
 }
 
 static void await_commit(struct inbox *b, struct in_stream *s, uint32_t count)
@@ -339,14 +349,14 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t mono_ms
 {
     struct in_item *item = s->waiting;
     if (s->running || !item) {
-        s->gap_since_ms = 0;
+        await_gap(b, s, 0);
         return NULL;
     }
     if (s->uncommitted >= INBOX_GROUP || b->failed != EHIS_OK)
         return NULL;
     if (item->number > s->expected) {
         if (s->gap_since_ms == 0 || s->is_retrying)
-            s->gap_since_ms = mono_ms;
+            await_gap(b, s, mono_ms);
         if (mono_ms - s->gap_since_ms < INBOX_GAP_MS)
             return NULL;
         pass_gap(b, s, item->number);
@@ -356,7 +366,7 @@ struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t mono_ms
             return NULL;
         }
     }
-    s->gap_since_ms = 0;
+    await_gap(b, s, 0);
     s->waiting = item->next;
     item->next = NULL;
     item->is_repeated = item->number < s->begun_until;
@@ -446,7 +456,7 @@ void inbox_session_ended(struct inbox *b, uint64_t session)
             *at = item->next;
             b->events.on_dropped(b->events.ctx, item);
         }
-        s->gap_since_ms = 0;
+        await_gap(b, s, 0);
         if (s->waiting)
             touch(b, s);
     }

@@ -49,15 +49,17 @@ void out_stream_free(struct out_stream *s)
 void out_stream_add(struct out_message *m)
 {
     struct out_stream *s = m->stream;
-    struct out_message *next = NULL; /* after a restart what is only remembered may be read behind what has higher numbers */
+    struct out_message *next = NULL; /* after a restart what was carried ahead, or is only remembered, may be read behind what has higher numbers */
     for (struct out_message *p = s->last; m->number && p && (!p->number || p->number > m->number); p = p->prev)
         next = p->number ? p : next;
     m->next = next;
     m->prev = next ? next->prev : s->last;
     *(m->prev ? &m->prev->next : &s->first) = m;
     *(next ? &next->prev : &s->last) = m;
-    if (!s->cursor && m->is_held)
-        s->cursor = m;
+    if (next || !s->cursor)
+        s->cursor = next ? s->first : m;
+    if (next || !s->waiting)
+        s->waiting = next ? s->first : m;
 }
 
 void out_stream_remove(struct out_message *m)
@@ -66,29 +68,30 @@ void out_stream_remove(struct out_message *m)
     out_stream_answered(m);
     if (s->cursor == m)
         s->cursor = m->next;
+    if (s->waiting == m)
+        s->waiting = m->next;
     *(m->prev ? &m->prev->next : &s->first) = m->next;
     *(m->next ? &m->next->prev : &s->last) = m->prev;
     out_message_ended(m);
 }
 
-static struct out_message *first_held(const struct out_stream *s, uint64_t from)
+static struct out_message *first_waiting(struct out_stream *s)
 {
-    struct out_message *m = s->first;
-    while (m && (!m->is_held || m->is_telling || (m->number != 0 && m->number < from)))
-        m = m->next;
-    return m;
+    while (s->waiting && !out_message_is_waiting(s->waiting)) /* they do not come back */
+        s->waiting = s->waiting->next;
+    return s->waiting;
 }
 
 void out_stream_leave(struct out_stream *s)
 {
-    for (struct out_message *m = s->first; m; m = m->next)
-        m->is_unanswered = false;
+    for (struct out_message *m = s->cursor ? s->cursor->prev : s->last; m && s->unanswered > 0; m = m->prev)
+        out_stream_answered(m);
+    EHIS_ASSERT(s->unanswered == 0);
     s->session = 0;
-    s->is_open = s->is_opening = false;
-    s->unanswered = s->keys_unanswered = 0;
-    s->rewind_to = s->settled = 0;
+    s->is_open = s->is_opening = s->is_rewinding = false;
+    s->settled = 0;
     s->paused_until_ms = 0;
-    s->cursor = first_held(s, 0);
+    s->cursor = first_waiting(s);
 }
 
 void out_stream_session_ended(struct out_stream *s, uint64_t session, uint32_t slot)
@@ -110,10 +113,10 @@ static uint64_t number_from(const struct out_stream *s, const struct out_message
 
 uint64_t out_stream_unsettled(const struct out_stream *s) { return number_from(s, s->first); }
 
-uint64_t out_stream_held(const struct out_stream *s)
+uint64_t out_stream_held(struct out_stream *s)
 {
-    const struct out_message *m = s->first;
-    while (m && (m->number == 0 || !m->is_held || m->is_telling))
+    const struct out_message *m = first_waiting(s);
+    while (m && (m->number == 0 || !out_message_is_waiting(m)))
         m = m->next;
     return m ? m->number : s->next_number;
 }
@@ -129,19 +132,18 @@ bool out_stream_opened(struct out_stream *s, uint64_t expected)
 
 static void rewind_due(struct out_stream *s)
 {
-    if (s->rewind_to == 0 || s->unanswered > 0)
+    if (!s->is_rewinding || s->unanswered > 0)
         return;
-    s->cursor = first_held(s, 0);
-    /* What is held below the number that the gateway expects has been taken by it: its bytes come again as duplicates, in order. */
-    s->rewind_to = 0;
+    s->cursor = first_waiting(s); /* what is held below the number that the gateway expects has been taken by it: it comes again, in order */
+    s->is_rewinding = false;
 }
 
 struct out_message *out_stream_next(struct out_stream *s, int64_t mono_ms)
 {
     rewind_due(s);
-    if (!s->is_open || s->is_broken || s->rewind_to != 0 || mono_ms < s->paused_until_ms)
+    if (!s->is_open || s->is_broken || s->is_rewinding || mono_ms < s->paused_until_ms)
         return NULL;
-    while (s->cursor && (!s->cursor->is_held || s->cursor->is_telling || s->cursor->is_unanswered))
+    while (s->cursor && (!out_message_is_waiting(s->cursor) || s->cursor->is_unanswered))
         s->cursor = s->cursor->next;
     return s->cursor && (s->cursor->number == 0 || s->keys_unanswered == 0) ? s->cursor : NULL;
 }
@@ -150,6 +152,7 @@ void out_stream_submitted(struct out_message *m)
 {
     m->is_unanswered = true;
     m->stream->unanswered++;
+    m->stream->unanswered_bytes += m->len;
     m->stream->keys_unanswered += m->number == 0;
     m->stream->cursor = m->next;
 }
@@ -160,14 +163,15 @@ void out_stream_answered(struct out_message *m)
         return;
     m->is_unanswered = false;
     m->stream->unanswered--;
-    m->stream->keys_unanswered -= m->number == 0 && m->stream->keys_unanswered > 0;
+    m->stream->unanswered_bytes -= m->len;
+    m->stream->keys_unanswered -= m->number == 0;
 }
 
 void out_stream_on_flow(struct out_message *m, uint64_t expected, int64_t until_ms)
 {
     struct out_stream *s = m->stream;
     out_stream_answered(m);
-    s->rewind_to = 1;
+    s->is_rewinding = true;
     if (until_ms > s->paused_until_ms)
         s->paused_until_ms = until_ms;
     if (expected && expected < out_stream_held(s)) { /* another gateway has taken it meanwhile: opened again, from what is held */

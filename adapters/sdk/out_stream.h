@@ -38,9 +38,11 @@ struct out_stream {
     char *recipient, *event; /* event: "" unless OUT_EVENTS */
     uint64_t next_number;
     uint64_t sequence;       /* the highest that the application has given a message of it; 0: none */
-    struct out_message *first, *last, *cursor; /* cursor: the next to submit */
+    struct out_message *first, *last;
+    struct out_message *cursor;                /* the next to submit; what is unanswered stands before it */
+    struct out_message *waiting;               /* before it none is waiting */
     uint32_t unanswered, keys_unanswered;
-    uint64_t rewind_to;      /* 0: none; waits until everything submitted has its answer */
+    uint64_t unanswered_bytes;
     uint64_t settled;        /* that the gateway has been told on this session */
     uint64_t session, avoided; /* where it is open or opening: one at a time. avoided: not there, if there is another */
     uint8_t asked[OUT_GATEWAYS_MAX]; /* by slot: STREAM_OPENs without an answer yet */
@@ -48,7 +50,11 @@ struct out_stream {
     uint32_t heard;          /* a bit for each slot of a gateway where it is open for its receipts alone */
     int64_t paused_until_ms, hear_at_ms;
     bool is_opening, is_open, is_broken;
+    bool is_rewinding;       /* all that is held goes again, when everything submitted has its answer */
 };
+
+/* To be submitted still, or again: its bytes are here, and its end is not. */
+static inline bool out_message_is_waiting(const struct out_message *m) { return m->is_held && !m->is_telling; }
 
 ehis_err out_stream_new(const uint8_t id[16], enum out_class c, struct span recipient, struct span event, struct out_stream **out) EHIS_MUST_USE;
 void out_stream_free(struct out_stream *s); /* not its messages */
@@ -58,14 +64,14 @@ void out_stream_remove(struct out_message *m);
 void out_stream_leave(struct out_stream *s); /* its gateway; it is repeated elsewhere */
 void out_stream_session_ended(struct out_stream *s, uint64_t session, uint32_t slot);
 uint64_t out_stream_unsettled(const struct out_stream *s); /* all below have final receipts that are kept: `lowest` of STREAM_OPEN and STREAM_SETTLED */
-uint64_t out_stream_held(const struct out_stream *s);      /* the lowest whose bytes are here to be submitted: `next` of STREAM_OPEN */
+uint64_t out_stream_held(struct out_stream *s);            /* the lowest whose bytes are here to be submitted: `next` of STREAM_OPEN */
 /* The gateway expects this number. False: it is one whose bytes were let go meanwhile, so the stream is to be opened again. */
 bool out_stream_opened(struct out_stream *s, uint64_t expected);
 /* What to submit next; NULL: nothing now. Then out_stream_submitted. */
 struct out_message *out_stream_next(struct out_stream *s, int64_t mono_ms);
 void out_stream_submitted(struct out_message *m);
 void out_stream_answered(struct out_message *m);
-/* Not taken: repeat from `expected` (0: from m itself) when all that is under way is answered and the time has come. */
+/* Not taken: all that is held goes again when what is under way is answered and the time has come. expected: by the gateway, 0: it does not say. */
 void out_stream_on_flow(struct out_message *m, uint64_t expected, int64_t until_ms);
 
 /* Has this gateway, or may it have, accepted something of the stream whose end is not known, while the stream is open at another? */

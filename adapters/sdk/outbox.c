@@ -20,6 +20,7 @@ struct outbox {
     size_t stream_count;
     struct table by_digest;
     struct out_message *earliest, *latest;
+    struct out_message *waiting; /* before it none is held and without its end; NULL: nor behind */
     struct out_message *unwritten; /* the earliest that may not stand on the disk yet; NULL: none */
     struct asked asked;
 };
@@ -148,6 +149,8 @@ static void link_message(struct outbox *o, struct out_message *m)
     m->earlier = o->latest;
     *(o->latest ? &o->latest->later : &o->earliest) = m;
     o->latest = m;
+    if (!o->waiting)
+        o->waiting = m;
     o->message_count++;
 }
 
@@ -183,6 +186,8 @@ static void unlink_message(struct outbox *o, struct out_message *m)
     drop_bytes(o, m);
     if (o->unwritten == m)
         o->unwritten = m->later;
+    if (o->waiting == m)
+        o->waiting = m->later;
     o->message_count--;
     free(m);
 }
@@ -506,11 +511,11 @@ ehis_err outbox_finish(struct outbox *o, struct out_message *m)
 
 uint64_t outbox_ticket(const struct outbox *o) { return o->ticket; }
 
-uint64_t outbox_lowest_ticket(const struct outbox *o, bool is_final)
+uint64_t outbox_lowest_ticket(struct outbox *o, bool is_final)
 {
-    const struct out_message *m = o->earliest;
-    while (m && !is_final && (!m->is_held || m->is_telling))
-        m = m->later;
+    while (o->waiting && !out_message_is_waiting(o->waiting)) /* they do not come back */
+        o->waiting = o->waiting->later;
+    const struct out_message *m = is_final ? o->earliest : o->waiting;
     return m ? m->ticket : UINT64_MAX;
 }
 

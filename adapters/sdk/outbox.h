@@ -34,12 +34,12 @@ struct out_new {
     struct span envelope;
 };
 ehis_err outbox_put(struct outbox *o, const struct out_new *n, struct out_message **out) EHIS_MUST_USE;
-/* Was this request sent to this system in a stream, and has it not expired? */
-int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system); /* when that request expires; 0: it was not asked */
+/* When the request of this digest expires that was sent to this system in a stream; 0: none was, or it is forgotten. */
+int64_t outbox_asked_until(const struct outbox *o, const uint8_t digest[32], struct span system);
 void outbox_forget_asked(struct outbox *o, int64_t now_ms);
 struct out_message *outbox_by_digest(const struct outbox *o, const uint8_t digest[32]);
 
-void outbox_committed(struct outbox *o); /* the store: at most 16 MiB of what stands on the disk stay in memory, too */
+void outbox_committed(struct outbox *o); /* the store is: at most 16 MiB of what stands on the disk stay in memory, too */
 
 /* Sessions. */
 struct out_gateway { uint64_t session; uint32_t slot; bool is_replicating; };
@@ -53,5 +53,5 @@ ehis_err outbox_finish(struct outbox *o, struct out_message *m) EHIS_MUST_USE; /
 
 /* Tickets: of the newest message, and the lowest of those that are held, or not final; UINT64_MAX: none. */
 uint64_t outbox_ticket(const struct outbox *o);
-uint64_t outbox_lowest_ticket(const struct outbox *o, bool is_final);
+uint64_t outbox_lowest_ticket(struct outbox *o, bool is_final);
 void outbox_count(const struct outbox *o, uint64_t *messages, uint64_t *bytes);

@@ -41,8 +41,11 @@ void sending_answered(struct ehis *e, uint64_t session, bool *is_unanswered, siz
 
 void sending_leave(struct ehis *e, struct out_stream *s)
 {
-    for (struct out_message *m = s->first; m; m = m->next)
-        sending_answered(e, s->session, &m->is_unanswered, m->len);
+    struct session *from = session_of(e, s->session);
+    if (from) {
+        from->unanswered -= s->unanswered;
+        from->unanswered_bytes -= s->unanswered_bytes;
+    }
     out_stream_leave(s);
 }
 

@@ -200,6 +200,32 @@ static void a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at
     sim_client_fini(&c);
 }
 
+/* By the word of the gateway where it was before: what is under way at the new one holds no place in its window. */
+static void what_ends_elsewhere_while_it_is_under_way_leaves_the_window_whole(void **state)
+{
+    struct hash d, again;
+    (void)state;
+    sim_begin_two(&c, SIM_TAX, true);
+    sim_send_one(&c);
+    sim_open_stream(&c, 1);
+    assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_ACCEPTED, 0), EHIS_OK);
+    sim_leave(&c, 0);
+    c.at = 1;
+    sim_open_stream(&c, 1);
+    assert_int_equal(sim_submitted(&c, &again, NULL), 1);
+    assert_int_equal(c.e->sessions[1].unanswered, 1);
+    sim_come(&c, 0);
+    sim_open_stream(&c, 1);
+    assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+    sim_handed(&c);
+    sim_client_turn(&c);
+    assert_null(outbox_by_digest(c.e->outbox, d.b));
+    assert_int_equal(c.e->sessions[1].unanswered, 0);
+    assert_int_equal(c.e->sessions[1].unanswered_bytes, 0);
+    sim_client_fini(&c);
+}
+
 /* The window of the gateway that it left is whole: what goes there next is not held back by what will not be answered any more. */
 static void a_stream_that_leaves_takes_what_is_unanswered_with_it(void **state)
 {
@@ -300,6 +326,7 @@ int main(void)
         cmocka_unit_test(what_a_gateway_took_with_it_for_good_is_told_to_be_untold),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
         cmocka_unit_test(a_gateway_that_leaves_or_is_behind_gives_its_streams_to_the_other_at_once),
+        cmocka_unit_test(what_ends_elsewhere_while_it_is_under_way_leaves_the_window_whole),
         cmocka_unit_test(a_stream_that_leaves_takes_what_is_unanswered_with_it),
         cmocka_unit_test(a_pause_ends_whatever_becomes_of_the_clock),
         cmocka_unit_test(where_both_gateways_refuse_nothing_goes_round_faster_than_they_say),

@@ -483,6 +483,30 @@ static void an_end_that_was_with_the_application_when_the_process_died_is_told_a
     }
 }
 
+static void what_was_carried_ahead_goes_first_after_a_restart_all_the_same(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b, ACCEPTED, false);
+    put_one(&b);
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK); /* a second segment */
+    put_one(&b);
+    struct out_message *first = outbox_streams(b.outbox)->first;
+    assert_int_equal(outbox_carry(b.outbox, first->place.segment), EHIS_OK);
+    assert_int_equal(store_commit(b.store), EHIS_OK);
+    receipt(&b, put_one(&b), ACCEPTED); /* the first segment goes */
+    box_close(&b);
+    assert_int_equal(box_open(&b), EHIS_OK);
+    assert_true(outbox_lowest_ticket(b.outbox, false) != UINT64_MAX);
+    assert_int_equal(out_stream_held(b.stream), 1);
+    opened(&b, 1);
+    assert_int_equal(submit(&b, 0), 1);
+    assert_int_equal(submit(&b, 0), 2);
+    assert_int_equal(submit(&b, 0), UINT64_MAX);
+    box_fini(&b);
+}
+
 static void the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up(void **state)
 {
     struct box b;
@@ -706,6 +730,7 @@ int main(void)
         cmocka_unit_test(requests_that_are_final_are_remembered_for_their_responses_until_they_expire),
         cmocka_unit_test(what_was_taken_is_remembered_when_its_bytes_have_gone),
         cmocka_unit_test(an_end_that_was_with_the_application_when_the_process_died_is_told_again),
+        cmocka_unit_test(what_was_carried_ahead_goes_first_after_a_restart_all_the_same),
         cmocka_unit_test(the_highest_sequence_outlives_its_message_a_restart_and_a_stream_that_is_given_up),
         cmocka_unit_test(the_outbox_is_bounded_in_bytes_and_streams),
         cmocka_unit_test(what_waits_for_a_gateway_stands_on_the_disk_and_is_carried_ahead_however_much_it_is),
