@@ -7,9 +7,11 @@
  * a time: in a worker thread of the handle, or, with ehis_config.dispatch, inside ehis_dispatch() on the caller's thread, one thread at a time. A
  * handler may call everything but ehis_close, ehis_dispatch, and what waits for other handlers: ehis_call, ehis_flush.
  * Errors are the stable EHIS numbers (0 = done) of docs/reference/errors.md; ehis_error_text says them in words. An error leaves *out as it was.
- * `why` (room for EHIS_WHY_BYTES, may be NULL) gets a sentence then.
- * Memory: everything passed in is copied before a function returns; everything handed to a handler lives until the handler returns
- * (an incoming message until it is finished). */
+ * `why` (room for EHIS_WHY_BYTES, may be NULL) gets a sentence then. Beside those that are named, any may answer NO_MEMORY,
+ * IDENTIFIER_INVALID, SDK_CLOSED (ehis_close has begun) and, once the state folder could not be written, IO or NO_SPACE for ever.
+ * Memory: everything passed in is copied before a function returns, but for handlers and their `arg`, which are called until ehis_close returns;
+ * everything handed to a handler lives until the handler returns (an incoming message until it is finished).
+ * Units: _ms of a moment is Unix time in milliseconds, of a span milliseconds; _bytes are bytes. Texts are UTF-8. */
 #ifndef EHIS_H
 #define EHIS_H
 #include <stddef.h>
@@ -56,7 +58,8 @@ typedef struct ehis_config {
     void *log_arg;
 } ehis_config;
 
-/* Settings of all the above from a YAML file (docs/reference/adapter-settings.md); free with ehis_config_free. */
+/* Settings of all the above from a YAML file (docs/reference/adapter-settings.md); free with ehis_config_free (NULL does nothing). What the file does not
+ * name may be set before ehis_open, and is the caller's. Errors: of the file, by its line. */
 EHIS_API int ehis_config_load(const char *file, ehis_config **out, char *why);
 EHIS_API void ehis_config_free(ehis_config *config);
 
@@ -64,15 +67,16 @@ EHIS_API void ehis_config_free(ehis_config *config);
 /* Opens keys and state folder (locked) and starts connecting. Returns at once. *out is the caller's: ehis_close. Errors: files, keys, SDK_CONFIG, LOCKED,
  * STATE_FOREIGN (a state folder of another system), STATE_CORRUPT. */
 EHIS_API int ehis_open(const ehis_config *config, ehis **out, char *why);
-/* Waits until a session is ready (registry and CRL current), at most timeout_ms; then the last failure, its reason in why, or TIMEOUT. */
+/* Waits until a session is ready (registry and CRL current), at most timeout_ms; then the last failure, its reason in why, or TIMEOUT: connecting goes on. */
 EHIS_API int ehis_wait_ready(ehis *e, uint32_t timeout_ms, char *why);
 /* Finishes: new work is refused, handlers that run are waited for (at most timeout_ms), state is synced, the session closed, memory freed.
  * What waits in other threads (ehis_call, ehis_send, ehis_flush, ehis_wait_ready) ends with SDK_CLOSED; none may be called any more when this returns.
- * Unfinished incoming messages come again, marked. NULL does nothing. */
+ * Unfinished incoming messages come again, marked. Where a handler still runs at the end of timeout_ms, what it holds stays allocated, and it may finish; the
+ * state folder is free. NULL does nothing. */
 EHIS_API void ehis_close(ehis *e, uint32_t timeout_ms);
-/* With config.dispatch: readable when a handler is due; level-triggered. It stays the handle's. */
+/* With config.dispatch: readable when a handler is due; level-triggered. It stays the handle's. Without, it never becomes readable. */
 EHIS_API int ehis_fd(const ehis *e);
-/* Runs due handlers, at most max (0 = all that are due now). Returns how many ran. */
+/* Runs due handlers, at most max (0 = all that are due now). Returns how many ran: without config.dispatch, and once ehis_close has begun, 0. */
 EHIS_API int ehis_dispatch(ehis *e, int max);
 
 /* ---- sending ---- */
@@ -96,7 +100,7 @@ typedef struct ehis_message {
     int64_t (*read)(void *arg, void *into, size_t max);
     void *read_arg;
     uint32_t max_response_bytes; /* 0 = the service's default; a large body counts with its chunks */
-    uint64_t lifetime_ms;      /* 0 = 30 s for calls, 24 h otherwise; at most 5 min and 14 days */
+    uint64_t lifetime_ms;      /* from now; 0 = 30 s for calls, 24 h otherwise; at most 5 min and 14 days */
     const uint8_t *trace_id;   /* 16 bytes or NULL */
     /* What is sent in a stream, out of a queue of the application's own: its number there. Rising for each recipient system (ehis_send), for each
      * service and event (ehis_publish); one that is not above the last that was kept is not sent again: 0 is returned, and an exchange id of
@@ -110,23 +114,26 @@ typedef struct ehis_receipt {
     uint8_t exchange_id[16], digest[32];
     int state;                 /* EHIS_ACCEPTED ...; EHIS_UNTOLD */
     int code;                  /* EHIS number; 0 = none */
-    int64_t time_ms;
-    const char *gateway;
+    int64_t time_ms;           /* by the gateway's clock */
+    const char *gateway;       /* whose word it is; "": libehis's own */
     int is_recipient_signed;   /* delivered, failed: carries the recipient's own signature, verified */
     int is_enough;             /* the state that is waited for (ehis_config.wait_state) has come, or a final one */
 } ehis_receipt;
 
 /* A call that waits for its answer. Repeats the same bytes where a gateway was busy or lost, until the lifetime ends. *out is the caller's: ehis_reply_free;
- * it may be a fault of the provider (ehis_reply_is_fault). Errors: SDK_MESSAGE, SDK_BUSY (4,096 calls wait), POLICY_*, EXCHANGE_NO_SESSION, EXCHANGE_EXPIRED, ... */
+ * it may be a fault of the provider (ehis_reply_is_fault). Errors: SDK_MESSAGE, SDK_BODY, SDK_BUSY (4,096 calls wait), SDK_NOT_READY (no session in all that
+ * time), TOO_LARGE and EXCHANGE_NO_LARGE (no gateway takes it), POLICY_*, EXCHANGE_NO_SESSION, EXCHANGE_EXPIRED, and what gateway or provider say. */
 EHIS_API int ehis_call(ehis *e, const ehis_message *m, ehis_reply **out, char *why);
-/* The same without waiting: done(arg, err, reply, why) exactly once, from a handler, where 0 is returned; reply (NULL with an error) is freed after it.
- * exchange_id may be NULL, here and below. */
+/* The same without waiting. SDK_MESSAGE, SDK_BODY and SDK_BUSY are returned; where 0 is, done(arg, err, reply, why) is called exactly once, as a handler is,
+ * with the rest; reply (NULL with an error) is freed after it. exchange_id may be NULL, here and below. */
 EHIS_API int ehis_call_start(ehis *e, const ehis_message *m, void (*done)(void *arg, int err, const ehis_reply *reply, const char *why),
                              void *arg, uint8_t exchange_id[16], char *why);
 /* An asynchronous request or an event, in a stream. Returns when it stands durably in the outbox (or in memory, by option). Receipts of every state reach the
- * handler of ehis_on_receipt; the response to a request reaches ehis_on_response. SDK_BUSY: the outbox is full. */
+ * handler of ehis_on_receipt; the response to a request reaches ehis_on_response. Errors: SDK_MESSAGE, SDK_BODY, SDK_BUSY (the outbox is full, or 256 streams
+ * are open), SDK_NO_REGISTRY (no gateway was met yet), REGISTRY_EXPIRED, TOO_LARGE, POLICY_UNKNOWN_SERVICE: nothing is sent then. */
 EHIS_API int ehis_send(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
 EHIS_API int ehis_publish(ehis *e, const ehis_message *m, uint8_t exchange_id[16], char *why);
+/* handler NULL: nobody is told. Set before anything is sent: a final receipt that nobody takes is not kept. */
 EHIS_API void ehis_on_receipt(ehis *e, void (*handler)(void *arg, const ehis_receipt *r), void *arg);
 /* Waits until all that was sent before has its final receipt, or, until_final 0, the state waited for (wait_state); TIMEOUT. */
 EHIS_API int ehis_flush(ehis *e, int until_final, uint32_t timeout_ms, char *why);
@@ -140,8 +147,8 @@ EHIS_API int ehis_reply_is_fault(const ehis_reply *r);
 EHIS_API const void *ehis_reply_body(const ehis_reply *r, size_t *bytes);
 EHIS_API uint64_t ehis_reply_body_bytes(const ehis_reply *r); /* of a large one as its sender says, before it is fetched */
 /* The next bytes of the body, at most max (at least 1); 0 at its end, which is told only when all of it was as sealed and signed: before, nothing of it is
- * sure to be whole. An error, which stays: its number, negative; LARGE_ALTERED, SDK_CLOSED, what the gateway says, SDK_NOT_READY after 30 s without a
- * chunk. Blocks; one thread at a time. A reply may be read and freed after ehis_close. */
+ * sure to be whole. After ehis_reply_body it begins at the beginning. An error, which stays: its number, negative; LARGE_ALTERED, SDK_CLOSED, what the
+ * gateway says, SDK_NOT_READY after 30 s without a chunk. Blocks; one thread at a time. A reply may be read and freed after ehis_close. */
 EHIS_API int64_t ehis_reply_read(const ehis_reply *r, void *into, size_t max);
 EHIS_API const char *ehis_reply_content_type(const ehis_reply *r);
 EHIS_API const char *ehis_reply_schema(const ehis_reply *r);
@@ -149,10 +156,11 @@ EHIS_API const uint8_t *ehis_reply_exchange_id(const ehis_reply *r);
 EHIS_API void ehis_reply_free(ehis_reply *r);
 
 /* ---- receiving ---- */
-/* The handler must finish the message, once: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later from any thread. A message
- * of a stream is handed over only after the one before it is finished. */
+/* The handler must finish the message, once: ehis_answer for requests; ehis_done for events and responses; or ehis_reject, ehis_retry; at once or later
+ * from any thread. A message of a stream is handed over only after the one before it is finished. */
 typedef void (*ehis_handler)(void *arg, ehis_incoming *in);
-/* operation NULL: every one of the service that has no handler of its own. A later handler for the same replaces the earlier. */
+/* operation NULL: every one of the service that has no handler of its own. A later handler for the same replaces the earlier; NULL: as if there were none.
+ * Errors, of those below as well: SDK_MESSAGE, IDENTIFIER_INVALID. */
 EHIS_API int ehis_serve(ehis *e, const char *service, const char *operation, ehis_handler handler, void *arg, char *why);
 EHIS_API int ehis_subscribe(ehis *e, const char *service, const char *event, ehis_handler handler, void *arg, char *why);
 /* The same, and begins it anew with what the gateways' bus got at from_unix_ms or later, as far as it has not expired: what was handed over before is so
@@ -182,8 +190,8 @@ EHIS_API const void *ehis_incoming_body(const ehis_incoming *in, size_t *bytes);
 EHIS_API uint64_t ehis_incoming_body_bytes(const ehis_incoming *in);
 /* As ehis_reply_read, before the message is finished. A message whose body was altered is rejected with LARGE_ALTERED, however its handler finishes it. */
 EHIS_API int64_t ehis_incoming_read(ehis_incoming *in, void *into, size_t max);
-/* Each of these finishes the message, from any thread; ehis_answer with an error does not. content_type NULL = that of the request. fields: at most 32
- * names of what is returned, for the audit record. Errors: SDK_MESSAGE, SDK_RESPONSE_TOO_LARGE, SDK_FINISHED. */
+/* Each of these finishes the message, from any thread, after which it must not be touched; ehis_answer with an error does not. content_type NULL = that of
+ * the request. fields: at most 32 names of what is returned, for the audit record. Errors: SDK_MESSAGE, SDK_BODY, SDK_RESPONSE_TOO_LARGE, SDK_FINISHED. */
 EHIS_API int ehis_answer(ehis_incoming *in, int is_fault, const char *content_type, const void *body, size_t bytes, const char *const *fields,
                          size_t field_count, char *why);
 /* The same with a reader, as ehis_message.read. */
@@ -194,6 +202,7 @@ EHIS_API void ehis_reject(ehis_incoming *in, int code);         /* for good: the
 EHIS_API void ehis_retry(ehis_incoming *in, uint32_t delay_ms); /* later; delays its own stream only */
 /* What was passed over in a stream, with the gateway's reason (a skip) or without one (a gap). */
 typedef struct ehis_passed { size_t size; const char *sender; uint8_t stream[16]; uint64_t number; int state; /* 0: a gap */ } ehis_passed;
+/* In a handler; it asks for nothing. sender lives until it returns. */
 EHIS_API void ehis_on_passed(ehis *e, void (*handler)(void *arg, const ehis_passed *p), void *arg);
 
 /* ---- looking ---- */
