@@ -126,6 +126,8 @@ def test_a_cluster_without_a_topic_or_with_an_unsafe_one_is_refused_at_the_start
     start_fails(land, 5124, inbox)
     admin.create(inbox, partitions=2, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"})
     start_fails(land, 5107, inbox)
+    admin.delete(inbox)
+    kafka.create(land)
     land.write_gateway_settings(bus=kafka.bus(prefix=land.prefix, pilot="false"))
     start_fails(land, 5108, land.prefix)  # one replica, one in sync: not for production
     land.write_gateway_settings(bus=kafka.bus(prefix=land.prefix))
