@@ -178,14 +178,14 @@ class Land:
         done = subprocess.run([BIN / "ehis-gateway", "status", "--socket", self.dir / f"{g}.run/admin.sock"], capture_output=True, text=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def start(self, name, more=None):
+    def start(self, name, more=None, within_s=90):
         """Runs again, whatever state it is in; a gateway that answers."""
         p = self.gateways.get(name) or self.clients[name]
         p.send(signal.SIGCONT)
         if not p.is_up():
             p.start(more)
         if name in self.gateways:
-            wait_until(lambda: not p.is_up() or self.status(name) is not None, 90, f"{name}'s status")
+            wait_until(lambda: not p.is_up() or self.status(name) is not None, within_s, f"{name}'s status")
         else:
             time.sleep(0.05)
         assert p.is_up(), f"{name} does not stay:\n{pathlib.Path(p.log).read_text()[-3000:]}"
