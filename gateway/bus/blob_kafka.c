@@ -22,6 +22,7 @@ struct kafka_store {
     struct blob_store store;
     rd_kafka_t *producer, *consumer;
     _Atomic(rd_kafka_t *) fresh_producer, fresh_consumer; /* instead of them, from the next verb on */
+    struct kafka_retired *retired;
     const struct bus_kafka_options *options;
     char *gateway, group[BUS_PREFIX_MAX_BYTES + 8];
     int32_t partition; /* that the consumer stands in; -1: in none */
@@ -43,20 +44,23 @@ static void on_sent(rd_kafka_t *rk, const rd_kafka_message_t *m, void *arg)
     *s = (struct sent){true, m->err, m->partition, m->offset};
 }
 
-static void handle_free(rd_kafka_t *rk)
+static void handle_free(void *arg)
 {
-    if (rk && rd_kafka_type(rk) == RD_KAFKA_CONSUMER) /* there is no group to leave */
+    rd_kafka_t *rk = arg;
+    if (rd_kafka_type(rk) == RD_KAFKA_CONSUMER) /* there is no group to leave */
         rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    else if (rk)
+    else
         rd_kafka_destroy(rk);
 }
 
-static bool refresh(rd_kafka_t **rk, _Atomic(rd_kafka_t *) *fresh)
+static void retire(struct kafka_store *s, rd_kafka_t *rk) { kafka_retire(s->retired, handle_free, rk); }
+
+static bool refresh(struct kafka_store *s, rd_kafka_t **rk, _Atomic(rd_kafka_t *) *fresh)
 {
     rd_kafka_t *now = atomic_exchange(fresh, NULL);
     if (!now)
         return false;
-    handle_free(*rk);
+    retire(s, *rk);
     *rk = now;
     return true;
 }
@@ -76,7 +80,7 @@ static ehis_err on_write(struct blob_store *store, const struct hash *key, bool 
     struct kafka_store *s = store_of(store);
     struct sent sent = {false, RD_KAFKA_RESP_ERR_NO_ERROR, 0, 0};
     (void)is_first;
-    (void)refresh(&s->producer, &s->fresh_producer);
+    (void)refresh(s, &s->producer, &s->fresh_producer);
     rd_kafka_resp_err_t err = rd_kafka_producev(s->producer, RD_KAFKA_V_TOPIC(s->topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA), RD_KAFKA_V_KEY(key->b, HASH_BYTES),
                                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)bytes.p, bytes.len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                                 RD_KAFKA_V_OPAQUE(&sent), RD_KAFKA_V_END);
@@ -157,7 +161,7 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
     bool is_found = false;
     if (place->partition > INT32_MAX || place->offset > INT64_MAX) /* nobody wrote that */
         return EHIS_E_EXCHANGE_BLOB_LOST;
-    if (refresh(&s->consumer, &s->fresh_consumer))
+    if (refresh(s, &s->consumer, &s->fresh_consumer))
         s->partition = -1;
     if (!stand(s, (int32_t)place->partition, (int64_t)place->offset))
         return EHIS_E_EXCHANGE_BUSY;
@@ -181,10 +185,11 @@ static ehis_err on_read(struct blob_store *store, const struct hash *key, const 
 static void on_free(struct blob_store *store)
 {
     struct kafka_store *s = store_of(store);
-    handle_free(s->producer);
-    handle_free(s->consumer);
-    handle_free(s->fresh_producer);
-    handle_free(s->fresh_consumer);
+    retire(s, s->producer);
+    retire(s, s->consumer);
+    retire(s, s->fresh_producer);
+    retire(s, s->fresh_consumer);
+    (void)kafka_retired_free(s->retired);
     free(s->gateway);
     free(s);
 }
@@ -241,11 +246,11 @@ static ehis_err on_renew(struct blob_store *store)
     ehis_err err = open_both(s, &producer, &consumer, &why);
     if (err != EHIS_OK) {
         log_line(LOG_ERROR, "kafka.rebuild", F_ERR(err), F_STR("text", why.text));
-        handle_free(producer);
+        retire(s, producer);
         return err;
     }
-    handle_free(atomic_exchange(&s->fresh_producer, producer));
-    handle_free(atomic_exchange(&s->fresh_consumer, consumer));
+    retire(s, atomic_exchange(&s->fresh_producer, producer));
+    retire(s, atomic_exchange(&s->fresh_consumer, consumer));
     return EHIS_OK;
 }
 
@@ -260,7 +265,9 @@ ehis_err blob_kafka_new(const struct bus_kafka_options *options, const char *gat
     s->gateway = strdup(gateway);
     bus_group_name(options->prefix, s->group);
     bus_topic_name(options->prefix, TOPIC_BLOB, span_of(NULL, 0), span_of(NULL, 0), s->topic);
-    ehis_err err = s->gateway ? open_both(s, &s->producer, &s->consumer, why) : EHIS_E_NO_MEMORY;
+    ehis_err err = kafka_retired_new(&s->retired);
+    if (err == EHIS_OK)
+        err = s->gateway ? open_both(s, &s->producer, &s->consumer, why) : EHIS_E_NO_MEMORY;
     if (err != EHIS_OK)
         on_free(&s->store);
     else

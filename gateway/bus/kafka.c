@@ -7,10 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "base/log.h"
-#include "base/thread.h"
 
 #define SAFETY_US 200000      /* librdkafka writes once for empty -> not empty, and some events are drained unseen (rust-rdkafka #665): look again */
-#define END_MS 2000 /* for the handles at the end */
 #define REBUILD_EVERY_MS 1000
 #define PING_EVERY_MS 500     /* while no broker answers */
 #define PING_QUIET_MS 5000    /* after so long without any word from one */
@@ -185,59 +183,6 @@ void kafka_heard(struct kafka *k)
 
 /* ---- handles that died (#4438: an idempotent producer that lost its sequence can only be made anew) ---- */
 
-static void *reap(void *arg)
-{
-    struct kafka_reaper *r = arg;
-    kafka_producer_free(r->producer);
-    kafka_consumer_free(r->consumer);
-    atomic_store(&r->is_done, true);
-    return NULL;
-}
-
-static void reapers_join(struct kafka *k)
-{
-    for (struct kafka_reaper **at = &k->reapers; *at;) {
-        struct kafka_reaper *r = *at;
-        if (!atomic_load(&r->is_done)) {
-            at = &r->next;
-            continue;
-        }
-        pthread_join(r->thread, NULL);
-        *at = r->next;
-        free(r);
-    }
-}
-
-/* Destroying a consumer of whose topics one was deleted and made anew never ends in 2.0.2: its broker's thread keeps the old partition. Such a one is left
- * behind, at the end of the process. */
-static bool reapers_end(struct kafka *k)
-{
-    const struct timespec step = {0, 2000000};
-    for (int64_t until = now_ms() + END_MS; k->reapers && now_ms() < until; reapers_join(k))
-        nanosleep(&step, NULL);
-    for (const struct kafka_reaper *r = k->reapers; r; r = r->next)
-        pthread_detach(r->thread);
-    return !k->reapers;
-}
-
-/* Destroying may wait for threads and sockets of librdkafka: not in the loop. Without a thread for it, here after all. */
-static void retire(struct kafka *k, struct kafka_producer *p, struct kafka_consumer *c)
-{
-    struct kafka_reaper *r = p || c ? calloc(1, sizeof *r) : NULL;
-    if (r) {
-        r->producer = p;
-        r->consumer = c;
-        if (thread_start(&r->thread, reap, r)) {
-            r->next = k->reapers;
-            k->reapers = r;
-            return;
-        }
-        free(r);
-    }
-    kafka_producer_free(p);
-    kafka_consumer_free(c);
-}
-
 static void rebuild_producer(struct kafka *k, enum kafka_lane lane)
 {
     struct kafka_producer *old = k->producers[lane];
@@ -250,7 +195,7 @@ static void rebuild_producer(struct kafka *k, enum kafka_lane lane)
     if (k->producers[lane] && old->idle_ticks >= old->idle_max)
         k->producers[lane]->idle_max = old->idle_max < KAFKA_IDLE_TICKS_MAX ? 2 * old->idle_max : old->idle_max;
     kafka_producer_fail_all(old, EHIS_E_BUS_FATAL); /* after the new one is there: what is sent again goes to it */
-    retire(k, old, NULL);
+    kafka_retire(k->retired, kafka_producer_free, old);
 }
 
 static void rebuild_consumer(struct kafka *k, enum kafka_lane lane)
@@ -260,8 +205,7 @@ static void rebuild_consumer(struct kafka *k, enum kafka_lane lane)
     k->consumers[lane] = NULL;
     if (lane == KAFKA_BULK)
         k->commits_open = 0;
-    if (old)
-        retire(k, NULL, old);
+    kafka_retire(k->retired, kafka_consumer_free, old);
     if (kafka_consumer_open(k, lane, &k->consumers[lane], &why) != EHIS_OK)
         log_line(LOG_ERROR, "kafka.rebuild", F_ERR(EHIS_E_BUS_FATAL), F_STR("text", why.text));
     else
@@ -378,7 +322,6 @@ static void tick(struct kafka *k, int64_t now)
     k->lines_left = LINES_EVERY_TICK;
     if (now < k->nudge_until_ms)
         kafka_nudge(k);
-    reapers_join(k);
     for (int lane = 0; lane < KAFKA_LANES && now - k->heard_ms < PING_QUIET_MS + PING_EVERY_MS; lane++)
         if (k->producers[lane])
             kafka_producer_tick(k->producers[lane]);
@@ -458,7 +401,9 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
     bus_topic_name(config->options->prefix, TOPIC_CONTROL_REGISTRY, span_of(NULL, 0), span_of(NULL, 0), k->nudge);
     k->status.state = EHIS_E_BUS_UNREACHABLE; /* until one answers */
     node_init(&k->watch_list);
-    ehis_err err = k->client ? start(k, why) : EHIS_E_NO_MEMORY;
+    ehis_err err = k->client ? kafka_retired_new(&k->retired) : EHIS_E_NO_MEMORY;
+    if (err == EHIS_OK)
+        err = start(k, why);
     if (err != EHIS_OK) {
         kafka_free(k);
         return err;
@@ -474,10 +419,10 @@ void kafka_free(struct kafka *k)
     kafka_commits_finish(k);
     kafka_asks_stop(k);
     for (int lane = 0; lane < KAFKA_LANES; lane++) {
-        retire(k, k->producers[lane], NULL);
-        retire(k, NULL, k->consumers[lane]);
+        kafka_retire(k->retired, kafka_producer_free, k->producers[lane]);
+        kafka_retire(k->retired, kafka_consumer_free, k->consumers[lane]);
     }
-    bool is_stuck = !reapers_end(k);
+    bool is_stuck = !kafka_retired_free(k->retired);
     kafka_watches_free(k);
     if (k->commits)
         rd_kafka_topic_partition_list_destroy(k->commits);

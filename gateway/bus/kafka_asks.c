@@ -41,6 +41,7 @@ struct kafka_asks {
     struct ask *asked, **asked_end, *answered, **answered_end;
     bool is_stopping;
     int wake_fd;
+    struct kafka_retired *retired;
     rd_kafka_t *rk; /* the thread's */
     rd_kafka_t *fresh; /* instead of it, from the next request on */
 };
@@ -176,11 +177,7 @@ static void answer(struct kafka_asks *q, struct ask *asks)
         answer_all(q, asks);
 }
 
-static void handle_free(rd_kafka_t *rk)
-{
-    if (rk)
-        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-}
+static void handle_free(void *rk) { rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); }
 
 static void *run(void *arg)
 {
@@ -203,7 +200,7 @@ static void *run(void *arg)
         q->rk = q->fresh ? q->fresh : q->rk;
         q->fresh = NULL;
         pthread_mutex_unlock(&q->lock);
-        handle_free(old);
+        kafka_retire(q->retired, handle_free, old);
         answer(q, asks);
         rd_kafka_poll(q->rk, 0);
         pthread_mutex_lock(&q->lock);
@@ -244,6 +241,7 @@ ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why)
     q->asked_end = &q->asked;
     q->answered_end = &q->answered;
     q->wake_fd = k->wake_fd;
+    q->retired = k->retired;
     EHIS_TRY(handle_open(k, &q->rk, why));
     q->has_thread = thread_start(&q->thread, run, q);
     return q->has_thread ? EHIS_OK : EHIS_E_NO_MEMORY;
@@ -263,7 +261,7 @@ ehis_err kafka_asks_renew(struct kafka *k)
     unused = q->fresh;
     q->fresh = fresh;
     pthread_mutex_unlock(&q->lock);
-    handle_free(unused);
+    kafka_retire(k->retired, handle_free, unused);
     return EHIS_OK;
 }
 
@@ -278,8 +276,8 @@ void kafka_asks_stop(struct kafka *k)
     pthread_mutex_unlock(&q->lock);
     if (q->has_thread)
         pthread_join(q->thread, NULL);
-    handle_free(q->rk);
-    handle_free(q->fresh);
+    kafka_retire(k->retired, handle_free, q->rk);
+    kafka_retire(k->retired, handle_free, q->fresh);
     asks_free(q->asked);
     asks_free(q->answered);
     pthread_cond_destroy(&q->more);

@@ -45,8 +45,9 @@ ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka
     return EHIS_OK;
 }
 
-void kafka_consumer_free(struct kafka_consumer *c)
+void kafka_consumer_free(void *arg)
 {
+    struct kafka_consumer *c = arg;
     if (!c)
         return;
     if (c->handle.queue)

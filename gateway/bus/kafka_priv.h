@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <librdkafka/rdkafka.h>
+#include "gateway/bus/kafka_retired.h"
 #include "gateway/exchange/table.h"
 
 #define KAFKA_LANES 4
@@ -44,15 +45,6 @@ struct kafka_consumer {
     bool hears_nudges;
 };
 
-/* A dead handle whose end may block: destroyed by a thread of its own. */
-struct kafka_reaper {
-    struct kafka_reaper *next;
-    pthread_t thread;
-    atomic_bool is_done;
-    struct kafka_producer *producer; /* one of the two */
-    struct kafka_consumer *consumer;
-};
-
 struct kafka {
     struct loop *loop;
     struct kafka_calls calls;
@@ -62,7 +54,7 @@ struct kafka {
     int64_t nudge_until_ms, nudge_said_ms; /* at each tick; that it cannot be written */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet, or reads alone */
     struct kafka_consumer *consumers[KAFKA_LANES];
-    struct kafka_reaper *reapers;
+    struct kafka_retired *retired;
     struct table watches; /* by number */
     struct node watch_list;
     rd_kafka_topic_partition_list_t *commits; /* at the end of the turn */
@@ -88,7 +80,7 @@ void kafka_end_turn(struct kafka *k); /* calls kafka_consumers_apply before the 
 
 /* kafka_producer.c */
 ehis_err kafka_producer_open(struct kafka *k, enum kafka_lane lane, struct kafka_producer **out, struct ehis_why *why) EHIS_MUST_USE;
-void kafka_producer_free(struct kafka_producer *p); /* may block */
+void kafka_producer_free(void *p); /* may block: kafka_retire */
 void kafka_producer_fail_all(struct kafka_producer *p, ehis_err err); /* p takes no more */
 /* What was assigned goes into the next fetch; the one that is under way would wait for its time. */
 void kafka_nudge(struct kafka *k);
@@ -105,7 +97,7 @@ void kafka_on_answers(struct kafka *k);
 
 /* kafka_consumer.c */
 ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka_consumer **out, struct ehis_why *why) EHIS_MUST_USE;
-void kafka_consumer_free(struct kafka_consumer *c); /* may block */
+void kafka_consumer_free(void *c); /* may block: kafka_retire */
 void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its lane, where they stood */
 void kafka_consumers_apply(struct kafka *k);
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);

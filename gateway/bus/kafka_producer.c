@@ -92,8 +92,9 @@ static void sends_free(struct node *sends)
 }
 
 /* Values only after the threads of librdkafka are gone. */
-void kafka_producer_free(struct kafka_producer *p)
+void kafka_producer_free(void *arg)
 {
+    struct kafka_producer *p = arg;
     if (!p)
         return;
     if (p->handle.rk)

@@ -62,14 +62,15 @@ class Proc:
             self.p.wait()
 
     def end(self, seconds):
-        """SIGTERM; its exit code, or "killed"."""
+        """SIGTERM; its exit code; or where it stood when it was killed, and what it said last."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
             return self.p.wait(seconds)
         except subprocess.TimeoutExpired:
+            stands = ", ".join(f"{(t / 'comm').read_text().strip()} in {(t / 'wchan').read_text()}" for t in pathlib.Path(f"/proc/{self.p.pid}/task").iterdir())
             self.kill()
-            return "killed"
+            return f"SIGKILL after {seconds} s: {stands}; {pathlib.Path(self.log).read_text()[-1500:]}"
 
 
 class Land:
