@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "gateway/app/gateway.h"
+#include "gateway/bus/kafka.h"
 #include "proto/wire/record.h"
 #include <malloc.h>
 #include <signal.h>
@@ -314,5 +315,7 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
         loop_run(g.loop);
     }
     ehis_err closed = close_all(&g);
+    if (err == EHIS_OK && closed == EHIS_OK && !kafka_has_ended())
+        _exit(0); /* all is on the disk, and its threads would fall over what exit handlers take away */
     return err != EHIS_OK ? err : closed;
 }

@@ -60,8 +60,10 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
 /* The files that the options name are others now: every handle is made anew with them. Watches go on where they stood; what was not confirmed fails, to be sent again.
  * Errors of kafka_new, where one goes on with the old files: call it again. */
 ehis_err kafka_renew(struct kafka *k) EHIS_MUST_USE;
-/* Destroys the handles; what was not confirmed is not. May take a moment (up to 2 s): only at the end of a process. */
+/* Destroys the handles; what was not confirmed is not. May take a moment (up to 5 s): only at the end of a process. */
 void kafka_free(struct kafka *k);
+/* False: a handle of this process does not end (kafka_retired.h). Its threads use what exit handlers take away: the process must end by _exit. */
+bool kafka_has_ended(void);
 
 /* Parts are copied. token comes back in on_sent. partition -1: by key (murmur2 as Java's, so that others can find it). BUS_FULL; BUS_TOO_LARGE
  * (above 1,000,000 bytes); NO_TOPIC, NOT_ALLOWED where that is known already. While no broker is there it waits in the queue. */

@@ -8,40 +8,69 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-#define END_MS 2000
+#define END_MS 5000
 
-struct kafka_retired { atomic_uint running; };
-struct end { struct kafka_retired *of; void (*destroy)(void *what); void *what; };
+struct end {
+    struct end *next;
+    pthread_t thread;
+    atomic_bool is_done;
+    void (*destroy)(void *what);
+    void *what;
+};
+struct kafka_retired {
+    pthread_mutex_t lock; /* over the list */
+    struct end *ends;
+};
 
 ehis_err kafka_retired_new(struct kafka_retired **out)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? EHIS_OK : EHIS_E_NO_MEMORY;
+    if (!*out)
+        return EHIS_E_NO_MEMORY;
+    pthread_mutex_init(&(*out)->lock, NULL);
+    return EHIS_OK;
 }
 
 static void *run(void *arg)
 {
-    struct end e = *(struct end *)arg;
-    free(arg);
-    e.destroy(e.what);
-    atomic_fetch_sub(&e.of->running, 1); /* the last that is done to it */
+    struct end *e = arg;
+    e->destroy(e->what);
+    atomic_store(&e->is_done, true);
     return NULL;
+}
+
+/* Under the lock. True: none is left. */
+static bool join_done(struct kafka_retired *r)
+{
+    for (struct end **at = &r->ends; *at;) {
+        struct end *e = *at;
+        if (!atomic_load(&e->is_done)) {
+            at = &e->next;
+            continue;
+        }
+        pthread_join(e->thread, NULL);
+        *at = e->next;
+        free(e);
+    }
+    return !r->ends;
 }
 
 void kafka_retire(struct kafka_retired *r, void (*destroy)(void *what), void *what)
 {
-    pthread_t thread;
-    struct end *e = what ? malloc(sizeof *e) : NULL;
+    struct end *e = what ? calloc(1, sizeof *e) : NULL;
     if (!what)
         return;
     if (e) {
-        *e = (struct end){r, destroy, what};
-        atomic_fetch_add(&r->running, 1);
-        if (thread_start(&thread, run, e)) {
-            pthread_detach(thread);
+        e->destroy = destroy;
+        e->what = what;
+        if (thread_start(&e->thread, run, e)) {
+            pthread_mutex_lock(&r->lock);
+            (void)join_done(r);
+            e->next = r->ends;
+            r->ends = e;
+            pthread_mutex_unlock(&r->lock);
             return;
         }
-        atomic_fetch_sub(&r->running, 1);
         free(e);
     }
     destroy(what);
@@ -50,10 +79,15 @@ void kafka_retire(struct kafka_retired *r, void (*destroy)(void *what), void *wh
 bool kafka_retired_free(struct kafka_retired *r)
 {
     const struct timespec step = {0, 2000000};
-    for (int64_t until = clock_mono_ms(&clock_system) + END_MS; r && atomic_load(&r->running) && clock_mono_ms(&clock_system) < until;)
+    int64_t until = clock_mono_ms(&clock_system) + END_MS;
+    if (!r)
+        return true;
+    while (!join_done(r) && clock_mono_ms(&clock_system) < until)
         nanosleep(&step, NULL);
-    bool is_all = !r || atomic_load(&r->running) == 0;
-    if (is_all)
-        free(r);
+    const bool is_all = !r->ends;
+    for (const struct end *e = r->ends; e; e = e->next)
+        pthread_detach(e->thread);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
     return is_all;
 }

@@ -11,5 +11,5 @@ struct kafka_retired;
 ehis_err kafka_retired_new(struct kafka_retired **out) EHIS_MUST_USE; /* NO_MEMORY */
 /* Takes what (NULL: nothing); destroy may block, and ends in whatever thread. Where no thread can be had it is called here. Any thread. */
 void kafka_retire(struct kafka_retired *r, void (*destroy)(void *what), void *what);
-/* Waits for what is under way, 2 s at most. False: something of it does not end; it is left behind. */
+/* Waits for what is under way, 5 s at most. False: something of it does not end; it is left behind. No other thread uses r any more. */
 bool kafka_retired_free(struct kafka_retired *r);

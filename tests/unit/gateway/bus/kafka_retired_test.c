@@ -42,19 +42,16 @@ static void all_that_ends_has_ended_before_the_end(void **state)
 
 static void what_never_ends_holds_nobody(void **state)
 {
-    static struct kafka_retired *left;
+    struct kafka_retired *left;
     int64_t before = clock_mono_ms(&clock_system);
     (void)state;
     atomic_store(&ended, 0);
     pthread_mutex_lock(&held);
     assert_int_equal(kafka_retired_new(&left), EHIS_OK);
     kafka_retire(left, end_when_let, &ended);
-    assert_true(clock_mono_ms(&clock_system) - before < 2000); /* who gives it up goes on */
+    assert_true(clock_mono_ms(&clock_system) - before < 5000); /* who gives it up goes on */
     assert_false(kafka_retired_free(left));
-    assert_int_equal(atomic_load(&ended), 0);
-    pthread_mutex_unlock(&held); /* it may end after all, and finds what it was left with */
-    while (atomic_load(&ended) == 0)
-        ;
+    assert_int_equal(atomic_load(&ended), 0); /* and stays so, beyond the end of this program */
 }
 
 int main(void)
