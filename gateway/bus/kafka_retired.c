@@ -39,7 +39,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Under the lock. True: none is left. */
+/* Under the lock, or at the end. True: none is left. */
 static bool join_done(struct kafka_retired *r)
 {
     for (struct end **at = &r->ends; *at;) {

@@ -272,15 +272,20 @@ static enum inbox_verdict offer_event(struct box *b, uint64_t number)
     return v;
 }
 
+static void box_with_ten_events(struct box *b)
+{
+    box_init(b);
+    for (uint64_t n = 1; n <= 10; n++) {
+        assert_int_equal(offer_event(b, n), INBOX_TAKEN);
+        take_one(b, n, false, false);
+    }
+}
+
 static void a_replay_sets_a_stream_back_once_and_nothing_else_does(void **state)
 {
     struct box b;
     (void)state;
-    box_init(&b);
-    for (uint64_t n = 1; n <= 10; n++) {
-        assert_int_equal(offer_event(&b, n), INBOX_TAKEN);
-        take_one(&b, n, false, false);
-    }
+    box_with_ten_events(&b);
     assert_int_equal(offer_event(&b, 5), INBOX_DONE);
     inbox_replays(b.inbox, span_str("AZ/GOV/MIA/population"));
     assert_int_equal(offer_event(&b, 5), INBOX_DONE); /* another's */
@@ -311,11 +316,7 @@ static void what_was_finished_before_a_replay_and_does_not_come_again_is_no_gap(
 {
     struct box b;
     (void)state;
-    box_init(&b);
-    for (uint64_t n = 1; n <= 10; n++) {
-        assert_int_equal(offer_event(&b, n), INBOX_TAKEN);
-        take_one(&b, n, false, false);
-    }
+    box_with_ten_events(&b);
     inbox_replays(b.inbox, span_str(SENDER));
     assert_int_equal(offer_event(&b, 4), INBOX_TAKEN);
     take_one(&b, 4, true, false);
