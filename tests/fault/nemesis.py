@@ -179,7 +179,7 @@ class Nemesis:
         names += [(f"reply.AZ..{g}", None) for g in land.gateways] + [(f"event.{s.replace('/', '..')}..news..Changed", asker) for asker, s in ASKERS.items()]
         topic, publisher = self.chance.choice(names)
         name = f"{land.prefix}..{topic}"
-        if publisher:  # open: a gateway that is away all the while cannot tell the new topic from the old, and passes over what lies below its old position
+        if publisher:  # who stands still for less than this notices nothing of it
             self.heal()
             down = max(down, 3)
         self.administer("delete", name)
