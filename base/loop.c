@@ -67,7 +67,7 @@ static void tasks_put(struct tasks *t, void (*fn)(void *arg), void *arg)
     t->items[t->count++] = (struct task){fn, arg};
 }
 
-/* What is queued while these run goes to the next turn: a task that queues itself cannot hold the loop. */
+/* What is queued while these run is not run with them: a task that queues itself cannot hold the loop. */
 static void tasks_run(struct loop *l, struct tasks *from, bool is_shared)
 {
     struct tasks now;
@@ -162,6 +162,7 @@ void loop_run_once(struct loop *l, bool wait)
     bool may_wait = wait && l->later.count == 0 && !atomic_load(&l->is_stopping);
     event_base_loop(l->base, EVLOOP_ONCE | (may_wait ? 0 : EVLOOP_NONBLOCK));
     tasks_run(l, &l->later, false);
+    tasks_run(l, &l->later, false); /* what those have queued to be sent does not wait behind a turn of input */
 }
 
 void loop_run(struct loop *l)

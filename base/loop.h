@@ -20,7 +20,8 @@ void loop_stop(struct loop *l);               /* any thread */
 
 /* Runs fn(arg) on the loop's thread, in posting order, not before this call returns. Any thread. Never fails (aborts without memory). */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
-/* Runs fn(arg) at the end of this turn, after the callbacks that are ready now. Loop's thread. */
+/* Runs fn(arg) at the end of this turn, after the callbacks that are ready now, and then what that queues; what those queue goes to the next
+ * turn. Loop's thread. */
 void loop_later(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Runs what loop_later holds, and what that adds, without a turn: before the end of what it points to. */
 void loop_run_later(struct loop *l);

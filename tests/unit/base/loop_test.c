@@ -51,14 +51,14 @@ static void chain_step(void *arg)
         loop_later(the_loop, chain_step, arg);
 }
 
-static void an_item_that_queues_itself_runs_once_each_turn(void **state)
+static void what_an_item_queues_runs_in_the_same_turn_and_what_that_queues_in_the_next(void **state)
 {
     (void)state;
-    chain.left = 3;
+    chain.left = 6;
     loop_later(the_loop, chain_step, NULL);
     for (int turn = 1; turn <= 3; turn++) {
         loop_run_once(the_loop, true);
-        assert_int_equal(count, turn);
+        assert_int_equal(count, 2 * turn);
     }
 }
 
@@ -242,7 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(later_runs_once_a_turn_and_requeued_items_wait, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_item_that_queues_itself_runs_once_each_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_an_item_queues_runs_in_the_same_turn_and_what_that_queues_in_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(free_runs_what_later_still_holds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_post_does_not_run_before_it_returns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(posts_of_each_thread_arrive_whole_and_in_order, set_up, tear_down),
