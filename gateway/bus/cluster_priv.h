@@ -40,6 +40,7 @@ struct cluster {
 ehis_err cluster_want(struct cluster *c, const struct registry *r) EHIS_MUST_USE;
 struct topic_wanted *cluster_topic(const struct cluster *c, const char *name);
 bool topic_is_single(enum bus_topic_kind kind); /* exactly one partition */
+int topic_partitions(const struct bus_kafka_options *o, enum bus_topic_kind kind); /* of one that is made */
 int topic_replication(const struct bus_kafka_options *o);
 size_t topic_configs(const struct bus_kafka_options *o, enum bus_topic_kind kind, struct topic_config out[TOPIC_CONFIGS_MAX]);
 

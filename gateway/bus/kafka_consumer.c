@@ -219,8 +219,8 @@ static bool assign(struct kafka_consumer *c)
     if (list_is_empty(&c->dirty))
         return false;
     rd_kafka_topic_partition_list_t *add = rd_kafka_topic_partition_list_new(0);
-    if (!c->hears_nudges)
-        rd_kafka_topic_partition_list_add(add, c->handle.kafka->nudge, 0)->offset = RD_KAFKA_OFFSET_END;
+    for (int partition = 0; partition < BUS_NUDGE_PARTITIONS && !c->hears_nudges; partition++)
+        rd_kafka_topic_partition_list_add(add, c->handle.kafka->nudge, partition)->offset = RD_KAFKA_OFFSET_END;
     c->hears_nudges = true;
     while (!list_is_empty(&c->dirty)) {
         struct watch *w = container_of(c->dirty.next, struct watch, in_dirty);
@@ -242,10 +242,11 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
     struct kafka *k = c->handle.kafka;
     struct watch *w = find_at(c, topic, partition);
     ehis_err err = kafka_err(code);
-    if (c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is */
+    if (partition == 0 && c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is; others may not be there */
         kafka_nudge_failed(k, err);
         c->hears_nudges = false;
-        rd_kafka_topic_partition_list_add(c->drop, topic, partition);
+        for (int i = 0; i < BUS_NUDGE_PARTITIONS; i++)
+            rd_kafka_topic_partition_list_add(c->drop, topic, i);
         kafka_end_turn(k);
     }
     if (!w || !w->is_assigned)

@@ -50,7 +50,7 @@ struct kafka {
     struct kafka_calls calls;
     struct kafka_config config;
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
-    char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: a record without a value there ends the fetches that are under way */
+    char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: records without a value, one in each partition, end the fetches that are under way */
     int64_t nudge_until_ms, nudge_said_ms; /* at each tick; that it cannot be written */
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet, or reads alone */
     struct kafka_consumer *consumers[KAFKA_LANES];

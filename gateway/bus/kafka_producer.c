@@ -147,13 +147,14 @@ void kafka_nudge_failed(struct kafka *k, ehis_err err)
     log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", k->nudge));
 }
 
-/* Without it the new partitions are fetched a little later. */
+/* Without it the new partitions are fetched a little later. A record for each partition, whose leaders are spread over the brokers; one that is not there costs nothing. */
 void kafka_nudge(struct kafka *k)
 {
     struct kafka_producer *p = k->producers[KAFKA_FAST];
     struct topic *t = p ? topic_get(p, k->nudge) : NULL;
-    if (t && rd_kafka_produce(t->rkt, 0, 0, NULL, 0, k->client, strlen(k->client), NULL) != 0)
-        kafka_nudge_failed(k, kafka_err(rd_kafka_last_error()));
+    for (int partition = 0; t && partition < BUS_NUDGE_PARTITIONS; partition++)
+        if (rd_kafka_produce(t->rkt, partition, 0, NULL, 0, k->client, strlen(k->client), NULL) != 0 && partition == 0)
+            kafka_nudge_failed(k, kafka_err(rd_kafka_last_error()));
 }
 
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
@@ -225,7 +226,8 @@ void kafka_on_delivery(struct kafka_producer *p, const rd_kafka_message_t *m)
     else if (m->err == RD_KAFKA_RESP_ERR__FATAL)
         p->handle.is_broken = true;
     if (!s) {
-        kafka_nudge_failed(k, kafka_err(m->err));
+        if (m->partition == 0)
+            kafka_nudge_failed(k, kafka_err(m->err));
         return;
     }
     if (!s->is_reported && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -13,8 +13,7 @@ static ehis_err topic_new(struct cluster *c, const struct topic_wanted *t, rd_ka
 {
     char text[256];
     struct topic_config configs[TOPIC_CONFIGS_MAX];
-    int partitions = topic_is_single(t->kind) ? 1 : (int)c->options->partitions;
-    rd_kafka_NewTopic_t *n = rd_kafka_NewTopic_new(t->name, partitions, topic_replication(c->options), text, sizeof text);
+    rd_kafka_NewTopic_t *n = rd_kafka_NewTopic_new(t->name, topic_partitions(c->options, t->kind), topic_replication(c->options), text, sizeof text);
     if (!n)
         return ehis_fail(c->why, EHIS_E_BUS_CLIENT, "%s: %s", t->name, text);
     size_t count = topic_configs(c->options, t->kind, configs);

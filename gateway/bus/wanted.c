@@ -12,7 +12,14 @@
 
 bool topic_is_single(enum bus_topic_kind kind)
 {
-    return kind != TOPIC_EVENT && kind != TOPIC_AUDIT && kind != TOPIC_DLQ && kind != TOPIC_BLOB;
+    return kind != TOPIC_EVENT && kind != TOPIC_AUDIT && kind != TOPIC_DLQ && kind != TOPIC_BLOB && kind != TOPIC_CONTROL_REGISTRY;
+}
+
+int topic_partitions(const struct bus_kafka_options *o, enum bus_topic_kind kind)
+{
+    if (topic_is_single(kind))
+        return 1;
+    return kind == TOPIC_CONTROL_REGISTRY && o->partitions > BUS_NUDGE_PARTITIONS ? BUS_NUDGE_PARTITIONS : (int)o->partitions;
 }
 
 int topic_replication(const struct bus_kafka_options *o)
