@@ -8,7 +8,7 @@
 #include "gateway/bus/topic.h"
 #include "policy/registry/registry.h"
 
-#define BUS_NUDGE_PARTITIONS 6 /* of control.registry, at most: their leaders are the brokers whose fetches a nudge ends (kafka.c) */
+#define BUS_NUDGE_PARTITIONS 6 /* of control.registry: their leaders are the brokers whose fetches a nudge ends (kafka.c) */
 
 /* The settings below bus.kafka. */
 struct bus_kafka_options {

@@ -17,9 +17,9 @@ bool topic_is_single(enum bus_topic_kind kind)
 
 int topic_partitions(const struct bus_kafka_options *o, enum bus_topic_kind kind)
 {
-    if (topic_is_single(kind))
-        return 1;
-    return kind == TOPIC_CONTROL_REGISTRY && o->partitions > BUS_NUDGE_PARTITIONS ? BUS_NUDGE_PARTITIONS : (int)o->partitions;
+    if (kind == TOPIC_CONTROL_REGISTRY)
+        return BUS_NUDGE_PARTITIONS;
+    return topic_is_single(kind) ? 1 : (int)o->partitions;
 }
 
 int topic_replication(const struct bus_kafka_options *o)
