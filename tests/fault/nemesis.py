@@ -179,9 +179,8 @@ class Nemesis:
         names += [(f"reply.AZ..{g}", None) for g in land.gateways] + [(f"event.{s.replace('/', '..')}..news..Changed", asker) for asker, s in ASKERS.items()]
         topic, publisher = self.chance.choice(names)
         name = f"{land.prefix}..{topic}"
-        if publisher:  # who stands still for less than this notices nothing of it
-            self.heal()
-            down = max(down, 3)
+        if publisher:  # who stands still for less than 3 s notices nothing of it
+            down = max(down, 4)
         self.administer("delete", name)
         time.sleep(down)
         if publisher:  # what stood there is lost to who had not read it, and named to him (SPEC 17.9.1); nothing of what comes after
