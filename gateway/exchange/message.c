@@ -83,9 +83,12 @@ static void count(struct message *m, int by)
 
 struct message *exchange_message_new(struct exchange *x, const struct envelope_header *h, const struct hash *digest, uint64_t sealed_bytes, bool is_refused, struct guest *guest)
 {
+    struct table *by_digest = guest ? &x->by_guest : &x->by_digest;
+    uint64_t of_digest = digest_hash(x, digest);
     struct message *m = pool_take(&x->messages);
     if (!m)
         return NULL;
+    table_expect(by_digest, of_digest);
     m->kind = (uint8_t)h->kind;
     if (!name_ends(x, m, h, is_refused) || (!is_refused && exchange_large_new(m, &h->large) != EHIS_OK))
         goto out;
@@ -107,7 +110,7 @@ struct message *exchange_message_new(struct exchange *x, const struct envelope_h
     if (h->kind == KIND_KEY && h->seal.epoch.len == EPOCH_BYTES)
         memcpy(m->epoch, h->seal.epoch.p, EPOCH_BYTES);
     m->guest = guest;
-    table_add(guest ? &x->by_guest : &x->by_digest, digest_hash(x, digest), &m->by_digest);
+    table_add(by_digest, of_digest, &m->by_digest);
     if (!guest)
         table_add(&x->by_key, key_hash_of(x, m), &m->by_key);
     if (m->kind == KIND_KEY && m->topic)
@@ -128,17 +131,21 @@ out:
 
 void exchange_message_drop(struct exchange *x, struct message *m)
 {
+    struct table *by_digest = m->guest ? &x->by_guest : &x->by_digest;
+    uint64_t of_digest = digest_hash(x, &m->digest), of_key = key_hash_of(x, m);
     EHIS_ASSERT(m->pending == 0);
+    table_expect(by_digest, of_digest);
+    table_expect(&x->by_key, of_key);
     while (m->deliveries)
         exchange_delivery_drop(x, m->deliveries);
     exchange_message_close(x, m);
     exchange_large_let_go(x, m);
     exchange_large_free(m);
     x->live_bytes -= m->live_bytes;
-    table_remove(m->guest ? &x->by_guest : &x->by_digest, digest_hash(x, &m->digest), &m->by_digest);
-    node_remove(&m->in_bus);
     node_remove(&m->in_segment);
     node_remove(&m->in_wheel);
+    table_remove(by_digest, of_digest, &m->by_digest);
+    node_remove(&m->in_bus);
     node_remove(&m->in_owed);
     if (message_is(m, IS_TRANSIENT)) {
         free(m->text);
@@ -146,7 +153,7 @@ void exchange_message_drop(struct exchange *x, struct message *m)
         return;
     }
     if (!m->guest)
-        table_remove(&x->by_key, key_hash_of(x, m), &m->by_key);
+        table_remove(&x->by_key, of_key, &m->by_key);
     if (message_is_numbered(m) && m->stream->hint == m)
         m->stream->hint = NULL;
     if (m->kind == KIND_KEY && m->topic)

@@ -36,6 +36,8 @@ void table_fini(struct table *t);
 /* SipHash-1-3 of at most 256 bytes, so that who chooses keys cannot make chains. */
 uint64_t table_hash(const struct table *t, const void *key, size_t n);
 static inline struct table_node **table_head(const struct table *t, uint64_t hash) { return &t->heads[hash & t->mask]; }
+/* Soon one of this hash is looked for, added or removed: its head is fetched meanwhile. */
+static inline void table_expect(const struct table *t, uint64_t hash) { __builtin_prefetch(table_head(t, hash), 1); }
 void table_add(struct table *t, uint64_t hash, struct table_node *n);
 void table_remove(struct table *t, uint64_t hash, struct table_node *n); /* n is in it */
 
