@@ -312,8 +312,9 @@ static void a_broker_that_goes_and_comes_is_told_and_loses_nothing(void **state)
     send_number(b, "a", KAFKA_BULK, 0);
     assert_true(until(b, &b->sent, 1, 20));
     assert_int_equal(b->state, EHIS_OK);
+    const size_t told = b->states; /* of the first connection too, where that took its time */
     rd_kafka_mock_broker_set_down(b->cluster, 1);
-    assert_true(until(b, &b->states, 2, 20));
+    assert_true(until(b, &b->states, told + 1, 20));
     assert_int_equal(b->state, EHIS_E_BUS_UNREACHABLE);
     send_number(b, "a", KAFKA_BULK, 1);
     pass(b, 300);
@@ -321,7 +322,7 @@ static void a_broker_that_goes_and_comes_is_told_and_loses_nothing(void **state)
     rd_kafka_mock_broker_set_up(b->cluster, 1);
     assert_true(until(b, &b->sent, 2, 20));
     assert_int_equal(b->sent_err[1], EHIS_OK);
-    assert_true(until(b, &b->states, 3, 20));
+    assert_true(until(b, &b->states, told + 2, 20));
     assert_int_equal(b->state, EHIS_OK);
 }
 
