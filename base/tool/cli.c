@@ -7,9 +7,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#ifndef EHIS_VERSION
-#define EHIS_VERSION "0.1.0"
-#endif
 #define PATH_BYTES 64
 
 struct cli {

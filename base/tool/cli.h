@@ -7,6 +7,9 @@
 #pragma once
 #include "base/bytes.h"
 
+#ifndef EHIS_VERSION /* what --version prints */
+#define EHIS_VERSION "0.1.0"
+#endif
 #define CLI_VALUES_MAX 64 /* options given in one command */
 #define CLI_WORDS_MAX 64  /* words given in one command */
 

@@ -3,6 +3,7 @@
 /* From settings to a running gateway, and down again in order. */
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/tool/cli.h"
 #include "gateway/app/gateway.h"
 #include "gateway/bus/kafka.h"
 #include "proto/wire/record.h"
@@ -303,6 +304,8 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
     EHIS_TRY(gateway_settings_load(&g, why));
     if (log_level_from_text(span_str(g.options.log_level), &level) == EHIS_OK)
         log_set_level(level);
+    /* Before anything that may wait: a broker that is away holds up the check of the cluster. */
+    log_line(LOG_NOTICE, "gateway.start", F_STR("name", g.options.name), F_STR("version", EHIS_VERSION), F_STR("bus", g.options.bus_kind), F_U64("pid", (uint64_t)getpid()));
     ehis_err err = gateway_options_check(&g.options, why);
     if (err == EHIS_OK)
         err = loop_new(&g.loop);

@@ -87,3 +87,10 @@ def test_a_refused_reload_names_the_file(world):
     assert world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}).returncode == 0
     time.sleep(0.1)
     assert world.status()["reloads"] == {"done": 0, "refused": 1}
+
+
+def test_a_start_says_who_begins_before_anything_else(world):
+    events = [x["event"] for x in world.log_lines("gateway")]
+    assert events[0] == "gateway.start" and "gateway.ready" in events
+    line = world.log_lines("gateway", "gateway.start")[0]
+    assert (line["name"], line["bus"]) == ("AZ/gw1", "local") and line["version"] and line["pid"] > 1
