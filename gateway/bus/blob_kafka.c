@@ -7,16 +7,21 @@
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 #include "base/log.h"
 #include "gateway/bus/cluster.h"
 #include "gateway/bus/kafka_priv.h"
 
 #define WAIT_MS 10000
 #define POLL_MS 100
-#define MISSING_MS 2000 /* so long the partition must say that it ends before what is asked for: a leader that is new has yet to hear how far its followers are */
+/* So long a partition must say, whenever it is asked, that what is asked for is not there: a leader that is new learns how far its followers are when they
+ * fetch, or leave the in-sync replicas (replica.lag.time.max.ms, 30 s). */
+#define LOST_MS 40000
+#define ASKED_AGAIN_MS 10000 /* else what it said before says nothing */
+#define PARTITIONS_SEEN 64   /* of which that is remembered, by their number's remainder */
 #define TELL_EVERY_MS 10000
 #define AHEAD_MAX 16  /* records that are read over rather than sought: what is fetched ahead anyway (4 MiB) */
+
+struct missing { int32_t partition; int64_t offset, since_ms, last_ms; }; /* nothing from offset on; since_ms 0: not so */
 
 struct kafka_store {
     struct blob_store store;
@@ -28,6 +33,7 @@ struct kafka_store {
     int32_t partition; /* that the consumer stands in; -1: in none */
     int64_t next, asked_ms, told_ms;
     bool is_anew; /* assigned since it was asked */
+    struct missing missing[PARTITIONS_SEEN];
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
 };
 struct sent { bool is_done; rd_kafka_resp_err_t err; int32_t partition; int64_t offset; };
@@ -111,17 +117,24 @@ static bool stand(struct kafka_store *s, int32_t partition, int64_t offset)
     return is_there;
 }
 
-/* The partition ends before what is asked for. The first time it may be an end of long ago that nobody had taken: asked anew, and again for a while. */
-static bool is_missing(struct kafka_store *s, int64_t offset)
+static struct missing *missing_of(struct kafka_store *s) { return &s->missing[s->partition % PARTITIONS_SEEN]; }
+
+/* The partition says that what is asked for is not there. True: that is its answer, and *err whether it is final. */
+static bool is_missing(struct kafka_store *s, int64_t offset, ehis_err *err)
 {
-    const struct timespec t = {.tv_nsec = POLL_MS * 1000000L};
     const int32_t partition = s->partition;
-    if (s->is_anew && now_ms() - s->asked_ms >= MISSING_MS)
-        return true;
-    nanosleep(&t, NULL);
-    s->partition = -1;
-    s->is_anew = stand(s, partition, offset);
-    return false;
+    if (!s->is_anew) { /* it may be an end of long ago that nobody had taken */
+        s->partition = -1;
+        s->is_anew = stand(s, partition, offset);
+        return false;
+    }
+    struct missing *m = missing_of(s);
+    int64_t now = now_ms();
+    if (!m->since_ms || m->partition != partition || offset < m->offset || now - m->last_ms > ASKED_AGAIN_MS)
+        *m = (struct missing){partition, offset, now, now};
+    m->last_ms = now;
+    *err = now - m->since_ms >= LOST_MS ? EHIS_E_EXCHANGE_BLOB_LOST : EHIS_E_EXCHANGE_BUSY;
+    return true;
 }
 
 /* True: *err is the answer. */
@@ -130,14 +143,12 @@ static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struc
     switch (m->err) {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         break;
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF: /* behind the end: what was confirmed is not there any more */
-        *err = EHIS_E_EXCHANGE_BLOB_LOST;
-        return m->partition == s->partition && m->offset <= offset && is_missing(s, offset);
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF: /* behind the end */
+        return m->partition == s->partition && m->offset <= offset && is_missing(s, offset, err);
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        *err = EHIS_E_EXCHANGE_BLOB_LOST;
-        return true;
+        return m->partition == s->partition && is_missing(s, offset, err);
     default:
         return false; /* of a connection, or a topic that is being made anew: until the time is up */
     }
@@ -147,6 +158,8 @@ static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struc
         return false;
     }
     s->next = m->offset + 1;
+    if (missing_of(s)->offset <= m->offset)
+        missing_of(s)->since_ms = 0;
     bool is_it = m->offset == offset && m->key_len == HASH_BYTES && memcmp(m->key, key->b, HASH_BYTES) == 0 && m->len == bytes;
     *err = is_it ? EHIS_OK : EHIS_E_EXCHANGE_BLOB_LOST;
     if (is_it)
