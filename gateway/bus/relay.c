@@ -10,7 +10,6 @@
 #define QUEUE_MAX_COUNT 100000
 #define BULK_LINGER_US 1000
 #define ROOTS 1024
-#define STILL_MS 3000 /* between two ticks: this process stood still */
 #define HEAD_MAX_BYTES (320 * 1024)
 #define ENTRY_MAX_BYTES (17 * 1024 * 1024)
 
@@ -48,8 +47,7 @@ static void probe(struct bus *b, struct span system)
 
 static void on_state(void *ctx, ehis_err err, const char *text)
 {
-    if (err == EHIS_OK)
-        relay_events_doubt(ctx);
+    (void)ctx;
     log_line(err == EHIS_OK ? LOG_NOTICE : LOG_WARN, "bus.state", F_ERR(err), F_STR("text", text));
 }
 
@@ -59,9 +57,6 @@ static void on_tick(void *arg)
 {
     struct relay *r = arg;
     loop_timer_set(r->tick, RELAY_TICK_MS * 1000);
-    if (relay_mono_ms(r) - r->ticked_ms > STILL_MS)
-        relay_events_doubt(r);
-    r->ticked_ms = relay_mono_ms(r);
     if (!r->exchange || !r->registry)
         return;
     if (!r->readings) {

@@ -133,7 +133,6 @@ void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms)
     if (kafka_offsets_get(r->kafka, topic, from_ms, (uint64_t)(uintptr_t)e) != EHIS_OK)
         return;
     e->is_asked = true;
-    e->asked_from_ms = from_ms;
     e->asked_ms = relay_mono_ms(r);
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next)
         follower_of(n)->is_asked = follower_of(n)->want == WANT_BEGIN && follower_of(n)->from_ms == from_ms;
@@ -213,10 +212,7 @@ void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafk
         if (c->want == WANT_BEGIN && c->is_asked && !c->is_writing && put_begin(r, c, ranges, count) != EHIS_OK)
             log_line(LOG_DEBUG, "bus.cursor.unsent", F_SPAN("system", system_of(c)));
     }
-    if (e->asked_from_ms == 0)
-        relay_event_found(e, ranges, (int32_t)count);
-    else
-        e->asked_ms = 0; /* where they begin is not said: at once again */
+    relay_event_grow(e, (int32_t)count);
     relay_event_go(r, e);
 }
 

@@ -20,39 +20,6 @@ static struct reading *part_of(struct node *n, int32_t partition)
     return partition < c->count ? c->parts[partition] : NULL;
 }
 
-/* ---- which log (SPEC 17.9.5) ---- */
-
-static int64_t next_of(const struct reading *x) { return x->is_checking ? window_proof(&x->window) : x->window.next; }
-
-/* What comes again is known to the core. */
-static void from_zero(struct reading *x)
-{
-    window_init(&x->window, 0);
-    relay_forget_offsets(x);
-    x->is_checking = false;
-    x->cursor->is_dirty = true;
-}
-
-static void is_another(struct reading *x)
-{
-    struct event_part *part = &x->event->parts[x->partition];
-    if (!part->is_told)
-        log_line(LOG_WARN, "bus.position", F_ERR(EHIS_E_BUS_POSITION), F_STR("topic", x->topic), F_I64("partition", x->partition), F_I64("offset", window_proof(&x->window)));
-    part->is_told = true;
-    from_zero(x);
-}
-
-static void check(struct reading *x)
-{
-    const struct event_part *part = &x->event->parts[x->partition];
-    const int64_t proof = window_proof(&x->window);
-    const bool is_at_hand = proof >= 0 && proof == part->last.offset;
-    if (proof >= part->range.end || (is_at_hand && !window_prove(&x->window, proof, part->last.id)))
-        is_another(x);
-    else
-        x->is_checking = !is_at_hand && proof >= part->range.from; /* below: retention took it, nothing can be told */
-}
-
 /* ---- one partition ---- */
 
 /* Of those that are behind and have room, the next after one, around. */
@@ -62,7 +29,7 @@ static struct reading *behind(struct event *e, int32_t partition, const struct r
     do {
         n = n->next;
         struct reading *x = n != &e->cursors ? part_of(n, partition) : NULL;
-        if (x && !x->is_paused && next_of(x) < e->parts[partition].main->at)
+        if (x && !x->is_paused && x->window.next < e->parts[partition].main->at)
             return x;
     } while (n != from);
     return NULL;
@@ -76,10 +43,10 @@ static void pace_main(struct event *e, int32_t partition)
     bool has_room = false;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct reading *x = part_of(n, partition);
-        if (!x || next_of(x) < top)
+        if (!x || x->window.next < top)
             continue;
-        has_room = (next_of(x) == top && has_room) || !x->is_paused;
-        top = next_of(x);
+        has_room = (x->window.next == top && has_room) || !x->is_paused;
+        top = x->window.next;
     }
     if (top >= 0 && top != m->at)
         relay_read_from(m, top);
@@ -92,7 +59,7 @@ static void pace_main(struct event *e, int32_t partition)
 static void pace_lag(struct event *e, int32_t partition)
 {
     struct reading *m = e->parts[partition].main, *l = e->parts[partition].lag, *t = l ? l->turn : NULL;
-    if (t && next_of(t) < m->at && !t->is_paused && l->turn_count < TURN_RECORDS)
+    if (t && t->window.next < m->at && !t->is_paused && l->turn_count < TURN_RECORDS)
         return;
     struct reading *next = behind(e, partition, t);
     if (!next) {
@@ -108,19 +75,17 @@ static void pace_lag(struct event *e, int32_t partition)
         return; /* no memory: again when somebody has room */
     l->turn = next;
     l->turn_count = 0;
-    if (l->state != READING_READS || l->at != next_of(next))
-        relay_read_from(l, next_of(next));
+    if (l->state != READING_READS || l->at != next->window.next)
+        relay_read_from(l, next->window.next);
 }
 
 void relay_feed_pace(struct event *e, int32_t partition)
 {
-    if (e->is_feeding || e->is_doubtful || !e->parts[partition].main)
+    if (e->is_feeding || !e->parts[partition].main)
         return;
     pace_main(e, partition);
     pace_lag(e, partition);
 }
-
-static bool is_next(const struct reading *f, const struct reading *x, int64_t offset) { return x && !x->is_paused && next_of(x) >= f->at && next_of(x) <= offset; }
 
 void relay_feed(struct reading *f, struct kafka_record *record)
 {
@@ -128,30 +93,11 @@ void relay_feed(struct reading *f, struct kafka_record *record)
     struct kafka *k = f->relay->kafka;
     const struct reading *m = e->parts[f->partition].main;
     bool is_ahead = f != m && record->offset >= m->at; /* from here on the other reads for all */
-    struct hash id;
-    if (e->is_doubtful) { /* read again when it is known which log it is of */
-        kafka_release(k, record->hold);
-        return;
-    }
-    hash_span(record->value, &id);
-    if (f == m) {
-        e->parts[f->partition].last.offset = record->offset;
-        memcpy(e->parts[f->partition].last.id, id.b, WINDOW_ID_BYTES);
-    }
     e->is_feeding = true;
     for (struct node *n = e->cursors.next; n != &e->cursors && !is_ahead; n = n->next) {
         struct reading *x = part_of(n, f->partition);
-        if (!is_next(f, x, record->offset))
+        if (!x || x->is_paused || x->window.next < f->at || x->window.next > record->offset)
             continue;
-        if (x->is_checking) {
-            x->is_checking = false;
-            x->cursor->is_dirty = true;
-            if (!window_prove(&x->window, record->offset, id.b))
-                is_another(x);
-            if (!is_next(f, x, record->offset))
-                continue; /* it was read for this alone */
-        }
-        window_mark(&x->window, record->offset, id.b);
         struct kafka_record copy = *record;
         copy.watch = x->watch;
         kafka_hold(k, record->hold);
@@ -173,12 +119,12 @@ void relay_feed_reset(struct reading *f)
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct reading *x = part_of(n, f->partition);
         /* Where the log does not hold what the leader is to read next, it holds nothing of what the others are to read either: it was made anew, or cut beyond all. */
-        if (!x || (f != m && (next_of(x) < f->at || next_of(x) >= m->at)))
+        if (!x || (f != m && (x->window.next < f->at || x->window.next >= m->at)))
             continue;
-        from_zero(x);
+        window_init(&x->window, 0);
+        relay_forget_offsets(x);
+        x->cursor->is_dirty = true;
     }
-    if (f == m)
-        e->parts[f->partition].last.offset = UNKNOWN;
     relay_read_from(f, KAFKA_FROM_BEGIN);
     f->at = 0;
 }
@@ -189,11 +135,13 @@ void relay_feed_gone(struct reading *f)
     struct reading *l = e->parts[f->partition].lag;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct reading *x = part_of(n, f->partition);
-        if (x && x->window.next > 0)
-            from_zero(x);
+        if (!x || x->window.next == 0)
+            continue;
+        window_init(&x->window, 0);
+        relay_forget_offsets(x);
+        x->cursor->is_dirty = true;
     }
     e->parts[f->partition].main->at = 0;
-    e->parts[f->partition].last.offset = UNKNOWN;
     if (l) {
         relay_read_stop(l);
         l->turn = NULL;
@@ -217,7 +165,6 @@ static ehis_err join(struct relay *r, struct follower *c, size_t *at)
         return EHIS_E_NO_MEMORY;
     if (*at >= c->positions_len || window_get(&x->window, span_of(c->positions, c->positions_len), at) != EHIS_OK)
         window_init(&x->window, 0); /* made after it began */
-    check(x);
     c->parts[c->count++] = x;
     return EHIS_OK;
 }
@@ -242,79 +189,21 @@ static ehis_err reach(struct relay *r, struct follower *c)
     return EHIS_OK;
 }
 
-static bool grow(struct event *e, int32_t count)
+void relay_event_grow(struct event *e, int32_t count)
 {
-    void *more = count > e->count ? reallocarray(e->parts, (size_t)count, sizeof *e->parts) : e->parts;
+    size_t bytes = (size_t)count * sizeof *e->parts;
+    void *more = count > e->count ? realloc(e->parts, bytes) : NULL;
     if (!more)
-        return false;
+        return;
     e->parts = more;
-    for (; e->count < count; e->count++)
-        e->parts[e->count] = (struct event_part){.last.offset = UNKNOWN};
-    return true;
-}
-
-static void check_all(struct event *e)
-{
-    for (int32_t p = 0; p < e->count; p++) {
-        for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next)
-            if (part_of(n, p))
-                check(part_of(n, p));
-        relay_feed_pace(e, p);
-    }
-}
-
-void relay_event_found(struct event *e, const struct kafka_range *ranges, int32_t count)
-{
-    if (!grow(e, count))
-        return; /* no memory: asked again */
-    for (int32_t p = 0; p < e->count; p++) {
-        e->parts[p].range = p < count ? ranges[p] : (struct kafka_range){0}; /* made anew with fewer */
-        e->parts[p].is_told = false;
-    }
-    e->is_known = true;
-    if (e->is_doubtful) {
-        e->is_doubtful = false;
-        check_all(e);
-    }
-}
-
-static void ask_again(struct event *e)
-{
-    e->is_known = false;
-    if (!e->is_asked)
-        e->asked_ms = 0;
-}
-
-static void still(struct event_part *part)
-{
-    struct reading *both[] = {part->main, part->lag};
-    part->last.offset = UNKNOWN;
-    for (int i = 0; i < 2; i++)
-        if (both[i]) {
-            relay_read_stop(both[i]);
-            both[i]->at = UNKNOWN;
-            both[i]->turn = NULL;
-        }
-}
-
-void relay_events_doubt(struct relay *r)
-{
-    for (struct node *n = r->events.next; n != &r->events; n = n->next) {
-        struct event *e = container_of(n, struct event, in_list);
-        if (!e->started)
-            continue;
-        ask_again(e);
-        e->is_doubtful = true;
-        for (int32_t p = 0; p < e->count; p++)
-            still(&e->parts[p]);
-    }
+    memset(e->parts + e->count, 0, (size_t)(count - e->count) * sizeof *e->parts);
+    e->count = count;
 }
 
 void relay_event_start(struct relay *r, struct follower *c)
 {
     c->is_started = true;
     c->event->started++;
-    ask_again(c->event); /* while it was not read here its topic may have become another */
     relay_event_go(r, c->event);
 }
 
@@ -330,9 +219,9 @@ void relay_event_go(struct relay *r, struct event *e)
         e->keys_end = ASKED;
         e->keys_asked_ms = now;
     }
-    if (!e->is_asked && now - e->asked_ms >= (e->is_known ? LOOK_MS : RELAY_RETRY_MS))
+    if (!e->is_asked && now - e->asked_ms >= (e->count ? LOOK_MS : RELAY_RETRY_MS))
         relay_event_ask(r, e, 0);
-    if (!e->keys || !e->is_known || !relay_is_read(e->keys, e->keys_end))
+    if (!e->keys || !e->count || !relay_is_read(e->keys, e->keys_end))
         return;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {
         struct follower *c = follower_of(n);
@@ -384,7 +273,6 @@ static void close_topic(struct event *e)
         relay_unread(e->parts[p].main);
         relay_unread(e->parts[p].lag);
         e->parts[p].main = e->parts[p].lag = NULL;
-        e->parts[p].last.offset = UNKNOWN;
     }
     relay_unread(e->keys);
     e->keys = NULL;

@@ -25,7 +25,7 @@
 #define RELAY_TABLE_HEADS 4096
 #define RELAY_CURSORS_MAX 65536
 #define RELAY_PARTITIONS_MAX 256
-#define RELAY_POSITIONS_MAX_BYTES (RELAY_PARTITIONS_MAX * WINDOW_PUT_MAX)
+#define RELAY_POSITIONS_MAX_BYTES (RELAY_PARTITIONS_MAX * (10 + WINDOW_OFFSETS_MAX / 8))
 
 enum out_kind { OUT_ENVELOPE, OUT_AUDIT, OUT_REPORT, OUT_DEAD, OUT_ANSWER, OUT_CLAIM, OUT_BEAT, OUT_CURSOR };
 
@@ -84,7 +84,6 @@ struct reading {
     uint32_t watch;            /* its place in relay.readings, from 1, and a count: an answer to a former one is not for it */
     int64_t retry_ms;          /* RESTS: asks again then */
     bool has_window, is_paused, is_commit_due, is_looking;
-    bool is_checking;          /* EVENT: what was passed is to be read first, to tell whether the log is the same */
     struct window window;
     struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
     struct node later;         /* read, not yet taken by the core: offered again in order */
@@ -130,12 +129,10 @@ struct event {
     struct reading *keys;
     int64_t keys_end;          /* or UNKNOWN, ASKED */
     int64_t keys_asked_ms, asked_ms;
-    int64_t asked_from_ms;
     bool is_asked;             /* where its topic ends */
-    bool is_known, is_doubtful; /* since somebody began to be given it, that was answered; it is not read until then, and who is given it is checked */
     bool is_feeding;
     int32_t count;             /* partitions; 0: not known yet */
-    struct event_part { struct reading *main, *lag; struct kafka_range range; struct window_mark last; bool is_told; } *parts; /* last: that main read; is_told: that the log is another */
+    struct { struct reading *main, *lag; } *parts;
     struct span service, name;
     char text[];
 };
@@ -196,7 +193,7 @@ struct relay {
     struct table by_name;
     size_t inbox_count, owned_count;
     uint64_t held_count, held_bytes, dead, refused;
-    int64_t commit_ms, ticked_ms;
+    int64_t commit_ms;
     struct hash *probed;                   /* scratch */
     /* events */
     struct node events;
@@ -274,8 +271,7 @@ void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms);
 bool relay_is_read(const struct reading *g, int64_t end); /* all that is before, if that is known */
 void relay_event_start(struct relay *r, struct follower *c); /* its inbox is owned here */
 void relay_event_go(struct relay *r, struct event *e);     /* gives those that were started their parts, as soon as the keys are read and the partitions known */
-void relay_event_found(struct event *e, const struct kafka_range *ranges, int32_t count); /* so many partitions; never fewer */
-void relay_events_doubt(struct relay *r); /* this gateway saw nothing of the brokers for a while: a log may be another */
+void relay_event_grow(struct event *e, int32_t count);      /* so many partitions; never fewer */
 void relay_event_stop(struct follower *c);                   /* its positions are in c->positions then */
 ehis_err relay_event_positions(const struct follower *c, struct buf *out) EHIS_MUST_USE;
 void relay_feed(struct reading *f, struct kafka_record *record);

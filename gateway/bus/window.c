@@ -4,7 +4,6 @@
 
 #define MARK "ehis1:" /* metadata that is ours: then the bitmap from the position on, lowest bit first, in base64 */
 #define BITMAP_BYTES (WINDOW_OFFSETS_MAX / 8)
-#define HAS_MARK 0x8000 /* in n */
 
 static uint64_t *word(struct window *w, int64_t offset) { return &w->finished[(uint64_t)offset % WINDOW_OFFSETS_MAX / 64]; }
 static uint64_t bit(int64_t offset) { return UINT64_C(1) << ((uint64_t)offset % 64); }
@@ -14,7 +13,6 @@ void window_init(struct window *w, int64_t position)
 {
     memset(w, 0, sizeof *w);
     w->position = w->next = position > 0 ? position : 0;
-    w->passed.offset = w->ahead.offset = w->last.offset = -1;
 }
 
 /* Bits live only from the position on: it takes them with it. */
@@ -72,37 +70,6 @@ void window_finish(struct window *w, int64_t offset)
 
 int64_t window_position(const struct window *w) { return w->position; }
 
-/* ---- which log ---- */
-
-static bool is_passed(const struct window *w, const struct window_mark *m) { return m->offset >= 0 && m->offset < w->position; }
-
-static const struct window_mark *passed(const struct window *w) { return is_passed(w, &w->last) ? &w->last : is_passed(w, &w->ahead) ? &w->ahead : &w->passed; }
-
-/* What is open need not end before more is read: so one that is ahead stays until it is passed. */
-void window_mark(struct window *w, int64_t offset, const uint8_t id[WINDOW_ID_BYTES])
-{
-    struct window_mark m = {.offset = offset};
-    memcpy(m.id, id, WINDOW_ID_BYTES);
-    w->passed = *passed(w);
-    if (w->ahead.offset < w->position)
-        w->ahead = m;
-    w->last = m;
-}
-
-int64_t window_proof(const struct window *w) { return passed(w)->offset >= 0 ? passed(w)->offset : w->position - 1; }
-
-bool window_prove(struct window *w, int64_t offset, const uint8_t id[WINDOW_ID_BYTES])
-{
-    const struct window_mark *m = passed(w);
-    if (offset == m->offset)
-        return memcmp(id, m->id, WINDOW_ID_BYTES) == 0;
-    if (m->offset < 0 && offset == w->position - 1)
-        window_mark(w, offset, id);
-    return true;
-}
-
-/* ---- as text, as bytes ---- */
-
 /* How many bytes: the last says something. */
 static size_t to_bitmap(const struct window *w, uint8_t out[BITMAP_BYTES])
 {
@@ -131,19 +98,12 @@ static bool is_position(int64_t position) { return position >= 0 && position <= 
 
 ehis_err window_put(const struct window *w, struct buf *out)
 {
-    uint8_t head[10], bytes[BITMAP_BYTES], offset[8];
-    const struct window_mark *m = passed(w);
-    const bool has_mark = m->offset >= 0;
+    uint8_t head[10], bytes[BITMAP_BYTES];
     size_t n = to_bitmap(w, bytes);
     be_put(head, (uint64_t)w->position, 8);
-    be_put(head + 8, n | (has_mark ? HAS_MARK : 0), 2);
+    be_put(head + 8, n, 2);
     EHIS_TRY(buf_put(out, head, sizeof head));
-    EHIS_TRY(buf_put(out, bytes, n));
-    if (!has_mark)
-        return EHIS_OK;
-    be_put(offset, (uint64_t)m->offset, 8);
-    EHIS_TRY(buf_put(out, offset, sizeof offset));
-    return buf_put(out, m->id, sizeof m->id);
+    return buf_put(out, bytes, n);
 }
 
 ehis_err window_get(struct window *w, struct span bytes, size_t *at)
@@ -152,18 +112,11 @@ ehis_err window_get(struct window *w, struct span bytes, size_t *at)
     if (bytes.len - *at < 10)
         return EHIS_E_BUS_POSITION;
     int64_t position = (int64_t)be_get(p, 8);
-    const bool has_mark = be_get(p + 8, 2) & HAS_MARK;
-    const size_t n = be_get(p + 8, 2) & ~(uint64_t)HAS_MARK, mark_bytes = has_mark ? 8 + WINDOW_ID_BYTES : 0;
+    size_t n = be_get(p + 8, 2);
     window_init(w, position);
-    if (!is_position(position) || bytes.len - *at - 10 < n + mark_bytes)
+    if (!is_position(position) || bytes.len - *at - 10 < n)
         return EHIS_E_BUS_POSITION;
-    if (has_mark && be_get(p + 10 + n, 8) >= (uint64_t)position)
-        return EHIS_E_BUS_POSITION;
-    if (has_mark) {
-        w->passed.offset = (int64_t)be_get(p + 10 + n, 8);
-        memcpy(w->passed.id, p + 18 + n, WINDOW_ID_BYTES);
-    }
-    *at += 10 + n + mark_bytes;
+    *at += 10 + n;
     return n ? from_bitmap(w, position, span_of(p + 10, n)) : EHIS_OK;
 }
 

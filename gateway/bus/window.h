@@ -7,20 +7,10 @@
 
 #define WINDOW_OFFSETS_MAX 4096     /* from the position to the highest that was begun */
 #define WINDOW_METADATA_MAX 1024    /* bytes of text; a broker takes 4,096 */
-#define WINDOW_ID_BYTES 16          /* of a record: the first of H of its value */
-#define WINDOW_PUT_MAX (10 + WINDOW_OFFSETS_MAX / 8 + 8 + WINDOW_ID_BYTES)
-
-/* A record that was read, so that a log can be told from one that was made anew under its name. offset < 0: none. */
-struct window_mark { int64_t offset; uint8_t id[WINDOW_ID_BYTES]; };
 
 /* Everything below position is finished; of position .. next-1, which were read, what has no bit is open; bits at and above next were finished
  * before this window began. */
-struct window {
-    int64_t position, next;
-    uint64_t finished[WINDOW_OFFSETS_MAX / 64];
-    uint32_t open_count;
-    struct window_mark passed, ahead, last; /* below the position; the next that will be; the last that was read */
-};
+struct window { int64_t position, next; uint64_t finished[WINDOW_OFFSETS_MAX / 64]; uint32_t open_count; };
 
 void window_init(struct window *w, int64_t position);
 /* Metadata of the last commit, a peer's word: BUS_POSITION where it is not ours; then the window begins empty at position. */
@@ -31,14 +21,7 @@ ehis_err window_begin(struct window *w, int64_t offset, bool *is_known) EHIS_MUS
 /* Finished; an offset that is not begun, or is finished already, changes nothing. */
 void window_finish(struct window *w, int64_t offset);
 int64_t window_position(const struct window *w);      /* to commit */
-/* A record is read, in order of offsets: one of them will be named as passed, the last where nothing is open, else one at most two windows below the position. */
-void window_mark(struct window *w, int64_t offset, const uint8_t id[WINDOW_ID_BYTES]);
-/* Which record is to be read to tell whether the log is the one that this window is of: it that is named, else the last below the position; < 0: none. */
-int64_t window_proof(const struct window *w);
-/* It, or the next that the log holds, from which nothing can be told, is this. False: the log is another. Where none was named it is from now on. */
-bool window_prove(struct window *w, int64_t offset, const uint8_t id[WINDOW_ID_BYTES]) EHIS_MUST_USE;
-/* As bytes: u64 position, u16 n, n bytes of the bitmap; where n has its highest bit, which does not count, u64 offset and the id of a record that was passed.
- * At most WINDOW_PUT_MAX. *at: where in bytes, moved on. BUS_POSITION: not so written. */
+/* As bytes: u64 position, u16 n, n bytes of the bitmap. *at: where in bytes, moved on. BUS_POSITION: not so written. */
 ehis_err window_put(const struct window *w, struct buf *out) EHIS_MUST_USE;
 ehis_err window_get(struct window *w, struct span bytes, size_t *at) EHIS_MUST_USE;
 ehis_err window_to_text(const struct window *w, struct buf *out) EHIS_MUST_USE;

@@ -158,18 +158,17 @@ def judge_news(v, c, askers, journals, entitled, deleted, interrupted, news):
             if n in numbers:
                 v.must(news.setdefault((asker.name, n), numbers[n]["digest"]) == numbers[n]["digest"], f"R2: {c.name}: other bytes than others got: {numbers[n]}")
                 v.must(numbers[n]["id"] == i, f"R2: {c.name}: {i} of {asker.name} has not the number {n}: {numbers[n]}")
-                judge_news_end(v, c, i, numbers[n], journals, interrupted, asker.invoked[i]["t"] < deleted.get(asker.name, 0))
+                judge_news_end(v, c, i, numbers[n], journals, interrupted)
             elif v.must(asker.invoked[i]["t"] < deleted.get(asker.name, 0), f"R1: {c.name}: never had event {n} of {asker.name}: {asker.invoked[i]}"):
                 v.must((asker.system, n) in c.gaps, f"R1: {c.name}: event {n} of {asker.name} is lost, and no gap names it: {asker.invoked[i]}")
                 v.counts["gaps"] += 1
     v.counts["events"] += len(taken)
 
 
-def judge_news_end(v, c, i, e, journals, interrupted, may_be_gone):
-    """may_be_gone: its topic was deleted after it came: who took it from a gateway that lost the inbox then cannot be given it again, to be recorded."""
+def judge_news_end(v, c, i, e, journals, interrupted):
     kinds = {k for j in journals.values() for k, system in j.of_system[e["digest"]] if system == c.system} & FINAL
     want = "failed" if i % REJECT_EVERY == 0 and not (kinds == {"delivered"} and e["digest"] in interrupted) else "delivered"
-    v.must(kinds == {want} or (may_be_gone and not kinds), f"R3: {c.name}: an event ended {want}, recorded is {sorted(kinds)}: {e}")
+    v.must(kinds == {want}, f"R3: {c.name}: an event ended {want}, recorded is {sorted(kinds)}: {e}")
     v.must(any("accepted" in j.by_digest.get(e["digest"], ()) for j in journals.values()), f"R3: an event without a record: {e}")
 
 

@@ -179,8 +179,9 @@ class Nemesis:
         names += [(f"reply.AZ..{g}", None) for g in land.gateways] + [(f"event.{s.replace('/', '..')}..news..Changed", asker) for asker, s in ASKERS.items()]
         topic, publisher = self.chance.choice(names)
         name = f"{land.prefix}..{topic}"
-        if publisher:  # who stands still for less than 3 s notices nothing of it
-            down = max(down, 4)
+        if publisher:  # open: a gateway that is away all the while cannot tell the new topic from the old, and passes over what lies below its old position
+            self.heal()
+            down = max(down, 3)
         self.administer("delete", name)
         time.sleep(down)
         if publisher:  # what stood there is lost to who had not read it, and named to him (SPEC 17.9.1); nothing of what comes after

@@ -117,43 +117,6 @@ def test_of_a_topic_that_was_made_again_nothing_is_passed_over_though_it_soon_ho
     assert bodies(subscriber)[5:] == sent
 
 
-@pytest.mark.parametrize("how", ["stopped", "still"])
-def test_a_topic_that_is_made_anew_while_a_gateway_is_away_is_read_whole_though_it_soon_holds_more_than_the_old_one(kafka, apart, how):
-    pair, publisher, subscriber = apart  # noqa: F811
-    topic, admin = f"{pair.prefix}..event.AZ..GOV..MIA..population..person..PersonChanged", Admin(kafka.cluster)
-    publish(publisher, *[f"old{i}" for i in range(5)])
-    wait_until(lambda: len(bodies(subscriber)) == 5, 30, "the first")
-    publisher.well("flush final")
-    time.sleep(1.5)  # positions are written every second
-    if how == "stopped":
-        pair.stop(2)
-    else:
-        pair.world.running["gateway2"].send_signal(signal.SIGSTOP)
-    began = time.monotonic()
-    admin.delete(topic)
-    kafka.create(pair.world)
-    sent = [f"new{i}" for i in range(60)]
-    publish(publisher, *sent)
-    publisher.well("flush final")
-    assert sum(admin.end(topic, partition) for partition in (0, 1)) == 60  # none is older, and where the old ones stood there are more
-    if how == "stopped":
-        pair.start(2)
-    else:
-        time.sleep(max(0, began + 5 - time.monotonic()))
-        pair.world.running["gateway2"].send_signal(signal.SIGCONT)
-    wait_until(lambda: len(bodies(subscriber)) >= 65, 60, "all of it")
-    assert bodies(subscriber)[5:] == sent
-    assert any(x["topic"] == topic and x["error"] == "BUS_POSITION" for x in pair.world.log_lines("gateway2", "bus.position"))
-    time.sleep(1.5)
-    pair.stop(2)
-    said = len(pair.world.log_lines("gateway2", "bus.position"))
-    pair.start(2)
-    publish(publisher, "last")
-    wait_until(lambda: len(bodies(subscriber)) >= 66, 60, "the last")
-    assert bodies(subscriber)[5:] == sent + ["last"]
-    assert len(pair.world.log_lines("gateway2", "bus.position")) == said  # its positions are of the new topic now
-
-
 def test_a_gateway_that_stops_in_order_leaves_the_cursor_where_it_is(pair):  # noqa: F811
     pair.start(1), pair.start(2)
     publisher, subscriber = pair.peer("population"), pair.peer("tax")

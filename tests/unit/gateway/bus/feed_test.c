@@ -23,7 +23,6 @@ static struct {
     size_t count;
     int64_t end, start;      /* of the log */
     struct reading *readers[2];
-    int64_t log;             /* which */
     int holds;
     uint32_t watches, restarts;
 } w;
@@ -77,7 +76,7 @@ ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, 
     (void)k, (void)topic, (void)from_ms, (void)token; /* answered in add */
     return EHIS_OK;
 }
-void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms) { (void)r, (void)from_ms, relay_event_found(e, &(struct kafka_range){w.start, w.end}, 1); }
+void relay_event_ask(struct relay *r, struct event *e, int64_t from_ms) { (void)r, (void)from_ms, relay_event_grow(e, 1); }
 
 static void pace(struct sub *s)
 {
@@ -126,9 +125,8 @@ static bool step(int lane)
     if (!f || f->state != READING_READS || f->is_paused || f->at >= w.end)
         return false;
     assert_true(f->at >= w.start);
-    const int64_t text[] = {w.log, f->at};
     w.holds++;
-    relay_feed(f, &(struct kafka_record){.offset = f->at, .value = span_of(text, sizeof text)});
+    relay_feed(f, &(struct kafka_record){.offset = f->at});
     return true;
 }
 
@@ -138,14 +136,6 @@ static void drop(struct sub *s)
     relay_event_stop(&s->c);
     s->x = NULL;
     s->held = 0;
-}
-
-static void start(struct sub *s)
-{
-    relay_event_start(&w.relay, &s->c);
-    w.event->keys_end = 3;
-    relay_event_go(&w.relay, w.event);
-    s->x = s->c.parts[0];
 }
 
 static struct sub *add(int64_t begin, uint32_t room)
@@ -163,12 +153,11 @@ static struct sub *add(int64_t begin, uint32_t room)
     s->c.positions_len = b.len;
     memcpy(s->c.positions, buf_span(&b).p, b.len);
     list_add(&w.event->cursors, &s->c.in_event);
-    if (w.count == 1) {
-        relay_event_start(&w.relay, &s->c);
-        assert_null(s->c.parts); /* not before the keys are read */
-        relay_event_stop(&s->c);
-    }
-    start(s);
+    relay_event_start(&w.relay, &s->c);
+    assert_true(w.count > 1 || !s->c.parts); /* not before the keys are read */
+    w.event->keys_end = 3;
+    relay_event_go(&w.relay, w.event);
+    s->x = s->c.parts[0];
     buf_fini(&b);
     return s;
 }
@@ -180,8 +169,6 @@ static void begin(int64_t end)
     w.event->keys_end = UNKNOWN;
     w.relay.clock = &clock_system;
     node_init(&w.event->cursors);
-    node_init(&w.relay.events);
-    list_add(&w.relay.events, &w.event->in_list);
     w.start = LOG_START;
     w.end = end;
 }
@@ -266,7 +253,7 @@ static void those_who_are_behind_take_turns(void **state)
     for (int i = 0; i < 1024; i++)
         assert_true(step(1));
     assert_int_equal(a->next, LOG_START + 1024);
-    assert_int_equal(b->next, from_b + 1023); /* and what it passed last */
+    assert_int_equal(b->next, from_b + 1024);
     while (step(0))
         finish(head);
     assert_int_equal(head->next, 100000); /* beside them */
@@ -282,7 +269,6 @@ static void who_catches_up_is_fed_with_the_others(void **state)
     (void)state;
     begin(300);
     struct sub *head = add(200, 1000), *late = add(100, 1000);
-    assert_true(step(0)); /* what it passed last */
     while (step(1))
         ;
     assert_int_equal(late->next, 200);
@@ -315,7 +301,6 @@ static void its_positions_are_kept_when_it_stops(void **state)
     assert_int_equal(window_get(&back, span_of(s->c.positions, s->c.positions_len), &at), EHIS_OK);
     assert_int_equal(at, s->c.positions_len);
     assert_int_equal(window_position(&back), 103);
-    assert_int_equal(window_proof(&back), 100); /* the first of what was open */
     end();
 }
 
@@ -330,7 +315,6 @@ static void all_begin_anew(void (*anew)(struct reading *))
     anew(w.readers[0]);
     for (int i = 0; i < 3; i++)
         all[i]->next = 0;
-    w.log++;
     w.start = 0;
     w.end = 500; /* more than was read of the old one */
     assert_int_equal(w.readers[0]->at, 0);
@@ -360,99 +344,6 @@ static void when_the_log_ends_before_what_the_leader_is_to_read_all_begin_anew(v
     all_begin_anew(relay_feed_reset);
 }
 
-static void take_all(struct sub *s)
-{
-    while (step(0) || step(1))
-        while (s->held)
-            finish(s);
-}
-
-/* What is in the log when a gateway begins that was away: where its subscriber goes on. */
-static void each_that_was_away_goes_on_where_it_is_right(int64_t passed, int64_t log, int64_t start_at, int64_t end_at, int64_t next)
-{
-    begin(passed);
-    struct sub *s = add(LOG_START, 1000);
-    take_all(s);
-    assert_int_equal(s->next, passed);
-    drop(s);
-    w.log = log;
-    w.start = start_at;
-    w.end = end_at;
-    s->next = next;
-    start(s);
-    take_all(s);
-    assert_int_equal(s->next, end_at);
-    end();
-}
-
-static void a_log_that_was_made_anew_meanwhile_is_read_from_its_beginning_though_it_holds_more(void **state)
-{
-    (void)state;
-    for (int64_t end_at = 299; end_at <= 301; end_at++)
-        each_that_was_away_goes_on_where_it_is_right(300, 1, 0, end_at, 0);
-    each_that_was_away_goes_on_where_it_is_right(300, 1, 0, 5000, 0);
-    each_that_was_away_goes_on_where_it_is_right(LOG_START + 1, 1, 0, 5000, 0);
-}
-
-static void the_same_log_is_read_on_from_the_position_also_where_retention_took_what_was_passed(void **state)
-{
-    (void)state;
-    each_that_was_away_goes_on_where_it_is_right(300, 0, LOG_START, 300, 300);
-    each_that_was_away_goes_on_where_it_is_right(300, 0, LOG_START, 5000, 300);
-    each_that_was_away_goes_on_where_it_is_right(300, 0, 299, 5000, 300);
-    each_that_was_away_goes_on_where_it_is_right(300, 0, 300, 5000, 300);
-}
-
-/* As one has it that has been given nothing yet, or that an older gateway wrote. */
-static void a_position_that_names_no_record_names_the_last_it_passed_as_soon_as_it_is_read(void **state)
-{
-    struct window back;
-    size_t at = 0;
-    (void)state;
-    begin(100);
-    struct sub *s = add(100, 10);
-    assert_true(step(0));
-    assert_false(step(0));
-    drop(s);
-    assert_int_equal(window_get(&back, span_of(s->c.positions, s->c.positions_len), &at), EHIS_OK);
-    assert_int_equal(back.passed.offset, 99);
-    w.log++;
-    w.start = s->next = 0;
-    w.end = 500;
-    start(s);
-    take_all(s);
-    assert_int_equal(s->next, 500);
-    end();
-}
-
-static void who_saw_nothing_of_the_brokers_for_a_while_looks_whether_the_log_is_the_same(void **state)
-{
-    (void)state;
-    for (int log = 0; log < 2; log++) {
-        begin(300);
-        struct sub *s = add(100, 1000), *late = add(LOG_START, 100);
-        take_all(s);
-        assert_int_equal(late->next, LOG_START + 100);
-        relay_events_doubt(&w.relay);
-        w.log = log;
-        w.start = log ? 0 : LOG_START;
-        w.end = 500;
-        assert_false(step(0) || step(1)); /* not before it is known what there is */
-        while (late->held)
-            finish(late);
-        assert_false(step(0) || step(1));
-        if (log)
-            s->next = late->next = 0;
-        relay_event_go(&w.relay, w.event);
-        while (step(0) || step(1))
-            while (s->held || late->held)
-                finish(s), finish(late);
-        assert_int_equal(s->next, 500);
-        assert_int_equal(late->next, 500);
-        end();
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,10 +354,6 @@ int main(void)
         cmocka_unit_test(its_positions_are_kept_when_it_stops),
         cmocka_unit_test(when_the_topic_has_gone_all_begin_anew_with_the_one_that_is_made_again),
         cmocka_unit_test(when_the_log_ends_before_what_the_leader_is_to_read_all_begin_anew),
-        cmocka_unit_test(a_log_that_was_made_anew_meanwhile_is_read_from_its_beginning_though_it_holds_more),
-        cmocka_unit_test(the_same_log_is_read_on_from_the_position_also_where_retention_took_what_was_passed),
-        cmocka_unit_test(a_position_that_names_no_record_names_the_last_it_passed_as_soon_as_it_is_read),
-        cmocka_unit_test(who_saw_nothing_of_the_brokers_for_a_while_looks_whether_the_log_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

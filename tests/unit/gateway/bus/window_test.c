@@ -243,93 +243,6 @@ static void bytes_give_the_window_back_and_nothing_else_does(void **state)
     buf_fini(&b);
 }
 
-static const uint8_t *id_of(int64_t offset)
-{
-    static uint8_t id[WINDOW_ID_BYTES];
-    be_put(id, (uint64_t)offset + 7, 8);
-    return id;
-}
-
-static void read_one(struct window *w, int64_t offset)
-{
-    window_mark(w, offset, id_of(offset));
-    assert_false(known(w, offset));
-}
-
-static void one_of_the_records_that_were_passed_is_named(void **state)
-{
-    struct window w;
-    (void)state;
-    window_init(&w, 0);
-    assert_int_equal(window_proof(&w), -1);
-    window_init(&w, 10);
-    assert_int_equal(window_proof(&w), 9); /* none is named yet */
-    for (int64_t o = 10; o < 20; o++)
-        read_one(&w, o);
-    assert_int_equal(window_proof(&w), 9);
-    window_finish(&w, 12);
-    assert_int_equal(w.passed.offset, -1);
-    window_finish(&w, 10), window_finish(&w, 11);
-    assert_int_equal(window_proof(&w), 10);
-    for (int64_t o = 13; o < 20; o++)
-        window_finish(&w, o);
-    assert_int_equal(window_proof(&w), 19); /* nothing is open: the last */
-    for (int64_t o = 20, lag = 0; o < 100000; o++) { /* never again: the last is always open */
-        read_one(&w, o);
-        window_finish(&w, o - (o % 4000 ? 1 : 0));
-        lag = o - window_proof(&w);
-        assert_in_range(lag, 1, 2 * WINDOW_OFFSETS_MAX);
-        window_finish(&w, o - 1);
-    }
-}
-
-static void a_log_is_known_by_the_record_that_was_passed(void **state)
-{
-    struct window w;
-    (void)state;
-    window_init(&w, 10);
-    assert_true(window_prove(&w, 12, id_of(1))); /* 9 is not there: nothing can be told, nor named */
-    assert_int_equal(w.last.offset, -1);
-    assert_true(window_prove(&w, 9, id_of(9))); /* named from now on */
-    assert_true(window_prove(&w, 9, id_of(9)));
-    assert_false(window_prove(&w, 9, id_of(8)));
-    assert_true(window_prove(&w, 10, id_of(8)));
-    window_init(&w, 3);
-    assert_int_equal(window_proof(&w), 2); /* of another log nothing stays */
-    assert_true(window_prove(&w, 2, id_of(5)));
-}
-
-static void a_mark_is_read_as_it_is_written_and_no_other(void **state)
-{
-    struct window w, back;
-    uint8_t bytes[64];
-    struct buf b;
-    (void)state;
-    buf_init(&b, 2048);
-    window_init(&w, 10);
-    for (int64_t o = 10; o < 13; o++)
-        read_one(&w, o);
-    window_finish(&w, 10), window_finish(&w, 12);
-    OK(window_put(&w, &b));
-    assert_int_equal(b.len, 10 + 1 + 8 + WINDOW_ID_BYTES);
-    memcpy(bytes, buf_span(&b).p, b.len);
-    bytes[b.len] = 1; /* of the next */
-    for (size_t len = 0, at = 0; len <= b.len + 1; len++, at = 0)
-        assert_int_equal(window_get(&back, span_of(bytes, len), &at), len < b.len ? EHIS_E_BUS_POSITION : EHIS_OK);
-    assert_int_equal(window_proof(&back), 10);
-    assert_true(window_prove(&back, 10, id_of(10)));
-    assert_false(window_prove(&back, 10, id_of(11)));
-    for (uint64_t offset = 0; offset < 15; offset++) { /* it lies below the position, which is 11 */
-        size_t at = 0;
-        be_put(bytes + 11, offset, 8);
-        assert_int_equal(window_get(&back, span_of(bytes, b.len), &at), offset < 11 ? EHIS_OK : EHIS_E_BUS_POSITION);
-    }
-    size_t at = 0;
-    be_put(bytes + 11, UINT64_MAX, 8);
-    assert_int_equal(window_get(&back, span_of(bytes, b.len), &at), EHIS_E_BUS_POSITION);
-    buf_fini(&b);
-}
-
 static void it_does_as_a_naive_model_does(void **state)
 {
     static struct model m;
@@ -374,9 +287,6 @@ int main(void)
         cmocka_unit_test(a_window_goes_on_after_a_restart),
         cmocka_unit_test(metadata_that_is_not_ours_is_refused),
         cmocka_unit_test(bytes_give_the_window_back_and_nothing_else_does),
-        cmocka_unit_test(one_of_the_records_that_were_passed_is_named),
-        cmocka_unit_test(a_log_is_known_by_the_record_that_was_passed),
-        cmocka_unit_test(a_mark_is_read_as_it_is_written_and_no_other),
         cmocka_unit_test(it_does_as_a_naive_model_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
