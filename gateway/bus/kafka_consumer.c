@@ -242,7 +242,7 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
     struct kafka *k = c->handle.kafka;
     struct watch *w = find_at(c, topic, partition);
     ehis_err err = kafka_err(code);
-    if (partition == 0 && c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is; others may not be there */
+    if ((partition == 0 || err == EHIS_E_BUS_POSITION) && c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is; others may not be there */
         kafka_nudge_failed(k, err);
         c->hears_nudges = false;
         for (int i = 0; i < BUS_NUDGE_PARTITIONS; i++)

@@ -239,7 +239,8 @@ static ehis_err reply_arrived(struct exchange *x, struct visit *v)
         return EHIS_E_BUS_WRONG_INBOX;
     memcpy(asked.b, h->in_reply_to.p, HASH_BYTES);
     request = exchange_message_by_digest(x, &asked);
-    bool is_its = request && request->kind == KIND_REQUEST && message_is(request, IS_WAITING) && span_eq(name_span(request->to->name), h->sender) &&
+    bool is_its = request && request->kind == KIND_REQUEST && message_is(request, IS_WAITING) && request->to && /* one that was refused has none */
+                  span_eq(name_span(request->to->name), h->sender) &&
                   span_eq(name_span(request->sender->name), h->recipient) && memcmp(request->id, h->exchange_id, 16) == 0;
     if (!is_its)
         return EHIS_E_EXCHANGE_NOT_A_REPLY;

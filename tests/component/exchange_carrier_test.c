@@ -222,6 +222,31 @@ static void a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes(void
     assert_receipt(t.one, t.a, &d, STATE_REFUSED, EHIS_E_EXCHANGE_NO_SESSION);
 }
 
+static void an_answer_to_a_call_that_was_refused_here_and_accepted_elsewhere_is_no_reply(void **state)
+{
+    struct hash d, answer;
+    struct buf b;
+    uint8_t id[16];
+    (void)state;
+    buf_init(&b, 1 << 20);
+    sim_end(t.two, t.b);
+    sim_carrier_run(t.c);
+    sim_envelope(t.one, &(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get"}, &b, &d, id);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_REFUSED, EHIS_E_EXCHANGE_NO_SESSION);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    session_id elsewhere = sim_ready(t.two, A, 8, 0, 0);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_submit_bytes(t.two, elsewhere, buf_span(&b)), EHIS_OK);
+    buf_fini(&b);
+    sim_carrier_run(t.c);
+    assert_non_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_RESPONSE, .sender = B, .recipient = A, .operation = "Get", .in_reply_to = &d, .exchange_id = id}, &answer), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_forge(t.c, t.one, NULL), EHIS_E_EXCHANGE_NOT_A_REPLY);
+}
+
 static void what_the_broker_loses_is_recorded_and_sent_again(void **state)
 {
     (void)state;
@@ -634,6 +659,7 @@ int main(void)
         CARRIER_TEST(an_answer_without_a_waiting_caller_goes_to_the_inbox_and_not_to_the_gateway_that_accepted_the_question),
         CARRIER_TEST(an_answer_may_come_by_a_gateway_that_did_not_hand_over_the_question),
         CARRIER_TEST(a_call_fails_at_once_where_nobody_is_and_when_the_provider_goes),
+        CARRIER_TEST(an_answer_to_a_call_that_was_refused_here_and_accepted_elsewhere_is_no_reply),
         CARRIER_TEST(what_the_broker_loses_is_recorded_and_sent_again),
         CARRIER_TEST(what_waits_is_not_taken_for_lost),
         CARRIER_TEST(twice_on_the_bus_is_once_in_the_inbox),

@@ -63,6 +63,7 @@ def read_asker(v, c):
     for e in c.events:
         if e["e"] == "invoke":
             before = c.invoked.setdefault(e["id"], e)
+            c.failed.pop(e["id"], None)  # by a former run
             v.must(before is e or e["what"] != "call" and (before["to"], before["run"] != e["run"]) == (e["to"], True), f"the test itself: {c.name} asks twice: {e}")
         elif e["e"] == "kept":
             c.kept.setdefault(e["id"], e["exchange"])
