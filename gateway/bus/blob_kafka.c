@@ -119,10 +119,11 @@ static bool stand(struct kafka_store *s, int32_t partition, int64_t offset)
 
 static struct missing *missing_of(struct kafka_store *s) { return &s->missing[s->partition % PARTITIONS_SEEN]; }
 
-/* The partition says that what is asked for is not there. True: that is its answer, and *err whether it is final. */
-static bool is_missing(struct kafka_store *s, int64_t offset, ehis_err *err)
+/* Partition says that what is asked for is not there. True: that is the answer, and *err whether it is final. */
+static bool is_missing(struct kafka_store *s, int32_t partition, int64_t offset, ehis_err *err)
 {
-    const int32_t partition = s->partition;
+    if (partition < 0 || partition != s->partition) /* of where it stood before */
+        return false;
     if (!s->is_anew) { /* it may be an end of long ago that nobody had taken */
         s->partition = -1;
         s->is_anew = stand(s, partition, offset);
@@ -144,11 +145,11 @@ static bool look(struct kafka_store *s, const rd_kafka_message_t *m, const struc
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         break;
     case RD_KAFKA_RESP_ERR__PARTITION_EOF: /* behind the end */
-        return m->partition == s->partition && m->offset <= offset && is_missing(s, offset, err);
+        return m->offset <= offset && is_missing(s, m->partition, offset, err);
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
     case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-        return m->partition == s->partition && is_missing(s, offset, err);
+        return is_missing(s, m->partition, offset, err);
     default:
         return false; /* of a connection, or a topic that is being made anew: until the time is up */
     }

@@ -337,7 +337,7 @@ static void a_pause_loses_nothing_and_brings_nothing_twice(void **state)
         send_number(b, "a", KAFKA_BULK, i);
     assert_true(until(b, &b->sent, 2000, 20));
     assert_int_equal(kafka_watch(b->kafka, KAFKA_BULK, "a", 0, 0, 7), EHIS_OK);
-    b->pause_every = 200; /* the mock broker ends a fetch by its time alone: each pause costs up to a second */
+    b->pause_every = 100;
     for (int64_t end = clock_mono_ms(&clock_system) + 30000; b->received < 2000 && clock_mono_ms(&clock_system) < end;) {
         loop_run_once(b->loop, true);
         if (!b->is_paused)
