@@ -107,16 +107,29 @@ struct reading *relay_read(struct relay *r, const struct reading *as)
     return g;
 }
 
-static void held_free(struct held *h)
+static void value_free(struct held *h)
 {
     struct relay *r = h->reading->relay;
-    if (h->out)
-        h->out->held = NULL;
-    h->reading->held_count--;
     h->reading->held_bytes -= h->value.len;
-    r->held_count--;
     r->held_bytes -= h->value.len;
     kafka_release(r->kafka, h->hold);
+    h->hold = NULL;
+    h->value = (struct span){0};
+}
+
+static void held_free(struct held *h)
+{
+    struct reading *g = h->reading;
+    if (h->out)
+        h->out->held = NULL;
+    g->held_count--;
+    g->relay->held_count--;
+    if (h->is_dead) {
+        g->dead_count--;
+        g->dead_bytes -= h->value.len;
+        g->relay->dead_count--;
+    }
+    value_free(h);
     node_remove(&h->in_list);
     free(h);
 }
@@ -226,8 +239,9 @@ void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *t
 static void pace(struct reading *g)
 {
     struct relay *r = g->relay;
-    bool is_full = g->held_count >= RELAY_HELD_MAX || g->held_bytes >= RELAY_HELD_BYTES || is_span_full(g) || (r->held_bytes > RELAY_BUDGET_BYTES && g->held_count > 0);
-    bool has_room = g->held_count <= RELAY_HELD_MAX / 2 && g->held_bytes <= RELAY_HELD_BYTES / 2 && !is_span_full(g);
+    const size_t alive = g->held_count - g->dead_count; /* when the last of them is finished, there is room again */
+    bool is_full = alive >= RELAY_HELD_MAX || g->held_bytes >= RELAY_HELD_BYTES || is_span_full(g) || (r->held_bytes > RELAY_BUDGET_BYTES && alive > 0);
+    bool has_room = alive <= RELAY_HELD_MAX / 2 && g->held_bytes <= RELAY_HELD_BYTES / 2 && !is_span_full(g);
     if (g->kind == READ_LEASE || (g->is_paused ? !has_room : !is_full))
         return;
     g->is_paused = !g->is_paused;
@@ -245,6 +259,18 @@ void relay_held_finish(struct held *h)
         g->is_commit_due = true;
     }
     held_free(h);
+    pace(g);
+}
+
+void relay_held_dead(struct held *h)
+{
+    struct reading *g = h->reading;
+    if (g->dead_bytes + h->value.len > RELAY_HELD_BYTES / 2 || g->relay->held_bytes > RELAY_BUDGET_BYTES / 2)
+        value_free(h);
+    h->is_dead = true;
+    g->dead_count++;
+    g->dead_bytes += h->value.len;
+    g->relay->dead_count++;
     pace(g);
 }
 

@@ -16,7 +16,8 @@
 #define RELAY_HELD_MAX 1024                 /* of one partition: what was read and is not finished; */
 #define RELAY_HELD_BYTES (4 * 1024 * 1024)  /* then it pauses, until half of it is done */
 #define RELAY_BUDGET_BYTES (256 * 1024 * 1024) /* of all partitions */
-#define RELAY_DEAD_A_SECOND 20              /* of one topic copied to dlq; beyond counted alone */
+#define RELAY_DEAD_A_SECOND 20              /* of one topic copied to dlq; beyond counted alone; */
+#define RELAY_DEAD_MAX 8192                 /* of all topics that wait for it */
 #define RELAY_STALLS_A_TICK 8               /* tried again: each is looked for among all that wait */
 #define RELAY_RETRY_MS 1000
 #define RELAY_TICK_MS 50
@@ -88,6 +89,7 @@ struct reading {
     struct node held;          /* in order of offsets; given to the core, or to dlq, or a report is on its way */
     struct node later;         /* read, not yet taken by the core: offered again in order */
     size_t held_count, held_bytes;
+    size_t dead_count, dead_bytes; /* of these, what waits for dlq */
     int64_t second_ms;
     uint32_t dead_in_second;
     char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
@@ -101,6 +103,7 @@ struct held {
     struct span value;
     void *hold;
     struct out *out;           /* the report or dead letter that finishes it */
+    bool is_dead;
     size_t gateway_len;
     char gateway[IDENTIFIER_MAX_BYTES];
 };
@@ -192,7 +195,7 @@ struct relay {
     struct node inboxes;
     struct table by_name;
     size_t inbox_count, owned_count;
-    uint64_t held_count, held_bytes, dead, refused;
+    uint64_t held_count, held_bytes, dead_count, dead, refused;
     int64_t commit_ms;
     struct hash *probed;                   /* scratch */
     /* events */
@@ -244,6 +247,9 @@ void relay_on_record(void *ctx, struct kafka_record *record);
 void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text);
 void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p);
 void relay_held_finish(struct held *h); /* its offset is finished */
+/* It waits for dlq, as long as that is away: reading goes on meanwhile, as far as the window reaches. What such ones hold is bounded apart: beyond, its
+ * value is empty now. */
+void relay_held_dead(struct held *h);
 void relay_forget_offsets(struct reading *g); /* the log is another now: what is held stays with the core */
 void relay_in_tick(struct relay *r);
 

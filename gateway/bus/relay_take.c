@@ -21,11 +21,12 @@ static void dead(struct held *h, ehis_err code, const struct hash *digest)
         g->second_ms = now;
         g->dead_in_second = 0;
     }
-    if (g->dead_in_second++ < RELAY_DEAD_A_SECOND) {
-        size_t len = h->value.len < PARCEL_MAX_BYTES - 2048 ? h->value.len : PARCEL_MAX_BYTES - 2048;
+    if (g->dead_in_second++ < RELAY_DEAD_A_SECOND && r->dead_count < RELAY_DEAD_MAX) {
         log_line(LOG_WARN, "bus.refused", F_ERR(code), F_STR("topic", g->topic), F_I64("offset", h->offset));
         if (digest)
             memcpy(head.digest, digest->b, HASH_BYTES);
+        relay_held_dead(h);
+        size_t len = h->value.len < PARCEL_MAX_BYTES - 2048 ? h->value.len : PARCEL_MAX_BYTES - 2048;
         hash_span(span_of(h->value.p, len), &payload);
         if (relay_put(r, OUT_DEAD, &at, &head, &payload, &o) == EHIS_OK) {
             o->payload_len = len;
