@@ -40,6 +40,8 @@ struct blobs {
 
 static uint64_t key_hash(const struct blobs *b, const struct hash *key) { return table_hash(&b->by_key, key->b, HASH_BYTES); }
 
+static uint64_t owner_of(const struct blobs *b, struct span system) { return table_hash(&b->by_key, system.p, system.len); }
+
 static struct blob *find_key(const struct blobs *b, const struct hash *key)
 {
     for (struct table_node *n = *table_head(&b->by_key, key_hash(b, key)); n; n = n->next)
@@ -78,6 +80,7 @@ static void drop(struct blobs *b, struct blob *x, bool is_deleted)
     struct blob_job *j = is_deleted && b->store->drop ? calloc(1, sizeof *j) : NULL; /* without memory it is swept at the next start */
     if (j) {
         j->op = BLOB_DROP;
+        j->owner = owner_of(b, span_of(x->sender, x->sender_len)); /* behind its puts, before those of another with this key */
         j->key = x->key;
         blob_jobs_add(b->jobs, j);
     }
@@ -253,7 +256,7 @@ static ehis_err put_chunk(struct blobs *b, uint64_t session, struct blob *x, str
         return EHIS_E_EXCHANGE_BUSY;
     }
     memcpy(data, chunk.p, chunk.len);
-    *j = (struct blob_job){.op = BLOB_PUT_CHUNK, .blob = x, .session = session, .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
+    *j = (struct blob_job){.op = BLOB_PUT_CHUNK, .blob = x, .session = session, .owner = owner_of(b, span_of(x->sender, x->sender_len)), .key = x->key, .manifest = x->manifest, .index = x->queued, .data = data, .len = chunk.len,
                       .place.offset = (uint64_t)x->queued * LARGE_CHUNK_BYTES};
     x->queued++;
     x->jobs++;
@@ -276,7 +279,7 @@ ehis_err blobs_put(struct blobs *b, uint64_t session, const struct blob_name *na
     } else if (chunk.len && !(x && x->is_whole)) {
         if (index != (x ? x->queued : 0))
             code = EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
-        else if (blob_jobs_is_full(b->jobs) || (!x && !has_room(b, name, room_bytes)))
+        else if (!blob_jobs_fits(b->jobs, owner_of(b, name->sender)) || (!x && !has_room(b, name, room_bytes)))
             code = EHIS_E_EXCHANGE_BUSY;
         bool is_new = code == EHIS_OK && !x;
         if (is_new) {
@@ -350,13 +353,14 @@ void blobs_recovered(struct blobs *b)
         b->store->sweep(b->store, is_kept, b);
 }
 
-ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index)
+ehis_err blobs_get(struct blobs *b, const struct blob_asker *asker, const struct blob_name *name, uint32_t index)
 {
-    struct blob_job *j = blob_jobs_is_full(b->jobs) ? NULL : calloc(1, sizeof *j);
+    const uint64_t owner = owner_of(b, asker->system);
+    struct blob_job *j = blob_jobs_fits(b->jobs, owner) ? calloc(1, sizeof *j) : NULL;
     if (!j)
         return EHIS_E_EXCHANGE_BUSY;
-    *j = (struct blob_job){.op = BLOB_GET_CHUNK, .session = session, .manifest = name->manifest, .place = name->place, .index = index};
-    memcpy(j->digest, digest, HASH_BYTES);
+    *j = (struct blob_job){.op = BLOB_GET_CHUNK, .session = asker->session, .owner = owner, .manifest = name->manifest, .place = name->place, .index = index};
+    memcpy(j->digest, asker->digest, HASH_BYTES);
     large_blob_key(name->sender, name->manifest.root.b, &j->key);
     blob_jobs_add(b->jobs, j);
     return EHIS_OK;

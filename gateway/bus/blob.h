@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The chunks of large bodies (SPEC 18): uploads until a message has them, what messages have, and chunks for those it is delivered to. Reads and
- * writes wait for a disk or a broker in a thread of its own; everything here is the loop's. Never more than BLOB_JOBS_MAX chunks in memory. */
+ * writes wait for a disk or a broker in a thread of its own; everything here is the loop's. Never more than BLOB_JOBS_MAX chunks in memory, of which each
+ * system has a share, and its turn. */
 #pragma once
 #include "base/loop.h"
 #include "proto/crypto/large.h"
@@ -56,8 +57,9 @@ void blobs_keep(struct blobs *b, const struct blob_name *name);
 void blobs_let_go(struct blobs *b, const struct blob_name *name);
 /* The journal is read: what no message has is deleted. */
 void blobs_recovered(struct blobs *b);
+struct blob_asker { uint64_t session; struct span system; const uint8_t *digest; /* of its message */ };
 /* Reads a chunk and compares it with its leaf; on_chunk comes. EXCHANGE_BUSY. */
-ehis_err blobs_get(struct blobs *b, uint64_t session, const uint8_t digest[HASH_BYTES], const struct blob_name *name, uint32_t index) EHIS_MUST_USE;
+ehis_err blobs_get(struct blobs *b, const struct blob_asker *asker, const struct blob_name *name, uint32_t index) EHIS_MUST_USE;
 void blob_chunk_free(struct blob_chunk_out *c);
 
 /* The files of the store's options are others now. Errors of blob_kafka_new: it goes on with what it has. */

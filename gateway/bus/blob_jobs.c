@@ -12,11 +12,13 @@ struct blob_jobs {
     void (*on_end)(void *ctx, struct blob_job *j);
     void *ctx;
     size_t count; /* with chunks: the loop's */
+    struct node all; /* of them */
     pthread_t thread;
     struct blob_lists lists; /* the thread's */
     pthread_mutex_t lock; /* over the rest */
     pthread_cond_t wake;
-    struct node todo, done;
+    struct node todo, done; /* todo: in order of turns */
+    uint64_t turn, owner; /* of the job that was begun last */
     bool is_stopping, is_posted;
 };
 
@@ -56,7 +58,8 @@ static void on_done(void *arg)
     while (!list_is_empty(&done)) {
         struct blob_job *j = container_of(done.next, struct blob_job, in_list);
         node_remove(&j->in_list);
-        q->count -= j->op != BLOB_DROP;
+        q->count -= node_is_linked(&j->in_all);
+        node_remove(&j->in_all);
         q->on_end(q->ctx, j);
     }
 }
@@ -72,6 +75,8 @@ static void *work(void *arg)
         }
         struct blob_job *j = container_of(q->todo.next, struct blob_job, in_list);
         node_remove(&j->in_list);
+        q->turn = j->turn;
+        q->owner = j->owner;
         pthread_mutex_unlock(&q->lock);
         j->err = run(q, j);
         pthread_mutex_lock(&q->lock);
@@ -95,6 +100,7 @@ ehis_err blob_jobs_new(struct loop *loop, struct blob_store *store, void (*on_en
     q->ctx = ctx;
     node_init(&q->todo);
     node_init(&q->done);
+    node_init(&q->all);
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->wake, NULL);
     if (thread_start(&q->thread, work, q)) {
@@ -129,13 +135,35 @@ void blob_jobs_free(struct blob_jobs *q, void (*on_left)(struct blob_job *j))
     free(q);
 }
 
-bool blob_jobs_is_full(const struct blob_jobs *q) { return q->count >= BLOB_JOBS_MAX; }
+bool blob_jobs_fits(const struct blob_jobs *q, uint64_t owner)
+{
+    size_t own = 0;
+    for (const struct node *n = q->all.next; n != &q->all; n = n->next)
+        own += container_of(n, struct blob_job, in_all)->owner == owner;
+    return own + q->count < BLOB_JOBS_MAX;
+}
+
+static struct blob_job *job_of(struct node *n) { return container_of(n, struct blob_job, in_list); }
+
+static void queue(struct blob_jobs *q, struct blob_job *j)
+{
+    struct node *n = q->todo.prev;
+    while (n != &q->todo && job_of(n)->owner != j->owner)
+        n = n->prev;
+    j->turn = n != &q->todo ? job_of(n)->turn + 1 : q->turn + (j->owner == q->owner);
+    for (n = q->todo.prev; n != &q->todo && job_of(n)->turn > j->turn;)
+        n = n->prev;
+    node_insert_after(n, &j->in_list);
+}
 
 void blob_jobs_add(struct blob_jobs *q, struct blob_job *j)
 {
-    q->count += j->op != BLOB_DROP;
+    if (j->op != BLOB_DROP) {
+        q->count++;
+        list_add(&q->all, &j->in_all);
+    }
     pthread_mutex_lock(&q->lock);
-    list_add(&q->todo, &j->in_list);
+    queue(q, j);
     pthread_cond_signal(&q->wake);
     pthread_mutex_unlock(&q->lock);
 }

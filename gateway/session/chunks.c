@@ -159,7 +159,7 @@ ehis_err session_on_blob_get(struct session *x, struct span payload, struct ehis
     if (err == EHIS_OK) {
         struct blob_name name = name_of(b.sender, b.root, b.bytes);
         name.place = (struct blob_place){b.partition, b.offset};
-        err = blobs_get(s->blobs, x->id, f.digest, &name, f.index);
+        err = blobs_get(s->blobs, &(struct blob_asker){x->id, span_str(x->peer.leaf.id), f.digest}, &name, f.index);
     }
     x->blob_gets += !is_over;
     if (err == EHIS_OK)

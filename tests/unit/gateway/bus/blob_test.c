@@ -3,6 +3,7 @@
 /* Uploads and chunks (SPEC 18.3 to 18.5) over a store in memory that may lie, and over a folder. */
 #include "gateway/bus/blob.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,7 +125,7 @@ static ehis_err get(uint32_t i)
 {
     static const uint8_t digest[HASH_BYTES] = {9};
     chunk = NULL;
-    assert_int_equal(blobs_get(blobs, 7, digest, &body, i), EHIS_OK);
+    assert_int_equal(blobs_get(blobs, &(struct blob_asker){7, span_str("AZ/GOV/MIA/population"), digest}, &body, i), EHIS_OK);
     while (!chunk)
         loop_run_once(loop, true);
     ehis_err code = chunk->code;
@@ -336,6 +337,85 @@ static void a_folder_keeps_what_messages_have_and_nothing_else(void **s)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* ---- many at once, and a store that takes its time ---- */
+
+#define SLOW_MAX 100
+static struct { struct blob_store store; pthread_mutex_t gate; struct hash keys[SLOW_MAX]; size_t written; } slow = {.gate = PTHREAD_MUTEX_INITIALIZER};
+static struct { uint64_t session; ehis_err code; } answers[SLOW_MAX];
+static size_t answer_count;
+
+static ehis_err on_slow_write(struct blob_store *s, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
+{
+    (void)s, (void)is_first, (void)bytes, (void)place;
+    pthread_mutex_lock(&slow.gate); /* the test's while it asks */
+    slow.keys[slow.written++] = *key;
+    pthread_mutex_unlock(&slow.gate);
+    return EHIS_OK;
+}
+static ehis_err on_slow_read(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes)
+{
+    (void)s, (void)key, (void)place, (void)out, (void)bytes;
+    return EHIS_E_EXCHANGE_BLOB_LOST;
+}
+static void on_answer(void *ctx, uint64_t session, const struct hash *root, uint32_t next, ehis_err code)
+{
+    (void)ctx, (void)root, (void)next;
+    assert_true(answer_count < SLOW_MAX);
+    answers[answer_count].session = session;
+    answers[answer_count++].code = code;
+}
+
+/* So many chunks of a system, of some bodies in turn; how many of them are not told at once to come later. */
+static size_t put_many(struct blobs *b, uint64_t session, const char *system, size_t count)
+{
+    enum { BODIES = 4 };
+    const size_t before = answer_count;
+    for (size_t i = 0; i < count; i++) {
+        struct blob_name name = {.sender = span_str(system), .manifest = {.bytes = 100 * LARGE_CHUNK_BYTES, .root = {{i % BODIES}}}};
+        assert_int_equal(blobs_put(b, session, &name, (uint32_t)(i / BODIES), span_of(chunks[0], LARGE_CHUNK_BYTES), ROOM), EHIS_OK);
+    }
+    for (size_t i = before; i < answer_count; i++)
+        IS(EXCHANGE_BUSY, answers[i].code);
+    return count - (answer_count - before);
+}
+
+static void who_has_much_to_store_keeps_nobody_out_and_holds_nobody_for_more_than_one_chunk(void **s)
+{
+    static const uint8_t seed[HASH_BYTES] = {1};
+    const struct blobs_calls calls = {NULL, on_answer, on_chunk};
+    const struct blob_asker asker = {9, span_str("AZ/GOV/c/three"), seed};
+    struct hash second[4];
+    struct blobs *b;
+    (void)s;
+    slow.store = (struct blob_store){.write = on_slow_write, .read = on_slow_read, .free = on_free};
+    slow.written = answer_count = 0;
+    assert_int_equal(blobs_new(loop, &clock_system, &slow.store, seed, &b), EHIS_OK);
+    blobs_set_calls(b, &calls);
+    pthread_mutex_lock(&slow.gate);
+    assert_int_equal(put_many(b, 7, "AZ/GOV/a/one", BLOB_JOBS_MAX / 2 + 4), BLOB_JOBS_MAX / 2); /* no more than is free */
+    assert_int_equal(put_many(b, 8, "AZ/GOV/b/two", 4), 4);
+    struct blob_name name = {.sender = span_str("AZ/GOV/b/two"), .manifest = {.bytes = LARGE_CHUNK_BYTES}};
+    assert_int_equal(blobs_get(b, &asker, &name, 0), EHIS_OK); /* who fetches has a share of its own, too */
+    const size_t asked = answer_count;
+    chunk = NULL;
+    pthread_mutex_unlock(&slow.gate);
+    while (answer_count < asked + BLOB_JOBS_MAX / 2 + 4 || !chunk)
+        loop_run_once(loop, true);
+    blob_chunk_free(chunk);
+    size_t last = 0, count = 0;
+    for (size_t k = 0; k < 4; k++)
+        large_blob_key(span_str("AZ/GOV/b/two"), (const uint8_t[HASH_BYTES]){(uint8_t)k}, &second[k]);
+    for (size_t i = 0; i < slow.written; i++)
+        for (size_t k = 0; k < 4; k++)
+            if (memcmp(slow.keys[i].b, second[k].b, HASH_BYTES) == 0) {
+                last = i;
+                count++;
+            }
+    assert_int_equal(count, 4);
+    assert_in_range(last, 0, 2 * 4 + 1); /* in turns with the other's, which all came before */
+    blobs_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +429,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_list_that_does_not_give_the_root_is_found_at_every_leaf, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_body_that_was_sent_again_is_read_where_it_stands_now, open_all, close_all),
         cmocka_unit_test_setup_teardown(what_is_cut_is_lost, open_all, close_all),
+        cmocka_unit_test_setup_teardown(who_has_much_to_store_keeps_nobody_out_and_holds_nobody_for_more_than_one_chunk, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_folder_keeps_what_messages_have_and_nothing_else, open_all, close_all),
     };
     if (crypto_init(NULL) != EHIS_OK)
