@@ -245,7 +245,8 @@ struct session {
     uint64_t gateway_version, unanswered_bytes;
     uint32_t window_messages, window_bytes, unanswered;
     size_t max_frame_bytes;
-    int64_t registry_asked_ms, ready_at_ms, settled_at_ms;
+    int64_t registry_asked_ms, keys_asked_ms, ready_at_ms, settled_at_ms;
+    uint8_t keys_epoch[16]; /* that was asked for last */
     struct ack *acks;
     size_t ack_count;
 };

@@ -103,7 +103,7 @@ static void take(struct ehis *e, struct ehis_incoming *in)
         struct session *from = session_of(e, in->session); /* it has what it names */
         if (from && needs_registry)
             readiness_want_registry(from);
-        else if (from && !in->is_held)
+        else if (from)
             events_want_key(from, h);
         in->is_held = true;
         return;

@@ -125,7 +125,7 @@ static ehis_err conf_fill(struct kafka *k, enum kafka_lane lane, bool is_produce
         EHIS_TRY(set(c, "group.id", k->group, why));
         /* Every fetch names every partition, and the answer is a TLS record for each: with a thousand inboxes some 5 ms of CPU here, though nothing
          * comes. A partition that is added waits until the fetch that is under way at its broker returns: kafka_nudge. */
-        return set(c, "fetch.wait.max.ms", "1000", why);
+        return set(c, "fetch.wait.max.ms", "2000", why);
     }
     EHIS_TRY(set_all(c, for_producers, sizeof for_producers / sizeof *for_producers, why));
     snprintf(linger, sizeof linger, "%u.%03u", k->config.bulk_linger_us / 1000, k->config.bulk_linger_us % 1000);

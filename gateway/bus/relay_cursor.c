@@ -205,6 +205,10 @@ void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafk
         *end_of = ranges[0].from < ranges[0].end ? ranges[0].end : 0; /* empty: nothing to wait for */
     if (log)
         look(r, log, ranges[0].from);
+    if (e && end_of) {
+        e->keys_from = ranges[0].from;
+        relay_event_go(r, e);
+    }
     if (end_of || log)
         return;
     for (struct node *n = e->cursors.next; n != &e->cursors; n = n->next) {

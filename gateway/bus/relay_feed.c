@@ -207,18 +207,25 @@ void relay_event_start(struct relay *r, struct follower *c)
     relay_event_go(r, c->event);
 }
 
+static void ask_keys(struct relay *r, struct event *e, int64_t now)
+{
+    char topic[BUS_TOPIC_NAME_MAX_BYTES + 1];
+    bus_topic_name(relay_prefix(r), TOPIC_KEY, e->service, e->name, topic);
+    if (kafka_offsets_get(r->kafka, topic, 0, (uint64_t)(uintptr_t)e | 1) != EHIS_OK)
+        return;
+    e->keys_end = ASKED;
+    e->keys_asked_ms = now;
+}
+
 void relay_event_go(struct relay *r, struct event *e)
 {
     int64_t now = relay_mono_ms(r);
     if (!e->started)
         return;
-    if (!e->keys)
-        e->keys = relay_read(r, &(struct reading){.kind = READ_KEY, .lane = KAFKA_BULK, .event = e, .at = KAFKA_FROM_BEGIN});
-    bool is_due = now - e->keys_asked_ms >= RELAY_RETRY_MS;
-    if (e->keys && e->keys_end == UNKNOWN && is_due && kafka_offsets_get(r->kafka, e->keys->topic, 0, (uint64_t)(uintptr_t)e | 1) == EHIS_OK) {
-        e->keys_end = ASKED;
-        e->keys_asked_ms = now;
-    }
+    if (e->keys_end == UNKNOWN && now - e->keys_asked_ms >= RELAY_RETRY_MS)
+        ask_keys(r, e, now);
+    if (!e->keys && e->keys_end >= 0)
+        e->keys = relay_read(r, &(struct reading){.kind = READ_KEY, .lane = KAFKA_BULK, .event = e, .at = e->keys_from});
     if (!e->is_asked && now - e->asked_ms >= (e->count ? LOOK_MS : RELAY_RETRY_MS))
         relay_event_ask(r, e, 0);
     if (!e->keys || !e->count || !relay_is_read(e->keys, e->keys_end))

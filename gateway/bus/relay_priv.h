@@ -131,6 +131,7 @@ struct event {
     size_t started;            /* of its cursors */
     struct reading *keys;
     int64_t keys_end;          /* or UNKNOWN, ASKED */
+    int64_t keys_from;         /* where they begin, once the end is known */
     int64_t keys_asked_ms, asked_ms;
     bool is_asked;             /* where its topic ends */
     bool is_feeding;

@@ -27,6 +27,7 @@ static struct {
     uint32_t watches, restarts;
 } w;
 
+static const struct bus_kafka_options options = {.prefix = "t"};
 static uint64_t random_state;
 static uint32_t draw(uint32_t n)
 {
@@ -166,8 +167,11 @@ static void begin(int64_t end)
 {
     memset(&w, 0, sizeof w);
     w.event = calloc(1, sizeof *w.event);
+    w.event->service = span_str("AZ/GOV/MIA/population/person");
+    w.event->name = span_str("PersonChanged");
     w.event->keys_end = UNKNOWN;
     w.relay.clock = &clock_system;
+    w.relay.config.options = &options;
     node_init(&w.event->cursors);
     w.start = LOG_START;
     w.end = end;
