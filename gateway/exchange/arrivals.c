@@ -70,13 +70,8 @@ static ehis_err lay(struct exchange *x, struct visit *v, struct message **out)
     if (!g)
         return EHIS_E_NO_MEMORY;
     g->to = v->to;
-    g->bytes = a->bytes;
-    g->header = a->envelope.header;
-    g->signature_bytes = a->envelope.signature_bytes;
     g->sealed_hash = a->sealed_hash;
-    g->arrival_count = 1;
-    g->arrivals[0].handle = a->handle;
-    g->arrivals[0].gateway = v->gateway;
+    exchange_guest_arrive(g, 0, a, v->gateway);
     struct message *m = exchange_message_new(x, &v->u.header, &a->digest, a->envelope.sealed.len, false, g);
     if (!m) {
         free(g);
@@ -182,7 +177,7 @@ static ehis_err inbox_arrived(struct exchange *x, struct visit *v)
         return EHIS_E_EXCHANGE_BUSY; /* offered again */
     m = exchange_guest_find(x, &v->a->digest, v->to);
     if (m) {
-        exchange_guest_again(x, m, v->a->handle, v->gateway);
+        exchange_guest_again(x, m, v->a, v->gateway);
         return EHIS_OK;
     }
     EHIS_TRY(lay(x, v, &m));

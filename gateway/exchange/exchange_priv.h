@@ -417,7 +417,8 @@ ehis_err exchange_check_registry(const struct exchange *x, const struct submissi
 /* guest.c */
 void exchange_guest_drop(struct exchange *x, struct message *m); /* memory and handles; the message goes by exchange_message_drop */
 struct message *exchange_guest_find(struct exchange *x, const struct hash *digest, const struct system *to);
-void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle, struct name *gateway); /* from this gateway or from another that accepted it as well */
+void exchange_guest_arrive(struct guest *g, uint32_t place, const struct exchange_arrival *a, struct name *gateway); /* place: of an arrival, or behind the last */
+void exchange_guest_again(struct exchange *x, struct message *m, const struct exchange_arrival *a, struct name *gateway); /* from this gateway or from another that accepted it as well */
 void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report); /* its handles; a report for other gateways, or NULL */
 void exchange_guest_ended(struct exchange *x, struct message *m); /* its record is durable: the bus and the accepting gateway hear of it */
 void exchange_guest_answered(struct exchange *x, struct message *request, struct message *response); /* the response is durable */

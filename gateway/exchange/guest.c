@@ -38,6 +38,20 @@ static struct exchange_report report_of(struct exchange *x, const struct message
     return report;
 }
 
+/* The first of its arrivals lends it its bytes. */
+void exchange_guest_arrive(struct guest *g, uint32_t place, const struct exchange_arrival *a, struct name *gateway)
+{
+    g->arrivals[place].handle = a->handle;
+    g->arrivals[place].gateway = gateway;
+    if (place == g->arrival_count)
+        g->arrival_count++;
+    if (place > 0)
+        return;
+    g->bytes = a->bytes;
+    g->header = a->envelope.header;
+    g->signature_bytes = a->envelope.signature_bytes;
+}
+
 /* It has ended and stands here for its skip alone. Where it was accepted here as well, that ends now, too. */
 static void again_behind_its_end(struct exchange *x, struct message *m, uint64_t handle)
 {
@@ -47,22 +61,28 @@ static void again_behind_its_end(struct exchange *x, struct message *m, uint64_t
     x->ports.bus_done(x->ports.ctx, handle, m->kind == KIND_EVENT ? NULL : &report);
 }
 
-void exchange_guest_again(struct exchange *x, struct message *m, uint64_t handle, struct name *gateway)
+/* Of two from one gateway the newer stays: where its topic is read anew, the older one's place is no longer in it, and what is given back at once is
+ * not read again by the next owner. */
+void exchange_guest_again(struct exchange *x, struct message *m, const struct exchange_arrival *a, struct name *gateway)
 {
     struct guest *g = m->guest;
-    bool is_told = g->arrival_count == GUEST_ARRIVALS_MAX;
+    uint32_t place = 0;
+    uint64_t done = 0;
     if (m->durable > STATE_REPLICATED) {
-        again_behind_its_end(x, m, handle);
+        again_behind_its_end(x, m, a->handle);
         return;
     }
-    for (uint32_t i = 0; i < g->arrival_count; i++)
-        is_told |= g->arrivals[i].gateway == gateway;
-    if (is_told) {
-        x->ports.bus_done(x->ports.ctx, handle, NULL);
+    while (place < g->arrival_count && g->arrivals[place].gateway != gateway)
+        place++;
+    if (place == GUEST_ARRIVALS_MAX) {
+        x->ports.bus_done(x->ports.ctx, a->handle, NULL);
         return;
     }
-    g->arrivals[g->arrival_count].handle = handle;
-    g->arrivals[g->arrival_count++].gateway = gateway;
+    if (place < g->arrival_count)
+        done = g->arrivals[place].handle;
+    exchange_guest_arrive(g, place, a, gateway);
+    if (done)
+        x->ports.bus_done(x->ports.ctx, done, NULL);
 }
 
 void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report)

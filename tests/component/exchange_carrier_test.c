@@ -47,14 +47,19 @@ static struct hash put_at(struct sim_house *h, session_id s, uint64_t n)
     return d;
 }
 
+static void take_from(const struct sim_out *o, enum outcome outcome)
+{
+    assert_int_equal(sim_ack(t.two, t.b, B, &(struct sim_ack){.delivery = o->delivery, .digest = o->digest, .outcome = outcome}, 1), EHIS_OK);
+    sim_carrier_run(t.c);
+}
+
 /* Delivered at the second house, and acknowledged. */
 static void take(uint64_t n, enum outcome outcome)
 {
     struct sim_out *o = sim_take(t.two, SIM_DELIVERY, t.b);
     assert_non_null(o);
     assert_int_equal(o->number, n);
-    assert_int_equal(sim_ack(t.two, t.b, B, &(struct sim_ack){.delivery = o->delivery, .digest = o->digest, .outcome = outcome}, 1), EHIS_OK);
-    sim_carrier_run(t.c);
+    take_from(o, outcome);
 }
 
 static void what_one_accepts_the_other_delivers_and_both_journals_say_so(void **state)
@@ -449,6 +454,71 @@ static void what_comes_again_behind_its_end_is_finished_and_told_as_well(void **
     buf_fini(&b);
 }
 
+/* What the second house holds, unfinished, it reads once more; then the first has the inbox. What comes there next. */
+static struct sim_out *reread_and_taken_over(void)
+{
+    sim_forget(t.two);
+    sim_carrier_reread(t.c, B);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_int_equal(sim_carrier_unfinished(t.c), 1);
+    sim_carrier_leave(t.c, t.two);
+    sim_restart(t.two, false);
+    t.b = sim_ready(t.one, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    return sim_take(t.one, SIM_DELIVERY, t.b);
+}
+
+static void what_is_held_while_its_topic_is_read_anew_is_the_next_owners(void **state)
+{
+    (void)state;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_non_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    struct sim_out *o = reread_and_taken_over();
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, d.b, 32);
+}
+
+static void a_call_that_is_held_while_its_topic_is_read_anew_is_the_next_owners(void **state)
+{
+    struct hash d;
+    uint8_t id[16];
+    (void)state;
+    ask(&d, id);
+    assert_non_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    struct sim_out *o = reread_and_taken_over();
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, d.b, 32);
+}
+
+static void what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_it_was_read_last(void **state)
+{
+    struct buf b;
+    struct hash d;
+    struct sim_message m = numbered(1);
+    (void)state;
+    buf_init(&b, 1 << 20);
+    sim_envelope(t.one, &m, &b, &d, NULL);
+    assert_int_equal(sim_submit_bytes(t.one, t.a, buf_span(&b)), EHIS_OK);
+    session_id a2 = sender_at_two(); /* accepted there as well: the other's place stays */
+    assert_int_equal(sim_submit_bytes(t.two, a2, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    sim_carrier_reread(t.c, B);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_unfinished(t.c), 2);
+    sim_end(t.two, t.b);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    struct sim_out *o = sim_take(t.two, SIM_DELIVERY, t.b);
+    assert_non_null(o);
+    assert_true(span_eq(buf_span(&o->bytes), buf_span(&b)));
+    take_from(o, OUTCOME_DONE);
+    assert_int_equal(sim_carrier_unfinished(t.c), 0);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+    buf_fini(&b);
+}
+
 static struct subscription subscription(struct sim_house *h, session_id s)
 {
     struct subscription got = {.code = 1};
@@ -557,6 +627,32 @@ static void a_call_that_the_journal_had_no_room_for_ends_when_it_is_offered_agai
     assert_int_equal(sim_carrier_refused(t.c), 0);
     assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
     assert_receipt(t.one, t.a, &d, STATE_FAILED, EHIS_E_EXCHANGE_NO_SESSION);
+}
+
+static void an_event_that_is_held_while_its_topic_is_read_anew_is_the_next_owners(void **state)
+{
+    static const uint8_t epoch[16] = {9}, events[16] = {5};
+    struct hash d;
+    (void)state;
+    session_id c = sim_ready(t.one, C, 0, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_subscribe(t.one, c, SVC, "Changed", false), EHIS_OK);
+    assert_int_equal(sim_stream_open(t.two, t.b, events, SVC, "Changed", 1), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_KEY, .sender = B, .recipient = SVC, .operation = "Changed", .epoch = epoch}, NULL), EHIS_OK);
+    assert_int_equal(sim_submit(t.two, t.b, &(struct sim_message){.kind = KIND_EVENT, .sender = B, .recipient = SVC, .operation = "Changed", .stream = events, .number = 1, .epoch = epoch}, &d), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_non_null(sim_take(t.one, SIM_DELIVERY, c));
+    sim_carrier_reread(t.c, C);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.one, SIM_DELIVERY, c));
+    sim_carrier_leave(t.c, t.one);
+    sim_restart(t.one, false);
+    c = sim_ready(t.two, C, 0, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    struct sim_out *o = sim_take(t.two, SIM_DELIVERY, c);
+    assert_non_null(o);
+    assert_memory_equal(o->digest.b, d.b, 32);
 }
 
 /* Taken by two gateways, as a publisher does that moves: each knows of the other's by the key topic. */
@@ -672,6 +768,10 @@ int main(void)
         CARRIER_TEST(what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too),
         CARRIER_TEST(a_sender_that_moves_may_be_accepted_twice_and_is_delivered_once),
         CARRIER_TEST(what_comes_again_behind_its_end_is_finished_and_told_as_well),
+        CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_the_next_owners),
+        CARRIER_TEST(a_call_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
+        CARRIER_TEST(an_event_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
+        CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_it_was_read_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ struct parcel {
     uint8_t stream[16], state;
     uint32_t code;
     struct buf bytes; /* envelope, acknowledgement, digests */
-    bool is_confirmed, is_lost, is_read, is_finished, is_later; /* is_later: its reader could not take it now */
+    bool is_confirmed, is_lost, is_read, is_finished, is_later, is_void; /* is_later: its reader could not take it now; is_void: its offset is no more */
     struct parcel *next;
 };
 struct inbox { char system[201]; bool wants[HOUSES], calls[HOUSES]; int owner; /* -1 */ bool is_told; bool was_reachable; };
@@ -57,7 +57,7 @@ size_t sim_carrier_unfinished(const struct sim_carrier *c)
 {
     size_t count = 0;
     for (const struct parcel *p = c->log; p; p = p->next)
-        count += p->to[0] && p->is_read && !p->is_finished;
+        count += p->to[0] && p->is_read && !p->is_finished && !p->is_void;
     return count;
 }
 
@@ -154,6 +154,8 @@ static ehis_err to_bus(void *ctx, const struct exchange_item *item, bool *is_her
         MUST(record_read(buf_span(&e->record), &r, NULL));
         struct envelope env = {.header = r.header, .sealed = buf_span(&e->attachment)};
         MUST(envelope_signature_read(r.signature, &env.signature, NULL));
+        env.signature.signature[40] ^= c->faults.resign != 0;
+        c->faults.resign -= c->faults.resign > 0;
         MUST(envelope_write(&env, &p->bytes));
         if (c->faults.alter) {
             c->faults.alter--;
@@ -170,6 +172,8 @@ static void bus_done(void *ctx, uint64_t handle, const struct exchange_report *r
     struct parcel *p = (struct parcel *)(uintptr_t)handle;
     EHIS_ASSERT(p->is_read && !p->is_finished);
     p->is_finished = true;
+    if (p->is_void)
+        buf_fini(&p->bytes);
     if (!report || strcmp(p->from, h->gateway) == 0)
         return;
     struct parcel *told = put(h->carrier, REPORT, h);
@@ -233,7 +237,7 @@ void sim_carrier_ports(struct exchange_ports *ports)
 static void reopen(struct sim_carrier *c, struct inbox *b)
 {
     for (struct parcel *p = c->log; p; p = p->next)
-        if (strcmp(p->to, b->system) == 0 && !p->is_finished)
+        if (strcmp(p->to, b->system) == 0 && !p->is_finished && !p->is_void)
             p->is_read = false;
 }
 
@@ -365,21 +369,49 @@ void sim_carrier_pass(struct sim_carrier *c, int64_t ms)
     }
 }
 
+/* The same once more, not read yet. */
+static struct parcel *put_copy(struct sim_carrier *c, const struct parcel *of)
+{
+    struct parcel *p = put(c, of->what, house_of(c, of->from));
+    struct buf bytes = p->bytes;
+    *p = *of;
+    p->bytes = bytes;
+    p->next = NULL;
+    p->is_read = p->is_finished = false;
+    MUST(buf_put_span(&p->bytes, buf_span(&of->bytes)));
+    return p;
+}
+
 ehis_err sim_carrier_forge(struct sim_carrier *c, struct sim_house *reader, const char *inbox)
 {
-    struct parcel *newest = NULL;
-    for (struct parcel *p = c->log; p; p = p->next)
+    const struct parcel *newest = NULL;
+    for (const struct parcel *p = c->log; p; p = p->next)
         if (p->what == ENVELOPE)
             newest = p;
     EHIS_ASSERT(newest);
-    struct parcel *p = put(c, ENVELOPE, house_of(c, newest->from));
-    *p = (struct parcel){.what = ENVELOPE, .digest = newest->digest, .accepted_ms = newest->accepted_ms, .registry_version = newest->registry_version,
-                         .is_read = true, .is_confirmed = true, .bytes = p->bytes};
-    memcpy(p->from, newest->from, sizeof p->from);
-    memcpy(p->to, newest->to, sizeof p->to);
-    MUST(buf_put_span(&p->bytes, buf_span(&newest->bytes)));
+    struct parcel *p = put_copy(c, newest);
+    p->is_read = p->is_confirmed = true;
     ehis_err err = arrive(reader, p, inbox ? inbox : p->to);
     if (err != EHIS_OK)
         p->is_finished = true;
     return err;
+}
+
+void sim_carrier_reread(struct sim_carrier *c, const char *inbox)
+{
+    for (struct parcel *p = c->log; p; p = p->next) /* the copies are not read */
+        if (strcmp(p->to, inbox) == 0 && p->is_read && !p->is_finished) {
+            put_copy(c, p);
+            p->is_void = true;
+        }
+}
+
+void sim_carrier_lie(struct sim_carrier *c, struct sim_house *from, const char *inbox, struct span bytes)
+{
+    struct parcel *p = put(c, ENVELOPE, from);
+    p->is_confirmed = true;
+    p->accepted_ms = from->clock.wall_ms;
+    p->registry_version = registry_version(from->registry);
+    name_to(p->to, span_str(inbox));
+    MUST(buf_put_span(&p->bytes, bytes));
 }

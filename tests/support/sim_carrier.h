@@ -23,10 +23,15 @@ struct sim_faults {
     uint32_t drop;         /* so many parcels are confirmed and lost */
     uint32_t twice;        /* so many are there twice */
     uint32_t alter;        /* of so many one byte of the sealed body is another */
+    uint32_t resign;       /* of so many one byte of the signature is another */
     bool is_pilot;
 };
 struct sim_faults *sim_carrier_faults(struct sim_carrier *c);
 /* The newest parcel once more, into an inbox (NULL: the same); what on_arrival says of it. */
 ehis_err sim_carrier_forge(struct sim_carrier *c, struct sim_house *reader, const char *inbox);
+/* The topic of this inbox is read anew, at other offsets: what its owner holds counts for none of them, and its bytes are gone once it is finished. */
+void sim_carrier_reread(struct sim_carrier *c, const char *inbox);
+/* from says of these bytes that it accepted them, into this inbox. */
+void sim_carrier_lie(struct sim_carrier *c, struct sim_house *from, const char *inbox, struct span bytes);
 size_t sim_carrier_unfinished(const struct sim_carrier *c); /* read of inboxes and in a core's hands: its offsets are not finished */
 size_t sim_carrier_refused(const struct sim_carrier *c); /* parcels that a core did not take */
