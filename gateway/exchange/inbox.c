@@ -3,7 +3,7 @@
 /* A system's inbox: calls, which never queue behind a backlog, and lanes; windows; what comes back. */
 #include "gateway/exchange/exchange_priv.h"
 
-#define DECISION_GOOD_MS 1000 /* the one of acceptance, under the same registry */
+#define DECISION_GOOD_MS 1000 /* the one of its acceptance here, under the same registry */
 
 /* Skips do not count: whoever has no right fills nobody's inbox with them. */
 static void count_waiting(struct delivery *d, int by)
@@ -132,15 +132,20 @@ static ehis_err send_skip(struct exchange *x, struct session *s, const struct de
     return x->ports.send_skip(x->ports.ctx, s->id, &k);
 }
 
+/* By this gateway, a moment ago: another's word for it is not enough. */
+static bool is_decided(struct exchange *x, const struct message *m)
+{
+    const struct message *own = m->guest ? exchange_message_by_digest(x, &m->digest) : m;
+    return m->kind == KIND_REQUEST && own && own->state == STATE_ACCEPTED && own->registry_version == registry_version(x->registry) &&
+           x->now_ms - own->since_ms < DECISION_GOOD_MS;
+}
+
 /* Rights may have gone since it was accepted (DESIGN 4.9). An answer needs none: its request had them. */
 static ehis_err decide_again(struct exchange *x, const struct delivery *d, struct span header, struct decide_answer *a)
 {
     const struct message *m = d->message;
     *a = (struct decide_answer){.is_permitted = true};
-    if (m->kind == KIND_RESPONSE || !x->registry)
-        return EHIS_OK;
-    bool is_same = m->registry_version == registry_version(x->registry);
-    if (m->kind == KIND_REQUEST && is_same && x->now_ms - m->since_ms < DECISION_GOOD_MS)
+    if (m->kind == KIND_RESPONSE || !x->registry || is_decided(x, m))
         return EHIS_OK;
     struct envelope_header h;
     EHIS_TRY(envelope_header_read(header, &h, NULL));

@@ -235,6 +235,32 @@ void exchange_probe(struct exchange *x)
 
 static int compare(const void *a, const void *b) { return memcmp(a, b, HASH_BYTES); }
 
+/* A key that counts no more: whoever reads it refuses it, however often. */
+static ehis_err verify_again(struct exchange *x, const struct message *m)
+{
+    struct submission u = {.digest = m->digest};
+    struct record r;
+    EHIS_TRY(exchange_load(x, m->home, &r, NULL));
+    EHIS_TRY(envelope_header_read(r.header, &u.header, NULL));
+    EHIS_TRY(envelope_signature_read(r.signature, &u.envelope.signature, NULL));
+    return exchange_verify(x, &u);
+}
+
+static bool lose(struct exchange *x, struct message *m)
+{
+    ehis_err err = verify_again(x, m);
+    if (err != EHIS_OK && ehis_err_row(err)->class_ == EHIS_CLASS_PEER) {
+        (void)!exchange_finish(x, m, NULL, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL); /* no room for the record: at the next probe */
+        return false;
+    }
+    struct record r = {.kind = RECORD_LOST, .system = name_span(m->to->name), .sender = name_span(m->sender->name)};
+    memcpy(r.digest, m->digest.b, HASH_BYTES);
+    if (exchange_append(x, &r, NULL, 0, true, NULL) != EHIS_OK)
+        return false;
+    again(x, m);
+    return true;
+}
+
 size_t exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms)
 {
     struct name *name = exchange_name_find(x, system);
@@ -253,14 +279,8 @@ size_t exchange_on_probed(struct exchange *x, struct span system, int64_t asked_
         struct message *m = container_of(n, struct message, in_bus);
         bool is_last = n == last; /* what is sent again goes behind it */
         next = n->next;
-        if (m->carried_ms < asked_ms && message_is_numbered(m) && !(count && bsearch(&m->digest, sorted, count, sizeof *sorted, compare))) {
-            struct record r = {.kind = RECORD_LOST, .system = name_span(s->name), .sender = name_span(m->sender->name)};
-            memcpy(r.digest, m->digest.b, HASH_BYTES);
-            if (exchange_append(x, &r, NULL, 0, true, NULL) == EHIS_OK) {
-                lost++;
-                again(x, m);
-            }
-        }
+        if (m->carried_ms < asked_ms && message_is_numbered(m) && !(count && bsearch(&m->digest, sorted, count, sizeof *sorted, compare)))
+            lost += lose(x, m);
         if (is_last)
             break;
     }

@@ -519,6 +519,91 @@ static void what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_
     buf_fini(&b);
 }
 
+/* Both ends at the first house. */
+static session_id recipient_at_one(void)
+{
+    sim_end(t.two, t.b);
+    session_id b = sim_ready(t.one, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    return b;
+}
+
+static void what_comes_with_another_signature_than_the_one_accepted_here_is_not_delivered(void **state)
+{
+    struct record r;
+    (void)state;
+    session_id b = recipient_at_one();
+    sim_carrier_faults(t.c)->resign = 1;
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.one, SIM_DELIVERY, b));
+    assert_int_equal(sim_carrier_refused(t.c), 1);
+    assert_true(sim_record(t.one, RECORD_REFUSED, &d, &r));
+    assert_int_equal(r.code, EHIS_E_SIGNATURE_BAD);
+    sim_carrier_pass(t.c, 25000);
+    assert_non_null(sim_take(t.one, SIM_DELIVERY, b)); /* it was found missing */
+}
+
+static void what_is_on_its_way_when_its_key_is_revoked_fails_and_is_not_sent_again_for_ever(void **state)
+{
+    (void)state;
+    sim_end(t.two, t.b);
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_run(t.c);
+    test_registry_revoke(t.one->author, A, USE_SIGN, t.one->clock.wall_ms);
+    sim_house_publish(t.one);
+    registry_unref(t.two->registry);
+    t.two->registry = registry_ref(t.one->registry);
+    exchange_set_registry(t.two->x, t.two->registry, t.two->clock.wall_ms);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    sim_carrier_pass(t.c, 60000);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_int_equal(sim_carrier_refused(t.c), 1);
+    assert_int_equal(sim_record_count(t.one, RECORD_LOST), 0);
+    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
+    assert_receipt(t.one, t.a, &d, STATE_FAILED, EHIS_E_KEY_REVOKED);
+}
+
+/* Refused at the second house, and the first says that it was accepted: what on_arrival and the records of the second say. */
+static void lie_about(const struct sim_message *m, ehis_err code, struct hash *d)
+{
+    struct buf b;
+    struct record r;
+    buf_init(&b, 1 << 20);
+    sim_envelope(t.two, m, &b, d, NULL);
+    session_id a2 = sender_at_two();
+    assert_int_equal(sim_submit_bytes(t.two, a2, buf_span(&b)), EHIS_OK);
+    sim_carrier_run(t.c);
+    assert_true(sim_record(t.two, RECORD_REFUSED, d, &r));
+    assert_int_equal(r.code, code);
+    sim_forget(t.two);
+    sim_carrier_lie(t.c, t.one, B, buf_span(&b));
+    sim_carrier_run(t.c);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    buf_fini(&b);
+}
+
+static void what_was_refused_here_as_anothers_word_is_not_delivered_when_a_gateway_brings_it(void **state)
+{
+    struct sim_message m = numbered(1);
+    struct hash d;
+    (void)state;
+    m.signer = C;
+    lie_about(&m, EHIS_E_KEY_FOREIGN, &d);
+    assert_int_equal(sim_carrier_refused(t.c), 1);
+}
+
+static void what_policy_refused_here_is_asked_again_whatever_gateway_says_that_it_accepted_it(void **state)
+{
+    struct record r;
+    struct hash d;
+    (void)state;
+    lie_about(&(struct sim_message){.kind = KIND_REQUEST, .sender = A, .recipient = SVC, .operation = "Get", .purpose = "nosing"}, EHIS_E_POLICY_PURPOSE, &d);
+    assert_true(sim_record(t.two, RECORD_FAILED, &d, &r));
+    assert_int_equal(r.code, EHIS_E_POLICY_PURPOSE);
+}
+
 static struct subscription subscription(struct sim_house *h, session_id s)
 {
     struct subscription got = {.code = 1};
@@ -772,6 +857,10 @@ int main(void)
         CARRIER_TEST(a_call_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(an_event_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_it_was_read_last),
+        CARRIER_TEST(what_comes_with_another_signature_than_the_one_accepted_here_is_not_delivered),
+        CARRIER_TEST(what_is_on_its_way_when_its_key_is_revoked_fails_and_is_not_sent_again_for_ever),
+        CARRIER_TEST(what_was_refused_here_as_anothers_word_is_not_delivered_when_a_gateway_brings_it),
+        CARRIER_TEST(what_policy_refused_here_is_asked_again_whatever_gateway_says_that_it_accepted_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
