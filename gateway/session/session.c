@@ -187,49 +187,6 @@ static ehis_err on_hello(struct session *x, struct span payload, struct ehis_why
     return EHIS_OK;
 }
 
-static ehis_err make_part(struct sessions *s, struct span system, uint64_t have, struct ehis_why *why)
-{
-    struct registry *r = s->identity.registry;
-    if (span_eq(s->part.system, system) && s->part.version == registry_version(r) && s->part.have == have && s->part.bytes.len)
-        return EHIS_OK;
-    buf_clear(&s->part.bytes);
-    s->part.system = (struct span){0};
-    EHIS_TRY(registry_part(r, system, have, &s->part.bytes, why));
-    const struct registry_owner *owner = registry_system(r, system);
-    s->part.system = owner ? owner->id : (struct span){0};
-    s->part.version = registry_version(r);
-    s->part.have = have;
-    return EHIS_OK;
-}
-
-void session_push_registry(struct session *x, uint64_t have_version)
-{
-    struct sessions *s = x->all;
-    struct ehis_why why = {""};
-    ehis_err err = make_part(s, span_str(x->peer.leaf.id), have_version, &why);
-    if (err == EHIS_OK) {
-        struct span whole = buf_span(&s->part.bytes);
-        err = link_send(x->link, FRAME_REGISTRY, &whole, 1);
-    }
-    if (err == EHIS_OK)
-        x->registry_version = registry_version(s->identity.registry);
-    else
-        session_fail(x, err, FRAME_REGISTRY_GET, &why);
-}
-
-void session_push_crl(struct session *x)
-{
-    struct crl frame = {.der = pki_trust_crl_bundle(x->all->identity.trust)};
-    buf_clear(&x->all->payload);
-    ehis_err err = crl_write(&frame, &x->all->payload);
-    if (err == EHIS_OK) {
-        struct span whole = buf_span(&x->all->payload);
-        err = link_send(x->link, FRAME_CRL, &whole, 1);
-    }
-    if (err != EHIS_OK)
-        session_fail(x, err, FRAME_CRL_GET, NULL);
-}
-
 /* Ready only with the registry that we hold, and while ours and the lists are in date. */
 static ehis_err readiness(const struct session *x)
 {
@@ -433,6 +390,7 @@ static void on_end(void *arg, struct link *l, enum link_end end, ehis_err err, c
         x->prev->next = x->next;
     else
         s->live = x->next;
+    session_push_leaves(x);
     if (x->next)
         x->next->prev = x->prev;
     s->status.sessions--;

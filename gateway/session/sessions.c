@@ -29,7 +29,7 @@ ehis_err sessions_new(struct loop *loop, const struct clock *clock, const char *
     buf_init(&s->item, PAYLOAD_MAX_BYTES);
     buf_init(&s->part.bytes, PART_MAX_BYTES);
     tree_init(&s->tree);
-    if (!s->slots) {
+    if (!s->slots || sessions_push_init(s) != EHIS_OK) {
         sessions_free(s);
         return EHIS_E_NO_MEMORY;
     }
@@ -63,6 +63,7 @@ void sessions_free(struct sessions *s)
         return;
     EHIS_ASSERT(!s->live);
     stop_listening(s);
+    loop_timer_free(s->push_turn);
     identity_free(&s->identity);
     buf_fini(&s->statement_text);
     buf_fini(&s->payload);
@@ -111,15 +112,9 @@ void sessions_set_identity(struct sessions *s, struct sessions_identity *identit
     s->part.system = (struct span){0};
     bool is_new_registry = !old.registry || registry_version(old.registry) != registry_version(s->identity.registry);
     bool is_new_crl = !old.trust || memcmp(pki_trust_crl_hash(old.trust), pki_trust_crl_hash(s->identity.trust), HASH_BYTES) != 0;
-    for (struct session *x = s->live; x; x = x->next) {
+    for (struct session *x = s->live; x; x = x->next)
         session_recheck(x);
-        if (x->id == 0 || x->is_closing)
-            continue;
-        if (is_new_registry && old.registry)
-            session_push_registry(x, registry_version(old.registry));
-        if (is_new_crl)
-            session_push_crl(x);
-    }
+    sessions_push_all(s, old.registry ? registry_version(old.registry) : 0, is_new_registry && old.registry, is_new_crl);
     identity_free(&old);
     halt_if_stale(s);
 }

@@ -19,6 +19,7 @@ struct session {
     uint64_t group; /* of the journal that was open at the last SUBMIT */
     struct { uint64_t count, bytes; } in_open, in_sealed; /* SUBMITs of that group, and of the one before it while it is written */
     uint64_t registry_version; /* that the system holds, as far as we know */
+    bool owes_registry, owes_crl; /* push.c: since a reload */
     uint32_t fetches; /* REGISTRY_GET and CRL_GET in this second */
     ehis_err end_code;
     uint32_t statements_first, statements_last; /* + 1, in all->statements; 0 = none */
@@ -51,6 +52,9 @@ struct sessions {
     const struct journal *journal;
     struct blobs *blobs;
     struct session *live;
+    struct session *push_next; /* of those that a reload is still to be told to; NULL: all know */
+    uint64_t pushed_from;      /* the registry that they had */
+    struct loop_timer *push_turn;
     struct session **slots;
     uint32_t slot_count, slot_next;
     uint64_t id_count;
@@ -74,9 +78,14 @@ struct sessions {
 extern const struct link_events session_events;
 struct session *session_find(const struct sessions *s, session_id id);
 void session_fail(struct session *x, ehis_err err, uint8_t frame_type, const struct ehis_why *why);
+void session_recheck(struct session *x);
+/* push.c */
 void session_push_registry(struct session *x, uint64_t have_version);
 void session_push_crl(struct session *x);
-void session_recheck(struct session *x);
+ehis_err sessions_push_init(struct sessions *s) EHIS_MUST_USE;
+/* To all that are open, by and by. from_version: of the registry before. */
+void sessions_push_all(struct sessions *s, uint64_t from_version, bool registry, bool crl);
+void session_push_leaves(const struct session *x); /* out of the list of those that live, next still as it was */
 /* chunks.c */
 ehis_err session_on_blob_put(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err session_on_blob_get(struct session *x, struct span payload, struct ehis_why *why) EHIS_MUST_USE;
