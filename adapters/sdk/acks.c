@@ -142,12 +142,12 @@ static void run_told(struct ehis *e, struct job *j)
         free(t);
 }
 
-/* gateway: of whom it is; "": our own word. */
+/* gateway: of whom it is; "": our own word. Of a key nobody hears. m may be gone. */
 static ehis_err tell(struct ehis *e, const char *gateway, struct out_message *m, const struct receipt *r, bool is_signed)
 {
-    struct told *t = calloc(1, sizeof *t);
+    struct told *t = m->number ? calloc(1, sizeof *t) : NULL;
     if (!t)
-        return EHIS_E_NO_MEMORY;
+        return m->number ? EHIS_E_NO_MEMORY : finish(e, m);
     t->job = (struct job){NULL, run_told, drop_told};
     memcpy(t->gateway, gateway, strlen(gateway));
     t->receipt = (ehis_receipt){.size = sizeof t->receipt, .state = (int)r->state, .code = (int)r->code, .time_ms = (int64_t)r->time_ms, .gateway = t->gateway,
@@ -177,7 +177,7 @@ static void give_up(struct ehis *e, struct out_message *m, uint32_t state, ehis_
         return;
     m->is_telling = true;
     out_message_ended(m);
-    ehis_err err = m->number == 0 ? finish(e, m) : tell(e, "", m, &r, false);
+    ehis_err err = tell(e, "", m, &r, false);
     if (err != EHIS_OK)
         ehis_fatal(e, err);
 }

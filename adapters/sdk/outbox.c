@@ -275,11 +275,6 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out
     m->is_final = is_end;
     if (m->is_final)
         out_message_ended(m);
-    if (m->is_final && m->number == 0) {
-        *err = outbox_append_state(o, m);
-        outbox_unlink(o, m);
-        return false;
-    }
     uint8_t enough = o->wait_state ? o->wait_state : from->is_replicating ? REPLICATED : ACCEPTED;
     if (m->is_final) {
         m->is_telling = true; /* recorded when the application has been told: outbox_finish */
@@ -287,7 +282,7 @@ bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out
         *err = outbox_append_remembered(o, m); /* all of it: the segment with its bytes may go now, and no snapshot has named it */
         outbox_drop_bytes(o, m);
     }
-    return m->number != 0;
+    return m->number != 0 || m->is_final;
 }
 
 ehis_err outbox_finish(struct outbox *o, struct out_message *m)

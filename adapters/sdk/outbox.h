@@ -47,7 +47,7 @@ void outbox_session_ended(struct outbox *o, uint64_t session, uint32_t slot); /*
 /* As out_stream_opened. STATE_BEHIND: the gateway knows numbers that we do not; the stream is given up. */
 ehis_err outbox_opened(struct outbox *o, struct out_stream *s, uint64_t expected) EHIS_MUST_USE;
 ehis_err outbox_bytes(struct outbox *o, struct out_message *m, struct buf *room, struct span *out) EHIS_MUST_USE;
-/* A receipt of this gateway. False: nothing new. A final one: the caller tells the application, then outbox_finish. Keys end by themselves: m may be gone. */
+/* A receipt of this gateway. False: nothing new. A final one: the caller tells the application, but not of keys, then outbox_finish. */
 bool outbox_on_receipt(struct outbox *o, struct out_message *m, const struct out_gateway *from, uint8_t state, ehis_err *err);
 ehis_err outbox_finish(struct outbox *o, struct out_message *m) EHIS_MUST_USE; /* m is gone */
 

@@ -118,6 +118,41 @@ static void a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and
     sim_client_fini(&c);
 }
 
+/* Its place in the window of the gateway where it was under way is free then. */
+static void a_key_that_ends_by_the_word_of_another_gateway_leaves_the_window_whole(void **state)
+{
+    struct sim_frame f;
+    struct envelope env;
+    struct envelope_header h;
+    struct hash key, again;
+    (void)state;
+    sim_begin_two(&c, SIM_POPULATION, true);
+    publish("one");
+    sim_open_stream(&c, 1);
+    assert_true(sim_client_take(&c, FRAME_SUBMIT, &f));
+    sim_read_submit(&f, &env, &h, &key);
+    free(f.p);
+    assert_int_equal(h.kind, KIND_KEY);
+    assert_int_equal(sim_receipt(&c, &key, SIM_PERSON, STATE_ACCEPTED, 0), EHIS_OK);
+    sim_leave(&c, 0);
+    c.at = 1;
+    sim_open_stream(&c, 1);
+    assert_true(sim_client_take(&c, FRAME_SUBMIT, &f));
+    sim_read_submit(&f, &env, &h, &again);
+    free(f.p);
+    assert_memory_equal(again.b, key.b, 32);
+    assert_int_equal(c.e->sessions[1].unanswered, 1);
+    sim_come(&c, 0);
+    sim_open_stream(&c, 1);
+    assert_int_equal(sim_receipt(&c, &key, SIM_PERSON, STATE_REPLICATED, 0), EHIS_OK);
+    sim_client_turn(&c);
+    assert_null(outbox_by_digest(c.e->outbox, key.b));
+    c.at = 1;
+    assert_int_equal(sim_client_count(&c, FRAME_SUBMIT), 1); /* its event */
+    assert_int_equal(c.e->sessions[1].unanswered, 1);
+    sim_client_fini(&c);
+}
+
 static void event_of(struct buf *out, uint64_t number, const uint8_t epoch[16])
 {
     static const uint8_t stream[16] = {4};
@@ -335,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_goes_before_the_first_event_of_an_epoch_which_ends_with_the_circle_of_receivers_and_the_hour),
         cmocka_unit_test(a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and_ends_when_somebody_does),
+        cmocka_unit_test(a_key_that_ends_by_the_word_of_another_gateway_leaves_the_window_whole),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
         cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
         cmocka_unit_test(only_what_a_replay_was_asked_for_and_given_of_is_handed_over_again),
