@@ -99,8 +99,8 @@ static void finish_put(struct blobs *b, struct blob_job *j)
     struct hash root = j->manifest.root;
     uint64_t session = j->session;
     bool is_gone = x->is_gone;
-    if (!is_gone && j->err == EHIS_OK && x->durable > 0 && j->place.partition != x->place.partition)
-        j->err = EHIS_E_EXCHANGE_BUSY; /* the topic has got more partitions meanwhile: it begins anew */
+    if (!is_gone && j->err == EHIS_OK && x->durable > 0 && (j->place.partition != x->place.partition || j->place.offset <= x->place.offset))
+        j->err = EHIS_E_EXCHANGE_BUSY; /* the topic has got more partitions meanwhile, or was made anew without what came before: it begins anew */
     x->jobs--;
     if (is_gone && x->jobs == 0)
         free(x);

@@ -17,7 +17,7 @@
 #define COUNT 4u
 #define ROOM (UINT64_C(1) << 30)
 
-struct memory { struct blob_store store; uint8_t *bytes; size_t len; bool is_refusing; int dropped; };
+struct memory { struct blob_store store; uint8_t *bytes; size_t len; bool is_refusing, is_anew; int dropped; };
 
 static ehis_err on_write(struct blob_store *s, const struct hash *key, bool is_first, struct span bytes, struct blob_place *place)
 {
@@ -30,6 +30,8 @@ static ehis_err on_write(struct blob_store *s, const struct hash *key, bool is_f
     assert_int_equal(place->offset, m->len);
     memcpy(m->bytes + m->len, bytes.p, bytes.len);
     m->len += bytes.len;
+    if (m->is_anew)
+        place->offset = 0;
     return EHIS_OK;
 }
 static ehis_err on_read(struct blob_store *s, const struct hash *key, const struct blob_place *place, uint8_t *out, size_t bytes)
@@ -232,6 +234,23 @@ static void a_store_that_fails_ends_the_upload_and_it_may_begin_anew(void **s)
     put_all();
 }
 
+/* As a topic that was deleted and made again: what was written of it before is not there. */
+static void a_store_that_was_made_anew_under_an_upload_has_it_begin_anew(void **s)
+{
+    (void)s;
+    for (uint32_t at = 1; at < COUNT; at++) {
+        for (uint32_t i = 0; i < at; i++)
+            put(i, span_of(chunks[i], chunk_len(i)), ROOM);
+        memory.is_anew = true;
+        put(at, span_of(chunks[at], chunk_len(at)), ROOM);
+        IS(EXCHANGE_BUSY, state.code);
+        assert_int_equal(state.next, 0);
+        memory.is_anew = false;
+    }
+    put_all();
+    IS(OK, blobs_find(blobs, &body));
+}
+
 static void a_chunk_that_differs_from_its_leaf_is_found(void **s)
 {
     (void)s;
@@ -425,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(chunks_that_do_not_give_the_root_are_dropped, open_all, close_all),
         cmocka_unit_test_setup_teardown(what_the_sender_may_not_store_any_more_is_busy, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_store_that_fails_ends_the_upload_and_it_may_begin_anew, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_store_that_was_made_anew_under_an_upload_has_it_begin_anew, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_chunk_that_differs_from_its_leaf_is_found, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_list_that_does_not_give_the_root_is_found_at_every_leaf, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_body_that_was_sent_again_is_read_where_it_stands_now, open_all, close_all),
