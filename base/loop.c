@@ -36,7 +36,7 @@ struct loop {
     atomic_bool is_stopping;
     pthread_mutex_t lock;  /* over posted alone */
     struct tasks posted;   /* by any thread */
-    struct tasks later;    /* by the loop's thread */
+    struct tasks later, last; /* by the loop's thread */
     struct tasks running;  /* memory of the list that runs now, kept for the next swap */
     struct signal_hook *hooks;
 };
@@ -150,6 +150,7 @@ void loop_free(struct loop *l)
         close(l->wake_fd);
     free(l->posted.items);
     free(l->later.items);
+    free(l->last.items);
     free(l->running.items);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -159,10 +160,10 @@ struct event_base *loop_base(struct loop *l) { return l->base; }
 
 void loop_run_once(struct loop *l, bool wait)
 {
-    bool may_wait = wait && l->later.count == 0 && !atomic_load(&l->is_stopping);
+    bool may_wait = wait && l->later.count == 0 && l->last.count == 0 && !atomic_load(&l->is_stopping);
     event_base_loop(l->base, EVLOOP_ONCE | (may_wait ? 0 : EVLOOP_NONBLOCK));
     tasks_run(l, &l->later, false);
-    tasks_run(l, &l->later, false); /* what those have queued to be sent does not wait behind a turn of input */
+    tasks_run(l, &l->last, false);
 }
 
 void loop_run(struct loop *l)
@@ -189,10 +190,14 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 
 void loop_later(struct loop *l, void (*fn)(void *arg), void *arg) { tasks_put(&l->later, fn, arg); }
 
+void loop_last(struct loop *l, void (*fn)(void *arg), void *arg) { tasks_put(&l->last, fn, arg); }
+
 void loop_run_later(struct loop *l)
 {
-    while (l->later.count)
+    while (l->later.count || l->last.count) {
         tasks_run(l, &l->later, false);
+        tasks_run(l, &l->last, false);
+    }
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)

@@ -11,7 +11,7 @@ struct loop_io;
 
 /* The base ignores EVENT_* environment variables and uses precise monotonic time. SIGPIPE is the application's to ignore. */
 ehis_err loop_new(struct loop **out) EHIS_MUST_USE;
-/* What loop_later still holds is run (it frees things); what was posted is dropped. All timers and ios must be freed before. */
+/* What loop_later and loop_last still hold is run (it frees things); what was posted is dropped. All timers and ios must be freed before. */
 void loop_free(struct loop *l);
 struct event_base *loop_base(struct loop *l); /* for proto/link and HTTP listeners alone */
 void loop_run(struct loop *l);                /* until loop_stop */
@@ -20,10 +20,12 @@ void loop_stop(struct loop *l);               /* any thread */
 
 /* Runs fn(arg) on the loop's thread, in posting order, not before this call returns. Any thread. Never fails (aborts without memory). */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
-/* Runs fn(arg) at the end of this turn, after the callbacks that are ready now, and then what that queues; what those queue goes to the next
- * turn. Loop's thread. */
+/* Runs fn(arg) at the end of this turn, after the callbacks that are ready now; what is put off while those run goes to the end of the next. Loop's
+ * thread. */
 void loop_later(struct loop *l, void (*fn)(void *arg), void *arg);
-/* Runs what loop_later holds, and what that adds, without a turn: before the end of what it points to. */
+/* The same, but behind all that loop_later holds for this turn: output, which then carries what that adds. */
+void loop_last(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Runs what loop_later and loop_last hold, and what that adds, without a turn: before the end of what it points to. */
 void loop_run_later(struct loop *l);
 
 /* A deadline timer, created idle. Setting replaces. Fires once; fn may set it again or free it. */

@@ -144,7 +144,7 @@ static void link_free(struct link *l)
     free(l);
 }
 
-static void on_later(void *arg)
+static void on_last(void *arg)
 {
     struct link *l = arg;
     if (l->is_again)
@@ -157,7 +157,7 @@ static void on_later(void *arg)
     }
     if (!link_reads(l))
         link_input_clear(&l->in); /* not before: the frame that led here may have been in it */
-    l->is_later = false;
+    l->is_scheduled = false;
     if (l->is_again && !l->is_write_wanted) /* not when TLS waits for the descriptor */
         link_schedule(l);
     else if (l->out.len && !l->is_write_wanted && link_writes(l) && !l->bio.write_errno) /* queued by on_room, say */
@@ -167,10 +167,10 @@ static void on_later(void *arg)
 
 void link_schedule(struct link *l)
 {
-    if (l->is_later)
+    if (l->is_scheduled)
         return;
-    l->is_later = true;
-    loop_later(l->loop, on_later, l);
+    l->is_scheduled = true;
+    loop_last(l->loop, on_last, l);
 }
 
 void link_want_write(struct link *l, bool is_wanted)

@@ -65,7 +65,7 @@ struct link {
     uint64_t ping_token;
 
     unsigned key_updates, empty_records, headers; /* since the last frame; headers: since the last content */
-    bool is_later;       /* on_later is queued or runs */
+    bool is_scheduled;       /* on_last is queued or runs */
     bool is_again;       /* input waits inside TLS: read in the next turn without waiting for the descriptor */
     bool is_write_wanted;
     bool is_full;        /* link_send has answered LINK_FULL */
@@ -87,7 +87,7 @@ void link_end_now(struct link *l, enum link_end end, ehis_err err, const char *d
 void link_begin_close(struct link *l, enum link_end end, ehis_err err, const char *detail);
 /* The peer broke a rule: the user may say so in a last frame; then as link_begin_close. From the loop only. */
 void link_fault(struct link *l, enum link_end end, ehis_err err);
-void link_schedule(struct link *l); /* on_later at the end of this turn */
+void link_schedule(struct link *l); /* on_last at the end of this turn */
 void link_want_write(struct link *l, bool is_wanted);
 ehis_err link_queue(struct link *l, uint8_t type, const struct span *parts, size_t count, size_t bound) EHIS_MUST_USE;
 

@@ -51,15 +51,36 @@ static void chain_step(void *arg)
         loop_later(the_loop, chain_step, arg);
 }
 
-static void what_an_item_queues_runs_in_the_same_turn_and_what_that_queues_in_the_next(void **state)
+static void an_item_that_queues_itself_cannot_hold_the_loop(void **state)
 {
     (void)state;
-    chain.left = 6;
+    chain.left = 3;
     loop_later(the_loop, chain_step, NULL);
     for (int turn = 1; turn <= 3; turn++) {
         loop_run_once(the_loop, true);
-        assert_int_equal(count, 2 * turn);
+        assert_int_equal(count, turn);
     }
+}
+
+static void later_adds_to_the_last_of_its_turn(void *arg) { loop_last(the_loop, add_one, arg); }
+
+static void last_adds_to_later_and_to_last(void *arg)
+{
+    loop_later(the_loop, add_one, arg);
+    loop_last(the_loop, add_one, arg);
+}
+
+static void what_is_last_carries_what_came_later_and_what_it_queues_waits_a_turn(void **state)
+{
+    (void)state;
+    loop_later(the_loop, later_adds_to_the_last_of_its_turn, NULL);
+    loop_run_once(the_loop, true);
+    assert_int_equal(count, 1);
+    loop_last(the_loop, last_adds_to_later_and_to_last, NULL);
+    loop_run_once(the_loop, true);
+    assert_int_equal(count, 1);
+    loop_run_once(the_loop, true); /* may not wait: something is queued */
+    assert_int_equal(count, 3);
 }
 
 static void free_runs_what_later_still_holds(void **state)
@@ -68,8 +89,9 @@ static void free_runs_what_later_still_holds(void **state)
     struct loop *l;
     assert_int_equal(loop_new(&l), EHIS_OK);
     loop_later(l, add_one, NULL);
+    loop_last(l, add_one, NULL);
     loop_free(l);
-    assert_int_equal(count, 1);
+    assert_int_equal(count, 2);
 }
 
 static void a_post_does_not_run_before_it_returns(void **state)
@@ -242,7 +264,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(later_runs_once_a_turn_and_requeued_items_wait, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_an_item_queues_runs_in_the_same_turn_and_what_that_queues_in_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_item_that_queues_itself_cannot_hold_the_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_last_carries_what_came_later_and_what_it_queues_waits_a_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(free_runs_what_later_still_holds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_post_does_not_run_before_it_returns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(posts_of_each_thread_arrive_whole_and_in_order, set_up, tear_down),
