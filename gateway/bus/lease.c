@@ -305,14 +305,14 @@ bool lease_is_claimed(const struct lease_table *t, struct span system)
     return false;
 }
 
-bool lease_rival(const struct lease_table *t, struct lease_rival *out)
+bool lease_rival(const struct lease_table *t, uint64_t written_ms, struct lease_rival *out)
 {
     for (size_t i = 0; i < LEASE_GATEWAYS_MAX; i++) {
         const struct gateway *g = &t->gateways[i];
         if (!span_eq(name_of(g), span_of(t->name, t->name_len)))
             continue;
         *out = (struct lease_rival){g->boot, g->time_ms, is_alive(t, g)};
-        return g->boot != t->boot;
+        return g->boot != t->boot || g->time_ms > written_ms || g->is_leaving;
     }
     return false;
 }

@@ -41,9 +41,10 @@ bool lease_owner_of(const struct lease_table *t, struct span system, struct leas
 bool lease_is_reachable(const struct lease_table *t, struct span system); /* its owner takes calls */
 /* A claim of this gateway and boot stands; where it does not and should, it is written again: a table that was full may have dropped it. */
 bool lease_is_claimed(const struct lease_table *t, struct span system);
-/* Another boot than the table's own stands for its name, that came after it: a second process, or a record from long ago. is_alive: it beats; time_ms: of its last. */
+/* Somebody else's records stand for the table's own name, after its own: of another boot (a second process, or a record from long ago), or of its own boot, later than
+ * written_ms, which is that of its last, or leaving, which it does not say before it asks no more. is_alive: it beats; time_ms: of its last. */
 struct lease_rival { uint64_t boot, time_ms; bool is_alive; };
-bool lease_rival(const struct lease_table *t, struct lease_rival *out);
+bool lease_rival(const struct lease_table *t, uint64_t written_ms, struct lease_rival *out);
 void lease_set_boot(struct lease_table *t, uint64_t boot); /* its own is this from now on */
 /* Calls each for every system whose owner or reachability changed since the last call; each may call the getters. */
 void lease_changes(struct lease_table *t, void (*each)(void *ctx, struct span system), void *ctx);

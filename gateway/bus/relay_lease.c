@@ -156,17 +156,18 @@ void relay_lease_anew(struct relay *r)
 }
 
 /* Its records count no more, and its inboxes are nobody's, or the other's. A second process has its way as long as it beats, so that two do not take the name from each
- * other for ever; a record from long ago has not. */
+ * other for ever; a record from long ago has not, nor one under our own boot: no process of ours wrote it. */
 static void look_for_rival(struct relay *r)
 {
     struct lease_rival rival;
-    if (!r->is_ready || !lease_rival(r->leases, &rival))
+    if (!r->is_ready || r->is_leaving || !lease_rival(r->leases, r->lease_time_ms, &rival))
         return;
+    const bool is_old = rival.time_ms < r->lease_time_ms && r->lease_time_ms - rival.time_ms > OLD_MS;
     if (rival.boot != r->rival) {
         r->rival = rival.boot;
-        log_line(LOG_ERROR, "bus.lease", F_ERR(EHIS_E_LEASE_REPLACED), F_BOOL("is_old", rival.time_ms + OLD_MS < r->lease_time_ms));
+        log_line(LOG_ERROR, "bus.lease", F_ERR(EHIS_E_LEASE_REPLACED), F_BOOL("is_old", is_old));
     }
-    if (r->is_leaving || (rival.is_alive && rival.time_ms + OLD_MS >= r->lease_time_ms) || relay_mono_ms(r) - r->renewed_ms < LEASE_VOID_MS)
+    if ((rival.boot != r->boot && rival.is_alive && !is_old) || relay_mono_ms(r) - r->renewed_ms < LEASE_VOID_MS)
         return;
     r->renewed_ms = relay_mono_ms(r); /* its first beat is on its way for a while */
     relay_new_boot(r);

@@ -77,6 +77,17 @@ def test_a_stolen_gateway_key_that_claims_for_another_process_takes_an_inbox_awa
     replaced_and_back(two, "forged claim")
 
 
+@pytest.mark.parametrize("head", [{"time_ms": 2 ** 64 - 1}, {"is_leaving": 1}], ids=["from the future", "leaving"])
+def test_a_stolen_gateway_key_that_speaks_for_the_process_that_runs_takes_its_inboxes_away_for_seconds_alone(two, head):  # noqa: F811
+    """Under its own boot, which stands in the log: what it writes itself would be old for good, or of one that has left."""
+    two.send("a")
+    two.all_came()
+    lease = lease_of(two.pair)
+    boot = next(head_of(v)["boot"] for _, _, v in reversed(two.admin.read(lease)) if v and head_of(v)["gateway"] == b"AZ/gw2")
+    two.admin.write(lease, [(b"k", Forger.of(two.world, "gw2", "AZ/gw2").parcel(lease, BEAT, boot=boot, **head))])
+    replaced_and_back(two, "forged beat")
+
+
 def test_claims_of_an_earlier_process_that_come_again_take_an_inbox_away_for_seconds_alone(two):  # noqa: F811
     """The log was made anew: nobody knows of the former boot any more."""
     lease = lease_of(two.pair)

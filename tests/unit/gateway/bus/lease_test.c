@@ -143,22 +143,41 @@ static void who_uses_the_tables_own_name_is_known_until_it_begins_anew(void **st
     (void)state;
     struct lease_rival rival;
     OK(beat("AZ/gw1", 7)); /* the process before this one */
-    assert_true(lease_rival(t, &rival) && rival.boot == 7 && rival.is_alive);
+    assert_true(lease_rival(t, time_ms, &rival) && rival.boot == 7 && rival.is_alive);
     OK(claim("AZ/gw1", 11, TAX));
-    assert_false(lease_rival(t, &rival));
+    assert_false(lease_rival(t, time_ms, &rival));
     OK(beat("AZ/gw2", 70));
-    assert_false(lease_rival(t, &rival));
+    assert_false(lease_rival(t, time_ms, &rival));
     OK(claim("AZ/gw1", 5, TAX));
-    assert_true(lease_rival(t, &rival) && rival.boot == 5 && rival.time_ms == time_ms);
+    assert_true(lease_rival(t, time_ms, &rival) && rival.boot == 5 && rival.time_ms == time_ms);
     assert_string_equal(owner(TAX), "AZ/gw1 5");
     OK(beat("AZ/gw1", 11)); /* of one that was replaced */
-    assert_true(lease_rival(t, &rival) && rival.boot == 5);
+    assert_true(lease_rival(t, time_ms, &rival) && rival.boot == 5);
     pass(LEASE_VOID_MS / LEASE_BEAT_MS, "AZ/gw2", 70);
-    assert_true(lease_rival(t, &rival) && !rival.is_alive);
+    assert_true(lease_rival(t, time_ms, &rival) && !rival.is_alive);
     lease_set_boot(t, 12);
-    assert_true(lease_rival(t, &rival)); /* until it has written */
+    assert_true(lease_rival(t, time_ms, &rival)); /* until it has written */
     OK(claim("AZ/gw1", 12, TAX));
-    assert_false(lease_rival(t, &rival));
+    assert_false(lease_rival(t, time_ms, &rival));
+    assert_string_equal(owner(TAX), "AZ/gw1 12 me");
+}
+
+static void what_the_tables_own_process_did_not_write_is_a_rivals(void **state)
+{
+    (void)state;
+    struct lease_rival rival;
+    OK(claim("AZ/gw1", 11, TAX));
+    const uint64_t written_ms = time_ms;
+    assert_false(lease_rival(t, written_ms, &rival));
+    OK(beat("AZ/gw1", 11)); /* a millisecond later: under its boot, which stands in the log for all to see */
+    assert_true(lease_rival(t, written_ms, &rival) && rival.boot == 11 && rival.is_alive);
+    assert_true(lease_rival(t, 0, &rival));
+    assert_false(lease_rival(t, time_ms, &rival));
+    OK(put("AZ/gw1", 11, "", false, false, true));
+    assert_true(lease_rival(t, UINT64_MAX, &rival) && rival.boot == 11 && !rival.is_alive);
+    lease_set_boot(t, 12);
+    OK(claim("AZ/gw1", 12, TAX));
+    assert_false(lease_rival(t, time_ms, &rival));
     assert_string_equal(owner(TAX), "AZ/gw1 12 me");
 }
 
@@ -396,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_takes_all_goes_before_who_takes_part, begin, end),
         cmocka_unit_test_setup_teardown(a_new_process_ends_the_claims_of_the_former, begin, end),
         cmocka_unit_test_setup_teardown(who_uses_the_tables_own_name_is_known_until_it_begins_anew, begin, end),
+        cmocka_unit_test_setup_teardown(what_the_tables_own_process_did_not_write_is_a_rivals, begin, end),
         cmocka_unit_test_setup_teardown(who_leaves_owns_nothing_at_once, begin, end),
         cmocka_unit_test_setup_teardown(clocks_that_jump_void_nobody, begin, end),
         cmocka_unit_test_setup_teardown(a_gap_in_the_log_is_nobodys_silence, begin, end),
