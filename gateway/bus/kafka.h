@@ -32,8 +32,7 @@ struct kafka_record {
     uint32_t watch;      /* as given to kafka_watch */
     int32_t partition;
     int64_t offset, broker_ms; /* -1: no broker time */
-    struct span key, value;    /* value empty with is_tombstone */
-    bool is_tombstone;
+    struct span key, value;    /* value empty also where there is none */
     void *hold;          /* kafka_release when value is needed no longer; borrowed bytes live until then */
 };
 struct kafka_range { int64_t from, end; }; /* of a partition; from == end: nothing */

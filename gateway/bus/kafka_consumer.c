@@ -286,7 +286,7 @@ void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
         memcpy(copy + m->len, m->key, m->key_len);
     int64_t ms = rd_kafka_message_timestamp(m, &type);
     struct kafka_record r = {.watch = w->number, .partition = m->partition, .offset = m->offset, .broker_ms = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? ms : -1,
-        .key = span_of(copy + m->len, m->key_len), .value = span_of(copy, m->len), .is_tombstone = m->payload == NULL, .hold = hold};
+        .key = span_of(copy + m->len, m->key_len), .value = span_of(copy, m->len), .hold = hold};
     k->status.received++;
     k->status.held_records++;
     kafka_heard(k);

@@ -306,11 +306,7 @@ void relay_on_record(void *ctx, struct kafka_record *record)
     g->has_window = is_windowed(g);
     g->at = record->offset + 1;
     ehis_err err = g->has_window ? window_begin(&g->window, record->offset, &is_known) : EHIS_OK;
-    if (err != EHIS_OK || is_known || record->is_tombstone) {
-        if (err == EHIS_OK && !is_known) {
-            window_finish(&g->window, record->offset);
-            g->is_commit_due = g->has_window;
-        }
+    if (err != EHIS_OK || is_known) {
         kafka_release(r->kafka, record->hold);
         free(h);
         if (err != EHIS_OK) /* beyond the window: read again when there is room */

@@ -67,7 +67,7 @@ class Country:
         offset = self.admin.write(at, [(b"key", value)])
         line = self.said("bus.refused", name, since, topic=at, offset=offset)
         code = int(line["code"].removeprefix("EHIS-"))
-        copied = value[:1_000_000 - 2048]
+        copied = (value or b"")[:1_000_000 - 2048]
         wait_until(lambda: any(key == at and payload == copied for key, payload in self.dead().get(code, [])), 20, f"{name} on dlq")
         records = self.world.records("--kind", "refused")[before:]
         assert any(r["code"] == line["code"] for r in records) == recorded, (line, records)
@@ -196,7 +196,7 @@ def flip(data, at):
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
-NOT_PARCELS = {"text": (b"no parcel", "SCAN_UNKNOWN_FIELD"), "empty": (b"", "SCAN_MISSING"), "zeros": (bytes(1000), "SCAN_UNKNOWN_FIELD"), "repeated": (b"\x0a" * 500, "SCAN_DUPLICATE")}
+NOT_PARCELS = {"text": (b"no parcel", "SCAN_UNKNOWN_FIELD"), "empty": (b"", "SCAN_MISSING"), "none": (None, "SCAN_MISSING"), "zeros": (bytes(1000), "SCAN_UNKNOWN_FIELD"), "repeated": (b"\x0a" * 500, "SCAN_DUPLICATE")}
 
 
 @pytest.mark.parametrize("what", NOT_PARCELS)
