@@ -21,6 +21,7 @@ static ehis_err check(struct cli *c, const char *file, struct ehis_why *why)
 {
     struct gateway g = {.settings_file = file, .clock = &clock_system};
     struct sessions_identity identity = {0};
+    struct pki_pair of_bus;
     struct buf text;
     EHIS_TRY(gateway_settings_load(&g, why));
     ehis_err err;
@@ -31,6 +32,8 @@ static ehis_err check(struct cli *c, const char *file, struct ehis_why *why)
         err = gateway_options_check(&g.options, why);
         if (err == EHIS_OK)
             err = gateway_identity_load(&g, &g.options, NULL, &identity, &g.own_certificate_expiry_ms, why);
+        if (err == EHIS_OK)
+            err = gateway_bus_pair_load(&g, &g.options, &of_bus, why);
         if (err == EHIS_OK)
             err = gateway_journal_check(&g.options, why);
         if (err == EHIS_OK)

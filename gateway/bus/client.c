@@ -4,6 +4,15 @@
 #include "pki/keyfile.h"
 #include <librdkafka/rdkafka.h>
 
+/* librdkafka would take a port of its own where there is none, and another for one that is too high. */
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    const bool is_bracketed = *text == '[' && colon && colon[-1] == ']';
+    uint64_t port;
+    return colon && colon > text && (is_bracketed || strchr(text, ':') == colon) && !text[strcspn(text, ",/ ")] && decimal_from_text(span_str(colon + 1), 65535, &port) == EHIS_OK && port > 0;
+}
+
 ehis_err bus_kafka_options_check(const struct bus_kafka_options *o, struct ehis_why *why)
 {
     const struct { const char *name; bool is_given; } needed[] = {
@@ -12,8 +21,8 @@ ehis_err bus_kafka_options_check(const struct bus_kafka_options *o, struct ehis_
         if (!needed[i].is_given)
             return ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kafka.%s is not given", needed[i].name);
     for (size_t i = 0; i < o->brokers.count; i++)
-        if (strchr(o->brokers.items[i], ',') || strchr(o->brokers.items[i], '/'))
-            return ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kafka.brokers: %s is not host:port", o->brokers.items[i]);
+        if (!is_address(o->brokers.items[i]))
+            return ehis_fail(why, EHIS_E_BUS_OPTIONS, "bus.kafka.brokers: %s is not host:port or [host]:port", o->brokers.items[i]);
     return bus_prefix_check(o->prefix, why);
 }
 

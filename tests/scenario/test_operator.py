@@ -35,6 +35,22 @@ def test_check_finds_what_a_start_would(land, more, says):
     assert checked.returncode != 0 and says in checked.stderr
 
 
+KAFKA = {"brokers": "['localhost:9093', '[::1]:9093']", "ca": "ca/ca.crt", "certificate": "gw/tls.crt", "key": "gw/tls.key"}
+
+
+@pytest.mark.parametrize("name, value, code", [*(("brokers", f"['{x}']", 5101) for x in ("localhost", "localhost:0", "localhost:99999", "localhost:kafka", "::1:9093", ":9093", "a host:9093", "a:1,b:2")),
+                                               ("ca", "nowhere.crt", 1006), ("ca", "empty", None), ("ca", "other/ca.crt", None), ("certificate", "nowhere.crt", 1006),
+                                               ("certificate", "empty", None), ("key", "tax/tls.key", None), ("key", "nowhere.key", 1006)])
+def test_check_finds_what_brokers_would(land, name, value, code):
+    """Before there is a broker."""
+    (land.dir / "empty").touch()
+    land.run("ehis-pki", "init", "--dir", "other", "--instance", "AZ", check=True)
+    for rows, is_good in ((KAFKA, True), ({**KAFKA, name: value}, False)):
+        land.write_gateway_settings(bus="{kind: kafka, kafka: {" + ", ".join(f"{k}: {v}" for k, v in rows.items()) + "}}")
+        checked = land.run("ehis-gateway", "--config", "gateway.yaml", "--check")
+        assert (checked.returncode == 0) == is_good and (is_good or f"EHIS-{code or ''}" in checked.stderr), checked
+
+
 def test_metrics_say_for_each_system_what_waits_and_since_when(world):
     watcher = world.start("watcher", "ehis-call", "subscribe", SERVICE, "PersonChanged", "--config", "tax.yaml", "--count", "1")
     wait_until(lambda: world.status()["exchange"]["subscriptions"], what="the subscription")
