@@ -76,8 +76,7 @@ static bool is_borne_out(struct ehis *e, const struct receipt *r, const struct e
 {
     struct acknowledgement a;
     struct envelope_signature s;
-    struct hash of_word;
-    const struct registry_key *key;
+    struct hash leaf;
     unsigned parts;
     if (r->ack.len == 0 || acknowledgement_read(r->ack, &a, NULL) != EHIS_OK || envelope_signature_read(a.signature, &s, NULL) != EHIS_OK)
         return false;
@@ -85,11 +84,10 @@ static bool is_borne_out(struct ehis *e, const struct receipt *r, const struct e
         return false;
     struct evidence_ack word = {.outcome = (uint8_t)a.outcome, .code = a.code, .time_ms = a.time_ms};
     memcpy(word.digest.b, a.digest, HASH_BYTES);
-    struct leaf_signature leaf = {.algorithm = s.algorithm, .size = s.size, .index = s.index, .path = s.path, .signature = s.signature};
-    memcpy(leaf.key_id.b, s.key_id, HASH_BYTES);
-    leaf_ack(&word.digest, word.outcome, word.code, word.time_ms, &of_word);
-    return registry_signing_key(e->registry, identifier_prefix(r->recipient, IDENTIFIER_SYSTEM), s.key_id, (int64_t)a.time_ms, now_ms(e), &key) == EHIS_OK &&
-           sign_verify_leaf(&of_word, &leaf, key->public_key.p, e->roots) == EHIS_OK && evidence_match_ack(said, &word) == EHIS_OK;
+    leaf_ack(&word.digest, word.outcome, word.code, word.time_ms, &leaf);
+    const struct registry_word w = {.owner = identifier_prefix(r->recipient, IDENTIFIER_SYSTEM), .created_ms = (int64_t)a.time_ms, .signature = &s, .leaf = &leaf,
+                                    .is_met_again = true};
+    return registry_verify(e->registry, &w, now_ms(e), e->roots) == EHIS_OK && evidence_match_ack(said, &word) == EHIS_OK;
 }
 
 /* ---- what the application is told ---- */

@@ -169,7 +169,6 @@ static ehis_err take_key(struct ehis *e, struct span bytes, struct ehis_why *why
     struct hash sealed, digest, leaf;
     struct key_wrap w;
     size_t at = 0;
-    const struct registry_key *key;
     EHIS_TRY(envelope_read(bytes, &env, why));
     EHIS_TRY(envelope_header_read(env.header, &h, why));
     if (h.kind != KIND_KEY)
@@ -177,11 +176,8 @@ static ehis_err take_key(struct ehis *e, struct span bytes, struct ehis_why *why
     hash_span(env.sealed, &sealed);
     hash_envelope(env.header, env.sealed.len, &sealed, &digest);
     leaf_envelope(&digest, &leaf);
-    struct leaf_signature s = {.algorithm = env.signature.algorithm, .size = env.signature.size, .index = env.signature.index, .path = env.signature.path,
-                               .signature = env.signature.signature};
-    memcpy(s.key_id.b, env.signature.key_id, HASH_BYTES);
-    EHIS_TRY(registry_signing_key(e->registry, h.sender, env.signature.key_id, (int64_t)h.created_ms, now_ms(e), &key));
-    EHIS_TRY(sign_verify_leaf(&leaf, &s, key->public_key.p, e->roots));
+    const struct registry_word word = {.owner = h.sender, .created_ms = (int64_t)h.created_ms, .signature = &env.signature, .leaf = &leaf, .is_met_again = true};
+    EHIS_TRY(registry_verify(e->registry, &word, now_ms(e), e->roots));
     EHIS_TRY(key_wraps_read(env.sealed, why));
     while (key_wraps_next(env.sealed, &at, &w))
         for (size_t i = 0; i < e->seal_key_count; i++)

@@ -46,14 +46,10 @@ static ehis_err check_registry(const struct ehis *e, const struct ehis_incoming 
 
 static ehis_err check_signature(struct ehis *e, const struct ehis_incoming *in)
 {
-    const struct envelope_signature *from = &in->parts.signature;
-    const struct registry_key *key;
     struct hash leaf;
-    struct leaf_signature s = {.algorithm = from->algorithm, .size = from->size, .index = from->index, .path = from->path, .signature = from->signature};
-    memcpy(s.key_id.b, from->key_id, HASH_BYTES);
-    EHIS_TRY(registry_signing_key(e->registry, in->header.sender, from->key_id, (int64_t)in->header.created_ms, now_ms(e), &key));
+    const struct registry_word w = {.owner = in->header.sender, .created_ms = (int64_t)in->header.created_ms, .signature = &in->parts.signature, .leaf = &leaf};
     leaf_envelope(&in->digest, &leaf);
-    return sign_verify_leaf(&leaf, &s, key->public_key.p, s.size > 1 ? e->roots : NULL); /* one alone is not met again */
+    return registry_verify(e->registry, &w, now_ms(e), e->roots);
 }
 
 static ehis_err check_policy(const struct ehis *e, struct ehis_incoming *in, struct ehis_why *why)

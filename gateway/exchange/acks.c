@@ -113,17 +113,14 @@ ehis_err exchange_verify_acknowledgement(struct exchange *x, const struct system
 {
     struct acknowledgement a;
     struct envelope_signature e;
-    const struct registry_key *key;
     struct hash leaf;
+    const struct registry_word w = {.owner = name_span(s->name), .signature = &e, .leaf = &leaf, .is_met_again = true};
     EHIS_TRY(acknowledgement_read(bytes, &a, NULL));
     EHIS_TRY(envelope_signature_read(a.signature, &e, NULL));
-    struct leaf_signature sig = {.algorithm = e.algorithm, .size = e.size, .index = e.index, .path = e.path, .signature = e.signature};
-    memcpy(sig.key_id.b, e.key_id, HASH_BYTES);
     if (memcmp(a.digest, digest->b, HASH_BYTES) != 0)
         return EHIS_E_EXCHANGE_ACK_MISMATCH;
-    EHIS_TRY(registry_signing_key(x->registry, name_span(s->name), e.key_id, 0, x->now_ms, &key));
     leaf_ack(digest, (uint8_t)a.outcome, a.code, a.time_ms, &leaf);
-    EHIS_TRY(sign_verify_leaf(&leaf, &sig, key->public_key.p, x->roots));
+    EHIS_TRY(registry_verify(x->registry, &w, x->now_ms, x->roots));
     *out = (struct ack){.outcome = a.outcome, .code = a.code, .time_ms = a.time_ms};
     return EHIS_OK;
 }

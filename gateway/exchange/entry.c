@@ -11,14 +11,11 @@
 /* The key is the sender's and counts, the signature is right. */
 ehis_err exchange_verify(struct exchange *x, struct submission *u)
 {
-    const struct envelope_signature *s = &u->envelope.signature;
-    struct leaf_signature sig = {.algorithm = s->algorithm, .size = s->size, .index = s->index, .path = s->path, .signature = s->signature};
     struct hash leaf;
-    EHIS_TRY(registry_signing_key(x->registry, u->header.sender, s->key_id, (int64_t)u->header.created_ms, x->now_ms, &u->key));
-    memcpy(sig.key_id.b, s->key_id, HASH_BYTES);
+    const struct registry_word w = {.owner = u->header.sender, .created_ms = (int64_t)u->header.created_ms, .signature = &u->envelope.signature, .leaf = &leaf,
+                                    .is_met_again = x->is_carried /* the bus brings it back */};
     leaf_envelope(&u->digest, &leaf);
-    bool is_met_again = s->size > 1 || x->is_carried; /* by others of its tree; by itself, as the bus brings it back */
-    EHIS_TRY(sign_verify_leaf(&leaf, &sig, u->key->public_key.p, is_met_again ? x->roots : NULL));
+    EHIS_TRY(registry_verify(x->registry, &w, x->now_ms, x->roots));
     u->is_verified = true;
     return EHIS_OK;
 }

@@ -441,7 +441,6 @@ struct submission {
     struct envelope_header header;
     struct hash digest, sealed_hash;
     struct stream *stream; /* whose expected number this is, or one that was passed over */
-    const struct registry_key *key;
     struct message *request; /* that a response answers */
     struct span rule;
     ehis_err told; /* instead of the code that is recorded, where the sender may not know it (R5); 0: the same */

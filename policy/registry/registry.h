@@ -7,6 +7,7 @@
 #include "proto/crypto/sign.h"
 
 struct registry;
+struct envelope_signature; /* proto/wire/envelope.h */
 
 struct registry_key {
     struct hash id;
@@ -79,6 +80,16 @@ const struct registry_service *registry_service_at(const struct registry *r, siz
  * KEY_REVOKED (whatever created says), KEY_RETIRED (created after retirement, or that is over 14 days ago), KEY_NOT_YET. */
 ehis_err registry_signing_key(const struct registry *r, struct span owner, const uint8_t key_id[32], int64_t created_ms, int64_t now_ms,
                               const struct registry_key **out) EHIS_MUST_USE;
+/* What an owner is said to have signed: an envelope, an acknowledgement. */
+struct registry_word {
+    struct span owner;
+    int64_t created_ms; /* 0: now */
+    const struct envelope_signature *signature;
+    const struct hash *leaf;
+    bool is_met_again; /* by itself; else the root of a tree of one is not kept */
+};
+/* Errors of registry_signing_key and sign_verify_leaf. */
+ehis_err registry_verify(const struct registry *r, const struct registry_word *w, int64_t now_ms, struct root_cache *roots) EHIS_MUST_USE;
 /* The key to seal to now: the newest of use SEAL that counts. KEY_UNKNOWN where there is none. */
 ehis_err registry_sealing_key(const struct registry *r, struct span system, int64_t now_ms, const struct registry_key **out) EHIS_MUST_USE;
 /* Is this SPKI pinned for the owner now? KEY_PIN. */

@@ -5,6 +5,7 @@
 
 #include "base/disk.h"
 #include "policy/registry/view_priv.h"
+#include "proto/wire/envelope.h"
 
 #define RETIRED_COUNTS_MS (INT64_C(14) * 24 * 3600 * 1000) /* the longest life of an envelope */
 
@@ -226,6 +227,16 @@ ehis_err registry_signing_key(const struct registry *r, struct span owner, const
         return EHIS_E_KEY_NOT_YET;
     *out = k;
     return EHIS_OK;
+}
+
+ehis_err registry_verify(const struct registry *r, const struct registry_word *w, int64_t now_ms, struct root_cache *roots)
+{
+    const struct envelope_signature *s = w->signature;
+    struct leaf_signature sig = {.algorithm = s->algorithm, .size = s->size, .index = s->index, .path = s->path, .signature = s->signature};
+    const struct registry_key *key;
+    EHIS_TRY(registry_signing_key(r, w->owner, s->key_id, w->created_ms, now_ms, &key));
+    memcpy(sig.key_id.b, s->key_id, HASH_BYTES);
+    return sign_verify_leaf(w->leaf, &sig, key->public_key.p, s->size > 1 || w->is_met_again ? roots : NULL);
 }
 
 /* May it be used for something new at this time? */

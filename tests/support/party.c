@@ -132,17 +132,9 @@ ehis_err party_write_acks(struct party *p, const struct ack *acks, size_t count,
 
 /* ---- in ---- */
 
-static struct leaf_signature leaf_signature_of(const struct envelope_signature *s)
-{
-    struct leaf_signature out = {.algorithm = s->algorithm, .size = s->size, .index = s->index, .path = s->path, .signature = s->signature};
-    memcpy(out.key_id.b, s->key_id, HASH_BYTES);
-    return out;
-}
-
 ehis_err party_open_delivery(struct party *p, const struct registry *r, struct span payload, struct party_delivery *out, struct buf *plain, struct ehis_why *why)
 {
     const struct envelope_header *h = &out->header;
-    const struct registry_key *key;
     struct hash sealed, leaf;
     struct seal_message_key opened;
     EHIS_TRY(deliver_read(payload, &out->deliver, why));
@@ -151,9 +143,8 @@ ehis_err party_open_delivery(struct party *p, const struct registry *r, struct s
     hash_span(out->envelope.sealed, &sealed);
     hash_envelope(out->envelope.header, out->envelope.sealed.len, &sealed, &out->digest);
     leaf_envelope(&out->digest, &leaf);
-    EHIS_TRY(registry_signing_key(r, h->sender, out->envelope.signature.key_id, (int64_t)h->created_ms, now_ms(), &key));
-    const struct leaf_signature s = leaf_signature_of(&out->envelope.signature);
-    EHIS_TRY(sign_verify_leaf(&leaf, &s, key->public_key.p, s.size > 1 ? p->roots : NULL));
+    const struct registry_word w = {.owner = h->sender, .created_ms = (int64_t)h->created_ms, .signature = &out->envelope.signature, .leaf = &leaf};
+    EHIS_TRY(registry_verify(r, &w, now_ms(), p->roots));
     struct seal_binding binding = {.kind = (uint8_t)h->kind, .sender = h->sender, .recipient = h->recipient};
     memcpy(binding.exchange_id, h->exchange_id, sizeof binding.exchange_id);
     EHIS_TRY(seal_derive(p->opened, p->seal, h->seal.ephemeral.p, &binding, &opened));
@@ -165,14 +156,12 @@ ehis_err party_verify_ack(struct party *p, const struct registry *r, struct span
 {
     struct envelope_signature s;
     struct hash digest, leaf;
-    const struct registry_key *key;
+    const struct registry_word w = {.owner = system, .signature = &s, .leaf = &leaf, .is_met_again = true};
     EHIS_TRY(acknowledgement_read(ack, out, why));
     EHIS_TRY(envelope_signature_read(out->signature, &s, why));
     memcpy(digest.b, out->digest, HASH_BYTES);
     leaf_ack(&digest, (uint8_t)out->outcome, out->code, out->time_ms, &leaf);
-    EHIS_TRY(registry_signing_key(r, system, s.key_id, 0, now_ms(), &key));
-    const struct leaf_signature signature = leaf_signature_of(&s);
-    return sign_verify_leaf(&leaf, &signature, key->public_key.p, p->roots);
+    return registry_verify(r, &w, now_ms(), p->roots);
 }
 
 ehis_err party_verify_run(const struct registry *r, const char *gateway, const struct batch_signature *b, struct hash *leaves, size_t count,

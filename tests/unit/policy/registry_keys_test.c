@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* SPEC 10: which key counts, when, for whom. */
+#include "proto/wire/envelope.h"
 #include "tests/unit/policy/registry_test.h"
 
 static void a_signing_key_counts_for_its_owner_its_use_and_its_time(void **state)
@@ -30,6 +31,39 @@ static void a_signing_key_counts_for_its_owner_its_use_and_its_time(void **state
     assert_int_equal(registry_signing_key(r, tax, old.b, 0, NOW + 1, &k), EHIS_E_KEY_RETIRED);
     assert_int_equal(registry_signing_key(r, tax, new.b, 0, NOW, &k), EHIS_OK);
     assert_int_equal(registry_signing_key(r, span_str("AZ/gw1"), sign_key_id(test_registry_owner(t, "AZ/gw1")->sign)->b, NOW, NOW, &k), EHIS_OK);
+    registry_unref(r);
+    test_registry_free(t);
+}
+
+static void a_word_is_its_owners_where_the_key_counts_and_the_signature_is_right_also_of_a_root_that_is_known(void **state)
+{
+    (void)state;
+    struct test_registry *t = make(12);
+    const struct sign_key *key = test_registry_owner(t, TAX)->sign;
+    struct registry *r = test_registry_publish(t);
+    struct root_cache *roots;
+    const struct hash leaf = {{7}}, other = {{8}};
+    struct envelope_signature s = {.algorithm = ALGORITHM_ED25519, .size = 1};
+    struct registry_word w = {.owner = span_str(TAX), .created_ms = NOW, .signature = &s, .leaf = &leaf, .is_met_again = true};
+    memcpy(s.key_id, sign_key_id(key)->b, HASH_BYTES);
+    sign_root(key, 1, &leaf, s.signature);
+    assert_int_equal(root_cache_new(4, &roots), EHIS_OK);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(registry_verify(r, &w, NOW, roots), EHIS_OK);
+        s.signature[40] ^= 1;
+        assert_int_equal(registry_verify(r, &w, NOW, roots), EHIS_E_SIGNATURE_BAD);
+        s.signature[40] ^= 1;
+        w.leaf = &other;
+        assert_int_equal(registry_verify(r, &w, NOW, roots), EHIS_E_SIGNATURE_BAD);
+        w.leaf = &leaf;
+        w.owner = span_str(SCHOOL);
+        assert_int_equal(registry_verify(r, &w, NOW, roots), EHIS_E_KEY_FOREIGN);
+        w.owner = span_str(TAX);
+        s.size = 2;
+        assert_int_equal(registry_verify(r, &w, NOW, roots), EHIS_E_SIGNATURE_PATH);
+        s.size = 1;
+    }
+    root_cache_free(roots);
     registry_unref(r);
     test_registry_free(t);
 }
@@ -79,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_signing_key_counts_for_its_owner_its_use_and_its_time),
+        cmocka_unit_test(a_word_is_its_owners_where_the_key_counts_and_the_signature_is_right_also_of_a_root_that_is_known),
         cmocka_unit_test(the_newest_sealing_key_in_force_is_sealed_to),
         cmocka_unit_test(a_pin_is_its_owners_alone_and_in_force),
     };
