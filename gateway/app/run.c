@@ -8,6 +8,7 @@
 #include "gateway/bus/kafka.h"
 #include "proto/wire/record.h"
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 #define CARRY_BUDGET 256
 #define CLUSTER_CHECK_MS 15000
 #define BUS_WAIT_US (15 * SECOND_US)
+#define RIGHTS_WAIT_US (3 * SECOND_US) /* what was allowed a moment ago reaches each broker in its own time */
+#define RIGHTS_AGAIN_MS 200
 #define CLOSE_US (2 * SECOND_US)
 #define HEAP_KEPT_BYTES (8 * 1024 * 1024) /* what every burst frees and the next takes again is not given back to the system */
 
@@ -143,7 +146,12 @@ static ehis_err open_bus(struct gateway *g, const struct registry *registry, str
     struct relay_config config = {.options = &g->options.kafka, .gateway = g->options.name, .read = gateway_read_entry, .ctx = g};
     if (strcmp(g->options.bus_kind, "local") == 0)
         return bus_local_new(&g->bus);
+    int64_t until = clock_mono_us(g->clock) + RIGHTS_WAIT_US;
     ehis_err err = bus_cluster_check(&g->options.kafka, registry, CLUSTER_CHECK_MS, NULL, NULL, why);
+    while (err == EHIS_E_BUS_NOT_ALLOWED && clock_mono_us(g->clock) < until) {
+        poll(NULL, 0, RIGHTS_AGAIN_MS);
+        err = bus_cluster_check(&g->options.kafka, registry, CLUSTER_CHECK_MS, NULL, NULL, why);
+    }
     if (err == EHIS_E_BUS_UNREACHABLE || err == EHIS_E_BUS_TLS)
         log_line(LOG_WARN, "bus.unchecked", F_ERR(err), F_STR("why", why->text));
     else if (err != EHIS_OK)
