@@ -45,15 +45,22 @@ static struct event *event_get(struct relay *r, struct span service, struct span
     return e;
 }
 
+static struct follower *cursor_find(struct relay *r, const struct hash *id)
+{
+    for (struct table_node *n = *table_head(&r->cursors, table_hash(&r->cursors, id->b, HASH_BYTES)); n; n = n->next)
+        if (memcmp(container_of(n, struct follower, by_id)->id.b, id->b, HASH_BYTES) == 0)
+            return container_of(n, struct follower, by_id);
+    return NULL;
+}
+
 static struct follower *cursor_get(struct relay *r, struct span system, struct span service, struct span event)
 {
     char key[KEY_MAX_BYTES];
     struct hash id;
     hash_span(key_of(key, system, service, event), &id);
-    uint64_t hash = table_hash(&r->cursors, id.b, HASH_BYTES);
-    for (struct table_node *n = *table_head(&r->cursors, hash); n; n = n->next)
-        if (memcmp(container_of(n, struct follower, by_id)->id.b, id.b, HASH_BYTES) == 0)
-            return container_of(n, struct follower, by_id);
+    struct follower *known = cursor_find(r, &id);
+    if (known)
+        return known;
     struct inbox *i = r->cursors.count < RELAY_CURSORS_MAX ? relay_inbox(r, system, true) : NULL;
     struct event *e = i ? event_get(r, service, event) : NULL;
     struct follower *c = e ? calloc(1, sizeof *c) : NULL;
@@ -64,7 +71,7 @@ static struct follower *cursor_get(struct relay *r, struct span system, struct s
     c->event = e;
     list_add(&e->cursors, &c->in_event);
     list_add(&i->cursors, &c->in_inbox);
-    table_add(&r->cursors, hash, &c->by_id);
+    table_add(&r->cursors, table_hash(&r->cursors, id.b, HASH_BYTES), &c->by_id);
     return c;
 }
 
@@ -337,6 +344,15 @@ static void mark(struct relay *r, struct follower *c)
 }
 
 void relay_cursors_anew(struct relay *r) { each(r, mark); }
+
+void relay_cursor_again(struct relay *r, struct span key)
+{
+    struct hash id;
+    hash_span(key, &id);
+    struct follower *c = cursor_find(r, &id);
+    if (c)
+        mark(r, c);
+}
 
 static void ask_where(struct relay *r, struct reading *log, uint64_t token)
 {

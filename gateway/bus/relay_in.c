@@ -313,7 +313,7 @@ void relay_on_record(void *ctx, struct kafka_record *record)
             untaken(g, err == EHIS_E_BUS_FULL ? err : EHIS_E_BUS_PARCEL, "an offset beyond the window");
         return;
     }
-    *h = (struct held){.reading = g, .offset = record->offset, .broker_ms = record->broker_ms, .value = record->value, .hold = record->hold};
+    *h = (struct held){.reading = g, .offset = record->offset, .broker_ms = record->broker_ms, .value = record->value, .key = record->key, .hold = record->hold};
     g->held_count++;
     g->held_bytes += h->value.len;
     r->held_count++;

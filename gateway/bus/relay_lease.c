@@ -48,13 +48,31 @@ static void beat(struct relay *r)
         o->is_last = r->is_leaving;
 }
 
+static int claim_key_end(const struct relay *r, char out[32 + IDENTIFIER_MAX_BYTES])
+{
+    return snprintf(out, 32 + IDENTIFIER_MAX_BYTES, "/%s/%016llx", r->gateway, (unsigned long long)r->boot);
+}
+
+void relay_claim_again(struct relay *r, struct span key)
+{
+    static const char begin[] = "claim/";
+    char end[32 + IDENTIFIER_MAX_BYTES];
+    const size_t begin_len = sizeof begin - 1, end_len = (size_t)claim_key_end(r, end);
+    if (key.len <= begin_len + end_len || memcmp(key.p, begin, begin_len) != 0 || memcmp(key.p + key.len - end_len, end, end_len) != 0)
+        return;
+    struct inbox *i = relay_inbox(r, span_of(key.p + begin_len, key.len - begin_len - end_len), false);
+    if (i)
+        i->claimed_streams = i->claimed_calls = false; /* the check writes it */
+}
+
 /* One at a time; what is wanted meanwhile is written when it is confirmed. */
 static void claim(struct relay *r, struct inbox *i)
 {
-    char key[64 + 2 * IDENTIFIER_MAX_BYTES];
+    char key[64 + 2 * IDENTIFIER_MAX_BYTES], end[32 + IDENTIFIER_MAX_BYTES];
     struct out *o;
     struct parcel_head h = {.kind = PARCEL_CLAIM, .system = name_of(i), .takes_streams = i->wants_streams, .takes_calls = i->wants_calls};
-    snprintf(key, sizeof key, "claim/%.*s/%s/%016llx", (int)i->name_len, i->name, r->gateway, (unsigned long long)r->boot);
+    (void)claim_key_end(r, end);
+    snprintf(key, sizeof key, "claim/%.*s%s", (int)i->name_len, i->name, end);
     struct out_place at = {.topic = TOPIC_CONTROL_LEASE, .lane = KAFKA_FAST, .key = span_str(key)};
     if (i->is_claiming || relay_put(r, OUT_CLAIM, &at, &h, NULL, &o) != EHIS_OK)
         return;

@@ -100,7 +100,7 @@ struct held {
     struct node in_list;
     struct reading *reading;
     int64_t offset, broker_ms;
-    struct span value;
+    struct span value, key;
     void *hold;
     struct out *out;           /* the report or dead letter that finishes it */
     bool is_dead;
@@ -268,6 +268,7 @@ void relay_cursor_sent(struct follower *c, ehis_err err);
 void relay_cursors_own(struct relay *r, struct inbox *i, bool is_owned);
 void relay_cursors_tick(struct relay *r);
 void relay_cursors_anew(struct relay *r); /* their log was cut, or made anew: all that are known are written again */
+void relay_cursor_again(struct relay *r, struct span key); /* likewise, of a subscription that is known */
 void relay_cursors_write(struct relay *r); /* those that have moved */
 void relay_cursors_fini(struct relay *r);
 
@@ -293,5 +294,6 @@ void relay_want(struct bus *b, struct span system, bool streams, bool calls);
 ehis_err relay_on_lease(struct relay *r, const struct parcel *p, int64_t offset, int64_t broker_ms) EHIS_MUST_USE; /* an error: set aside */
 void relay_claim_sent(struct relay *r, struct inbox *inbox, ehis_err err);
 void relay_lease_tick(struct relay *r);
+void relay_claim_again(struct relay *r, struct span key); /* what is no claim stands under a record's key: where it is of a claim of ours, that is written again */
 void relay_lease_anew(struct relay *r); /* the log was cut, or made anew: what it said counts no longer */
 void relay_inboxes_fini(struct relay *r);

@@ -194,6 +194,10 @@ bool relay_offer(struct held *h)
         return false;
     }
     g->relay->refused++;
+    if (g->kind == READ_LEASE) /* compaction would leave it in place of what counts */
+        relay_claim_again(g->relay, h->key);
+    if (g->kind == READ_CURSOR)
+        relay_cursor_again(g->relay, h->key);
     if (!t.is_recorded)
         exchange_on_junk(g->relay->exchange, t.inbox, t.gateway, err, t.why.text, relay_wall_ms(g->relay));
     dead(h, err, &t.digest);

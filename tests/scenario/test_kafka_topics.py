@@ -73,6 +73,22 @@ def test_subscriptions_outlive_the_log_that_they_stand_in(kafka, pair, how, who)
     assert bodies(again) == wanted and again.got("passed") == []
 
 
+def test_what_is_written_under_the_key_of_a_subscription_or_a_claim_does_not_replace_it(kafka, pair):  # noqa: F811
+    """Compaction leaves the newest record of a key: who begins after it would know of neither."""
+    publisher, subscriber = first_events(pair, "e0")
+    publisher.well("flush final")
+    admin = Admin(kafka.cluster)
+    for kind, begin in (("control.cursor", b"cursor/"), ("control.lease", b"claim/")):
+        name = topic(pair.prefix, kind)
+        for value in (None, b"junk"):
+            keys = {k for _, k, _ in admin.read(name) if k and k.startswith(begin)}
+            assert keys
+            admin.write(name, [(k, value) for k in keys])
+            wait_until(lambda: all((v or b"junk") != b"junk" for v in {k: v for _, k, v in admin.read(name) if k in keys}.values()), 20, f"what counts under {keys} again")
+    publish(publisher, "e1")
+    wait_until(lambda: bodies(subscriber) == ["e0", "e1"], 30, "the next")
+
+
 def test_a_subscription_that_was_deleted_while_no_gateway_ran_is_told_as_a_gap(kafka, pair):  # noqa: F811
     publisher, subscriber = first_events(pair, "e0", "e1")
     subscriber.quit()
