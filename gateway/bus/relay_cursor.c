@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define OLD_MS 60000 /* behind the newest that counted: no clock is so wrong */
 #define WRITE_MS 1000 /* positions, where they have moved; what was asked and did not come through */
 #define KEY_MAX_BYTES (16 + 2 * IDENTIFIER_MAX_BYTES + IDENTIFIER_PART_MAX_BYTES)
 
@@ -268,6 +269,20 @@ static void ended(struct relay *r, struct follower *c)
     c->is_dirty = false;
 }
 
+/* An end from before this beginning, or a beginning from before this end. A time from the future keeps nothing out. */
+static bool is_repeated(const struct relay *r, struct follower *c, const struct parcel_head *h, bool is_end)
+{
+    const uint64_t now_ms = (uint64_t)relay_wall_ms(r), time_ms = h->time_ms < now_ms ? h->time_ms : now_ms;
+    if ((c->newest_ms > OLD_MS && time_ms < c->newest_ms - OLD_MS) || (is_end && h->boot == c->end_boot && h->time_ms <= c->end_ms))
+        return true;
+    c->newest_ms = time_ms > c->newest_ms ? time_ms : c->newest_ms;
+    if (is_end) {
+        c->end_boot = h->boot;
+        c->end_ms = time_ms;
+    }
+    return false;
+}
+
 ehis_err relay_on_cursor(struct relay *r, const struct parcel *p)
 {
     const struct parcel_head *h = &p->head;
@@ -280,6 +295,8 @@ ehis_err relay_on_cursor(struct relay *r, const struct parcel *p)
     }
     if (p->payload.len && first > BEGINS_ANEW)
         return EHIS_E_BUS_PARCEL;
+    if (is_repeated(r, c, h, !first)) /* nothing is said of a log that is read, or read again, from its beginning */
+        return relay_is_read(r->cursor_log, r->cursors_end) ? EHIS_E_LEASE_REPLAYED : EHIS_OK;
     bool begins = first == BEGINS || first == BEGINS_ANEW;
     if (is_own && c->want == (begins ? WANT_BEGIN : first ? WANT_NOTHING : WANT_END) && (first == BEGINS_ANEW) == (c->from_ms != 0 && begins))
         c->want = WANT_NOTHING;
@@ -333,7 +350,8 @@ static void write_dirty(struct relay *r, struct follower *c)
 {
     /* Who does not deliver it only says that it is there: that counts where nobody knows of it any more, also behind an end that is on its way. */
     if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && (c->parts || (!c->is_started && c->want == WANT_NOTHING)))
-        put_positions(r, c, c->parts ? STANDS : BEGINS);
+        put_positions(r, c, c->parts && !c->is_overwritten ? STANDS : BEGINS);
+    c->is_overwritten &= c->is_dirty;
     go_on(r, c);
 }
 
@@ -350,8 +368,10 @@ void relay_cursor_again(struct relay *r, struct span key)
     struct hash id;
     hash_span(key, &id);
     struct follower *c = cursor_find(r, &id);
-    if (c)
-        mark(r, c);
+    if (!c)
+        return;
+    mark(r, c);
+    c->is_overwritten = c->is_dirty; /* by an end, it may be: so it is begun, where nobody knows of it */
 }
 
 static void ask_where(struct relay *r, struct reading *log, uint64_t token)

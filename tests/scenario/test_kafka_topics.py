@@ -6,6 +6,7 @@ import time
 
 import pytest
 from kafka_admin import TOPIC, Admin
+from forge_parcel import CURSOR, Forger, payload_of
 from test_gateways import requests
 from test_kafka_broker import topic
 from test_kafka_bus import apart, pair  # noqa: F401
@@ -87,6 +88,33 @@ def test_what_is_written_under_the_key_of_a_subscription_or_a_claim_does_not_rep
             wait_until(lambda: all((v or b"junk") != b"junk" for v in {k: v for _, k, v in admin.read(name) if k in keys}.values()), 20, f"what counts under {keys} again")
     publish(publisher, "e1")
     wait_until(lambda: bodies(subscriber) == ["e0", "e1"], 30, "the next")
+
+
+def test_an_end_that_is_repeated_ends_no_subscription_and_an_old_beginning_makes_none(kafka, pair):  # noqa: F811
+    publisher, subscriber = first_events(pair, "e0")
+    admin, name = Admin(kafka.cluster), topic(pair.prefix, "control.cursor")
+
+    def refuses(record):
+        offset = admin.write(name, [record])
+        wait_until(lambda: any((x["error"], x["topic"], x["offset"]) == ("LEASE_REPLAYED", name, offset) for x in pair.world.log_lines("gateway2", "bus.refused")), 20, "that it was there before")
+
+    def ends():
+        subscriber.well("unsubscribe PersonChanged")
+        wait_until(lambda: all(pair.status(n)["exchange"]["subscriptions"] == 0 for n in (1, 2)), 20, "the end")
+        return next((k, v) for _, k, v in reversed(admin.read(name)) if v and not payload_of(v))
+    key, end = ends()
+    subscriber.well("subscribe PersonChanged")
+    subscribed(pair, 1, 2)
+    publish(publisher, "e1")
+    wait_until(lambda: bodies(subscriber) == ["e0", "e1"], 30, "what came after")
+    refuses((key, end))
+    publish(publisher, "e2")
+    wait_until(lambda: bodies(subscriber) == ["e0", "e1", "e2"], 30, "what came after that")
+    wait_until(lambda: admin.read(name)[-1][2] != end, 20, "what counts behind it")
+    ends()
+    service, event = EVENT.rsplit("/", 1)
+    refuses((key, Forger.of(pair.world).parcel(name, CURSOR, b"\1", system=TAX, service=service, event=event, time_ms=int(time.time() * 1000) - 70000)))
+    assert all(pair.status(n)["exchange"]["subscriptions"] == 0 for n in (1, 2))
 
 
 def test_a_subscription_that_was_deleted_while_no_gateway_ran_is_told_as_a_gap(kafka, pair):  # noqa: F811

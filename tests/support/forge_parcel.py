@@ -14,7 +14,7 @@ from spec_peer import parse, read_key
 
 ENVELOPE, SKIP, REPORT, PROBE, PROBED, BEAT, CLAIM, CURSOR, AUDIT, DEAD = range(1, 11)
 HEAD = {"kind": 1, "gateway": 2, "boot": 3, "time_ms": 4, "accepted_ms": 5, "registry_version": 6, "digest": 7, "sender": 8, "system": 9, "stream": 10, "number": 11,
-        "state": 12, "code": 13, "ack": 14, "token": 15, "held": 16, "takes_streams": 17, "takes_calls": 18, "is_leaving": 19}
+        "state": 12, "code": 13, "ack": 14, "token": 15, "held": 16, "takes_streams": 17, "takes_calls": 18, "is_leaving": 19, "service": 20, "event": 21}
 
 
 class Forger:
