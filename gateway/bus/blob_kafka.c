@@ -225,6 +225,7 @@ static ehis_err open_handle(const struct bus_kafka_options *o, const char *gatew
         {is_producer ? "queue.buffering.max.messages" : "fetch.max.bytes", is_producer ? "16" : "2097152"},
         {is_producer ? "queue.buffering.max.kbytes" : "queued.max.messages.kbytes", is_producer ? "8192" : "4096"},
         {is_producer ? "client.id" : "allow.auto.create.topics", is_producer ? gateway : "false"},
+        {is_producer ? "client.id" : "isolation.level", is_producer ? gateway : "read_uncommitted"},
     };
     rd_kafka_conf_t *conf;
     char text[256] = "";

@@ -75,7 +75,7 @@ static const char *const for_consumers[][2] = {
     {"fetch.max.bytes", "2097152"}, /* as compressed: 44 MiB may come of it */
     {"queued.max.messages.kbytes", "16384"},
     {"queued.min.messages", "1000"},
-    {"isolation.level", "read_committed"},
+    {"isolation.level", "read_uncommitted"}, /* no gateway writes in transactions: one that somebody leaves open would hide all that comes behind it */
 };
 
 static ehis_err set(rd_kafka_conf_t *c, const char *name, const char *value, struct ehis_why *why)

@@ -222,6 +222,7 @@ static ehis_err handle_open(struct kafka *k, rd_kafka_t **out, struct ehis_why *
     EHIS_TRY(kafka_conf(k, &c, why));
     rd_kafka_conf_set_log_cb(c, NULL); /* the others say it all */
     if (rd_kafka_conf_set(c, "enable.auto.commit", "false", text, sizeof text) != RD_KAFKA_CONF_OK ||
+        rd_kafka_conf_set(c, "isolation.level", "read_uncommitted", text, sizeof text) != RD_KAFKA_CONF_OK ||
         rd_kafka_conf_set(c, "group.id", k->group, text, sizeof text) != RD_KAFKA_CONF_OK || !(*out = rd_kafka_new(RD_KAFKA_CONSUMER, c, text, sizeof text))) {
         rd_kafka_conf_destroy(c);
         return ehis_fail(why, EHIS_E_BUS_CLIENT, "%s (bus.kafka.ca, certificate or key)", text);

@@ -5,6 +5,7 @@ record is bad, on dlq and in the journal; and it stops no other inbox. (Settings
 import json
 import signal
 import threading
+import subprocess
 import time
 
 import pytest
@@ -377,6 +378,20 @@ def test_what_cannot_be_set_aside_any_more_holds_nothing_up(two):
     two.send("b")
     two.all_came()
     wait_until(lambda: [v for n in (0, 1) for _, _, v in two.admin.read(dlq, n) if v], 30, "the record on dlq")
+
+
+def test_a_transaction_that_nobody_ends_hides_nothing(two):
+    two.send("a")
+    two.all_came()
+    end = two.admin.end(two.inbox)
+    with subprocess.Popen([*two.kafka.cluster.kcat_words(), "-P", "-t", two.inbox, "-p", "0", "-X", "transactional.id=open"], stdin=subprocess.PIPE) as writer:
+        writer.stdin.write(b"junk\n" * 3000)
+        writer.stdin.flush()
+        wait_until(lambda: two.admin.end(two.inbox) > end, 20, "its records")
+        two.send("b")
+        two.all_came(30)
+        writer.kill()
+    assert any(x["topic"] == two.inbox for x in two.lines(2, "bus.refused"))
 
 
 def test_a_topic_made_anew_under_way_is_read_from_its_beginning_and_nothing_is_lost(two):
