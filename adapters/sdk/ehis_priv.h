@@ -34,6 +34,7 @@
 #define SERVED_MAX_BYTES (256u * 1024 * 1024)
 #define CLOCK_SKEW_MS 60000
 #define NO_HANDLER_RETRY_MS 30000 /* it comes sooner where READY is said again (SPEC 8.6.4) */
+#define KEYS_AGAIN_MS 1000 /* one whose key is missing asks for it so often */
 #define HELD_MS 20000       /* a delivery waits so long for a registry or a topic key */
 #define SEAL_KEYS_MAX 8
 #define OPERATOR_KEYS_MAX 8
@@ -183,7 +184,7 @@ struct ehis_incoming {
     uint32_t max_response_bytes;
     bool is_skip, is_held, is_with_application;
     atomic_bool is_finished; /* [any] */
-    int64_t held_until_ms;
+    int64_t held_until_ms, key_asked_ms;
     ehis_info info;
     struct in_body body;
     struct buf texts, rule;

@@ -12,7 +12,6 @@
 #define RECEIVERS_MAX 4096
 #define WRAPS_MAX 256
 #define TOPIC_KEYS_MAX 1024
-#define KEYS_AGAIN_MS 1000
 
 static struct topic *topic_of(struct ehis *e, struct span service, struct span event)
 {

@@ -103,8 +103,10 @@ static void take(struct ehis *e, struct ehis_incoming *in)
         struct session *from = session_of(e, in->session); /* it has what it names */
         if (from && needs_registry)
             readiness_want_registry(from);
-        else if (from)
+        else if (from && (!in->is_held || mono_ms(e) - in->key_asked_ms >= KEYS_AGAIN_MS)) { /* not for each answer: that would ask for the next */
+            in->key_asked_ms = mono_ms(e);
             events_want_key(from, h);
+        }
         in->is_held = true;
         return;
     }

@@ -210,6 +210,30 @@ static void an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_si
     sim_client_fini(&c);
 }
 
+static void an_answer_without_the_key_does_not_ask_for_another(void **state)
+{
+    struct buf e;
+    (void)state;
+    sim_consumer(&c);
+    buf_init(&e, 1 << 20);
+    assert_int_equal(ehis_subscribe(c.e, SIM_PERSON, "PersonChanged", sim_on_message, &c, NULL), EHIS_OK);
+    work_run_orders(c.e);
+    for (uint64_t n = 1; n <= 4; n++) { /* two epochs by turns */
+        buf_clear(&e);
+        event_of(&e, n, (uint8_t[16]){(uint8_t)(n % 2 + 1)});
+        assert_int_equal(sim_deliver(&c, buf_span(&e), 1, c.clock.wall_ms), EHIS_OK);
+    }
+    size_t asked = sim_client_count(&c, FRAME_KEYS_GET);
+    assert_in_range(asked, 2, 4);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(sim_client_frame(&c, FRAME_KEYS, span_of(NULL, 0)), EHIS_OK);
+    assert_int_equal(sim_client_count(&c, FRAME_KEYS_GET), asked);
+    sim_client_pass_ms(&c, 1200);
+    assert_in_range(sim_client_count(&c, FRAME_KEYS_GET), asked + 2, asked + 4);
+    buf_fini(&e);
+    sim_client_fini(&c);
+}
+
 static void a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again(void **state)
 {
     struct ready_state ready = {.code = EHIS_E_CRL_STALE, .retry_ms = 1000};
@@ -372,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_key_that_nobody_has_called_replicated_goes_again_after_a_crash_and_ends_when_somebody_does),
         cmocka_unit_test(a_key_that_ends_by_the_word_of_another_gateway_leaves_the_window_whole),
         cmocka_unit_test(an_event_whose_key_is_missing_waits_for_it_and_a_key_that_another_signed_does_not_count),
+        cmocka_unit_test(an_answer_without_the_key_does_not_ask_for_another),
         cmocka_unit_test(a_subscription_that_an_out_of_date_gateway_refuses_is_asked_for_again),
         cmocka_unit_test(only_what_a_replay_was_asked_for_and_given_of_is_handed_over_again),
         cmocka_unit_test(what_comes_out_of_a_queue_with_a_sequence_that_was_kept_is_not_sent_again),
