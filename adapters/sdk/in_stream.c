@@ -86,6 +86,45 @@ static void unorder(struct in_streams *all, struct in_stream *s)
 
 bool in_stream_is_idle(const struct in_stream *s) { return !s->running && !s->waiting && !s->is_touched && !s->uncommitted; }
 
+/* Where it stands; gap_count: in none. */
+static uint32_t gap_of(const struct in_stream *s, uint64_t number)
+{
+    uint32_t i = 0;
+    while (i < s->gap_count && (number < s->gaps[i].from || number >= s->gaps[i].until))
+        i++;
+    return i;
+}
+
+static void drop_gap(struct in_stream *s, uint32_t i)
+{
+    memmove(s->gaps + i, s->gaps + i + 1, (s->gap_count - i - 1) * sizeof *s->gaps);
+    s->gap_count--;
+}
+
+void in_stream_add_gap(struct in_stream *s, uint64_t from, uint64_t until)
+{
+    if (s->gap_count == IN_GAPS_MAX)
+        drop_gap(s, 0);
+    uint32_t i = s->gap_count++;
+    for (; i > 0 && s->gaps[i - 1].from > from; i--)
+        s->gaps[i] = s->gaps[i - 1];
+    s->gaps[i] = (struct in_gap){from, until};
+}
+
+bool in_stream_is_in_gap(const struct in_stream *s, uint64_t number) { return gap_of(s, number) < s->gap_count; }
+
+void in_stream_leave_gap(struct in_stream *s, uint64_t number)
+{
+    for (uint32_t i; (i = gap_of(s, number)) < s->gap_count;) { /* a stream that went back may have passed the same twice */
+        struct in_gap above = {number + 1, s->gaps[i].until};
+        s->gaps[i].until = number;
+        if (s->gaps[i].from == number)
+            drop_gap(s, i);
+        if (above.from < above.until)
+            in_stream_add_gap(s, above.from, above.until);
+    }
+}
+
 static bool make_room(struct in_streams *all)
 {
     const struct in_sender *most = all->senders;

@@ -25,10 +25,14 @@ static void set_bits(struct in_stream *s, uint64_t n, bool is_passed, bool is_re
     *rejected = is_rejected ? *rejected | mask : *rejected & ~mask;
 }
 
+static bool is_in_window(const struct in_stream *s, uint64_t n) { return n < s->expected && s->expected - n <= INBOX_WINDOW; }
+
 static bool get_bit(const struct in_stream *s, const uint64_t *bits, uint64_t n)
 {
-    return n < s->expected && s->expected - n <= INBOX_WINDOW && (bits[n % INBOX_WINDOW / 64] >> (n % 64) & 1);
+    return is_in_window(s, n) && (bits[n % INBOX_WINDOW / 64] >> (n % 64) & 1);
 }
+
+static bool is_passed(const struct in_stream *s, uint64_t n) { return get_bit(s, s->passed, n) || in_stream_is_in_gap(s, n); }
 
 ehis_err inbox_new(const struct inbox_events *events, struct inbox **out)
 {
@@ -100,12 +104,13 @@ void inbox_touch_gaps(struct inbox *b)
 
 /* ---- the store ---- */
 
-#define FIXED_BYTES 33 /* stream, expected, used; how many from there may have been handed over, twice, and whether there are bits */
+#define FIXED_BYTES 34 /* stream, expected, used; how many from there may have been handed over, twice, and whether there are bits; how many gaps */
+#define GAP_BYTES 16
 
 /* Where the application keeps the position, what it rejected and what was passed stands here alone: it must not end in two ways. */
 static ehis_err append(struct inbox *b, struct in_stream *s)
 {
-    uint8_t fixed[FIXED_BYTES], bits[2 * INBOX_WINDOW / 8];
+    uint8_t fixed[FIXED_BYTES], bits[2 * INBOX_WINDOW / 8], gaps[IN_GAPS_MAX * GAP_BYTES];
     bool has_bits = false;
     memcpy(fixed, s->id, 16);
     be_put(fixed + 16, s->expected, 8);
@@ -115,13 +120,18 @@ static ehis_err append(struct inbox *b, struct in_stream *s)
         be_put(bits + sizeof bits / 2 + i * 8, s->rejected[i], 8);
         has_bits |= (s->passed[i] | s->rejected[i]) != 0;
     }
-    if (b->events.position && !has_bits && !s->has_kept_bits)
+    for (size_t i = 0; i < s->gap_count; i++) {
+        be_put(gaps + i * GAP_BYTES, s->gaps[i].from, 8);
+        be_put(gaps + i * GAP_BYTES + 8, s->gaps[i].until, 8);
+    }
+    if (b->events.position && !has_bits && s->gap_count == 0 && !s->has_kept_bits)
         return EHIS_OK;
-    s->has_kept_bits = has_bits;
+    s->has_kept_bits = has_bits || s->gap_count > 0;
     uint64_t begun = s->begun_until > s->expected ? s->begun_until - s->expected : 0;
     fixed[32] = (uint8_t)((begun < INBOX_GROUP ? begun : INBOX_GROUP) << 1 | has_bits);
-    struct span parts[] = {span_of(fixed, sizeof fixed), span_of(bits, has_bits ? sizeof bits : 0), span_str(s->sender)};
-    return store_append(b->store, RECORD_STREAM, parts, 3, NULL);
+    fixed[33] = (uint8_t)s->gap_count;
+    struct span parts[] = {span_of(fixed, sizeof fixed), span_of(bits, has_bits ? sizeof bits : 0), span_of(gaps, s->gap_count * GAP_BYTES), span_str(s->sender)};
+    return store_append(b->store, RECORD_STREAM, parts, 4, NULL);
 }
 
 bool inbox_owns_record(uint8_t type) { return type == RECORD_STREAM || type == RECORD_CLOSED; }
@@ -132,9 +142,10 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     if (type == RECORD_CLOSED)
         return EHIS_OK;
     size_t bits = p.len > FIXED_BYTES && (p.p[32] & 1) ? 2 * INBOX_WINDOW / 8 : 0;
-    if (p.len <= FIXED_BYTES + bits)
+    size_t gap_count = p.len > FIXED_BYTES ? p.p[33] : 0, head = FIXED_BYTES + bits + gap_count * GAP_BYTES;
+    if (p.len <= head || gap_count > IN_GAPS_MAX)
         return EHIS_E_STATE_CORRUPT;
-    struct span sender = span_of(p.p + FIXED_BYTES + bits, p.len - FIXED_BYTES - bits);
+    struct span sender = span_of(p.p + head, p.len - head);
     struct in_stream *s = in_stream_find(&b->streams, sender, p.p);
     if (!s)
         s = in_stream_add(&b->streams, sender, p.p);
@@ -143,7 +154,10 @@ ehis_err inbox_replay(struct inbox *b, uint8_t type, struct span p)
     s->expected = be_get(p.p + 16, 8);
     in_stream_used(&b->streams, s, (int64_t)be_get(p.p + 24, 8));
     s->begun_until = s->expected + (p.p[32] >> 1);
-    s->has_kept_bits = bits != 0;
+    s->has_kept_bits = bits != 0 || gap_count > 0;
+    s->gap_count = 0;
+    for (const uint8_t *gap = p.p + FIXED_BYTES + bits; s->gap_count < gap_count; gap += GAP_BYTES)
+        in_stream_add_gap(s, be_get(gap, 8), be_get(gap + 8, 8));
     s->is_unasked = b->events.position != NULL;
     for (size_t i = 0; i < INBOX_WINDOW / 64; i++) {
         s->passed[i] = bits ? be_get(p.p + FIXED_BYTES + i * 8, 8) : 0;
@@ -199,7 +213,7 @@ static void ask_position(struct inbox *b, struct in_stream *s)
 {
     uint64_t expected = b->events.position(b->events.position_arg, s->sender, s->id) + 1;
     s->is_unasked = false;
-    while (get_bit(s, s->rejected, expected) || get_bit(s, s->passed, expected))
+    while (get_bit(s, s->rejected, expected) || is_passed(s, expected))
         expected++;
     move_to(s, expected);
     s->begun_until = expected + 1;
@@ -299,7 +313,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     }
     if (item->is_replayable && item->number < s->expected && item->number < s->replay_below)
         go_back(s, item);
-    if (item->number < s->expected && (item->skip_state || !get_bit(s, s->passed, item->number)))
+    if (item->number < s->expected && (item->skip_state || !is_passed(s, item->number)))
         return get_bit(s, s->rejected, item->number) ? INBOX_REJECTED : INBOX_DONE;
     /* Nearer work comes first. Where there is none, all before it is a gap, however wide. */
     bool has_nearer = s->running || (s->waiting && s->waiting->number - s->expected < INBOX_WINDOW);
@@ -318,10 +332,12 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
     return INBOX_TAKEN;
 }
 
-/* Of a gap wider than the window its first number is told, and those that are remembered. */
+/* Of a gap wider than the window its first number is told, and those of the window. */
 static void pass_gap(struct inbox *b, struct in_stream *s, uint64_t until)
 {
     uint64_t first = s->expected > s->finished_below ? s->expected : s->finished_below;
+    if (first < until)
+        in_stream_add_gap(s, first, until);
     if (until - s->expected > INBOX_WINDOW) {
         if (first < until - INBOX_WINDOW)
             b->events.on_gap(b->events.ctx, s, first);
@@ -382,7 +398,9 @@ ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, i
     in_stream_used(&b->streams, s, now_ms);
     if (item->number == s->expected)
         s->expected++;
-    set_bits(s, item->number, item->skip_state != 0, is_rejected);
+    if (is_in_window(s, item->number))
+        set_bits(s, item->number, item->skip_state != 0, is_rejected);
+    in_stream_leave_gap(s, item->number);
     s->running = NULL;
     /* The same of what the application's position does not tell. */
     await_commit(b, s, b->events.position && (is_rejected || item->skip_state) ? INBOX_GROUP : 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* What comes to this system in streams (SPEC 12): each number handed over once and in order; the next when the one before is
- * finished. What is finished is recorded, for many at once, before it is acknowledged. Numbers that were passed over are remembered for a window. One thread. */
+ * finished. What is finished is recorded, for many at once, before it is acknowledged. Numbers that a skip explained are remembered for a window, gaps beyond it. One thread. */
 #pragma once
 #include "adapters/sdk/in_stream.h"
 #include "adapters/sdk/store.h"

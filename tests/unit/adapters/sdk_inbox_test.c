@@ -163,7 +163,59 @@ static void a_gap_wider_than_the_window_is_held_and_passed_like_any_other(void *
     assert_int_equal(inbox_finish(b.inbox, item, false, 40000), EHIS_OK);
     free(item);
     assert_int_equal(offer(&b, 4999, 0, 40000), INBOX_TAKEN); /* late */
-    assert_int_equal(offer(&b, 3000, 0, 40000), INBOX_DONE);
+    assert_int_equal(offer(&b, 3000, 0, 40000), INBOX_TAKEN);
+    box_fini(&b);
+}
+
+/* Its senders' gateways may find out a minute later that it was lost, and send it again: it must not be taken for done. */
+static void what_comes_for_a_gap_after_more_than_a_window_is_late_and_once(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 1, false, false);
+    assert_int_equal(offer(&b, 900, 0, 1000), INBOX_TAKEN);
+    assert_null(next(&b, 1000));
+    struct in_item *i = next(&b, 1000 + INBOX_GAP_MS);
+    assert_int_equal(i->number, 900);
+    finish(&b, i, false);
+    for (uint64_t n = 901; n < 3000; n++) {
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        take_one(&b, n, false, false);
+    }
+    assert_int_equal(offer(&b, 500, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 500, false, true);
+    box_close(&b);
+    assert_int_equal(box_open(&b, false), EHIS_OK);
+    static const uint64_t in_gap[] = {2, 3, 899, 499, 501, 4};
+    for (size_t k = 0; k < sizeof in_gap / sizeof *in_gap; k++) {
+        assert_int_equal(offer(&b, in_gap[k], 0, 1000), INBOX_TAKEN);
+        take_one(&b, in_gap[k], true, true); /* the box was not closed in order */
+        assert_int_equal(offer(&b, in_gap[k], 0, 1000), INBOX_DONE);
+    }
+    static const uint64_t done[] = {1, 500, 900, 1500, 2500, 2999};
+    for (size_t k = 0; k < sizeof done / sizeof *done; k++)
+        assert_int_equal(offer(&b, done[k], 0, 1000), INBOX_DONE);
+    box_fini(&b);
+}
+
+static void of_more_gaps_than_are_remembered_the_lowest_are_forgotten(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 1, false, false);
+    for (uint64_t n = 1; n <= IN_GAPS_MAX + 1; n++) {
+        assert_int_equal(offer(&b, n * 2000, 0, 1000), INBOX_TAKEN);
+        assert_null(next(&b, 1000));
+        struct in_item *i = next(&b, 1000 + INBOX_GAP_MS);
+        assert_int_equal(i->number, n * 2000);
+        finish(&b, i, false);
+    }
+    assert_int_equal(offer(&b, 1999, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 2001, 0, 1000), INBOX_TAKEN);
     box_fini(&b);
 }
 
@@ -396,6 +448,8 @@ int main(void)
         cmocka_unit_test(a_skip_takes_the_place_of_its_number_and_the_number_may_come_late),
         cmocka_unit_test(what_is_given_back_delays_its_stream_without_a_gap_and_comes_marked),
         cmocka_unit_test(a_gap_wider_than_the_window_is_held_and_passed_like_any_other),
+        cmocka_unit_test(what_comes_for_a_gap_after_more_than_a_window_is_late_and_once),
+        cmocka_unit_test(of_more_gaps_than_are_remembered_the_lowest_are_forgotten),
         cmocka_unit_test(the_window_holds_1024_numbers_and_no_more),
         cmocka_unit_test(what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done),
         cmocka_unit_test(a_takeover_does_not_take_what_is_above_for_what_was_a_window_below),
