@@ -18,7 +18,7 @@ struct blob_jobs {
     pthread_mutex_t lock; /* over the rest */
     pthread_cond_t wake;
     struct node todo, done; /* todo: in order of turns */
-    uint64_t turn, owner; /* of the job that was begun last */
+    uint64_t turn; /* of the job that was begun last */
     bool is_stopping, is_posted;
 };
 
@@ -76,7 +76,6 @@ static void *work(void *arg)
         struct blob_job *j = container_of(q->todo.next, struct blob_job, in_list);
         node_remove(&j->in_list);
         q->turn = j->turn;
-        q->owner = j->owner;
         pthread_mutex_unlock(&q->lock);
         j->err = run(q, j);
         pthread_mutex_lock(&q->lock);
@@ -150,7 +149,7 @@ static void queue(struct blob_jobs *q, struct blob_job *j)
     struct node *n = q->todo.prev;
     while (n != &q->todo && job_of(n)->owner != j->owner)
         n = n->prev;
-    j->turn = n != &q->todo ? job_of(n)->turn + 1 : q->turn + (j->owner == q->owner);
+    j->turn = (n != &q->todo ? job_of(n)->turn : q->turn) + 1; /* a turn that has begun takes nobody in: so it ends */
     for (n = q->todo.prev; n != &q->todo && job_of(n)->turn > j->turn;)
         n = n->prev;
     node_insert_after(n, &j->in_list);

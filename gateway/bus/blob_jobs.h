@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The thread that waits for a disk or a broker in the loop's place: one job after the other, of each owner in the order of coming, and of all owners in
- * turn: who has many that take long holds nobody for more than one of them. */
+ * turn: who has many that take long holds nobody for more than two of them. */
 #pragma once
 #include "gateway/bus/blob.h"
 #include "gateway/exchange/table.h"

@@ -213,7 +213,9 @@ void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafk
         *end_of = ranges[0].from < ranges[0].end ? ranges[0].end : 0; /* empty: nothing to wait for */
     if (log)
         look(r, log, ranges[0].from);
-    if (e && end_of) {
+    if (e && end_of && !e->started)
+        e->keys_end = UNKNOWN; /* nobody waits for it any more: old when somebody does */
+    else if (e && end_of) {
         e->keys_from = ranges[0].from;
         relay_event_go(r, e);
     }
@@ -278,7 +280,7 @@ static bool is_repeated(const struct relay *r, struct follower *c, const struct 
     c->newest_ms = time_ms > c->newest_ms ? time_ms : c->newest_ms;
     if (is_end) {
         c->end_boot = h->boot;
-        c->end_ms = time_ms;
+        c->end_ms = h->time_ms < now_ms + OLD_MS ? h->time_ms : now_ms; /* as it was written, for it comes again so */
     }
     return false;
 }
@@ -349,7 +351,7 @@ static void each(struct relay *r, void (*what)(struct relay *r, struct follower 
 static void write_dirty(struct relay *r, struct follower *c)
 {
     /* Who does not deliver it only says that it is there: that counts where nobody knows of it any more, also behind an end that is on its way. */
-    if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && (c->parts || (!c->is_started && c->want == WANT_NOTHING)))
+    if (c->is_dirty && !c->is_writing && c->state == CURSOR_THERE && relay_is_read(r->cursor_log, r->cursors_end) && (c->parts || (!c->is_started && c->want == WANT_NOTHING)))
         put_positions(r, c, c->parts && !c->is_overwritten ? STANDS : BEGINS);
     c->is_overwritten &= c->is_dirty;
     go_on(r, c);

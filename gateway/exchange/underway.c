@@ -249,7 +249,7 @@ static ehis_err verify_again(struct exchange *x, const struct message *m)
 static bool lose(struct exchange *x, struct message *m)
 {
     ehis_err err = verify_again(x, m);
-    if (err != EHIS_OK && ehis_err_row(err)->class_ == EHIS_CLASS_PEER) {
+    if (err != EHIS_OK && err != EHIS_E_KEY_NOT_YET && ehis_err_row(err)->class_ == EHIS_CLASS_PEER) {
         (void)!exchange_finish(x, m, NULL, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL); /* no room for the record: at the next probe */
         return false;
     }

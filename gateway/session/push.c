@@ -41,6 +41,7 @@ void session_push_crl(struct session *x)
 {
     struct crl frame = {.der = pki_trust_crl_bundle(x->all->identity.trust)};
     buf_clear(&x->all->payload);
+    x->owes_crl = false;
     ehis_err err = crl_write(&frame, &x->all->payload);
     if (err == EHIS_OK) {
         struct span whole = buf_span(&x->all->payload);
@@ -51,7 +52,7 @@ void session_push_crl(struct session *x)
 }
 
 /* Both again where a reload came before all had heard of the last: none is given less than it lacks. */
-static void push(struct session *x)
+void session_push_owed(struct session *x)
 {
     const uint64_t version = registry_version(x->all->identity.registry);
     if (x->owes_registry && x->registry_version != version && !x->is_closing)
@@ -68,7 +69,7 @@ static void on_push(void *arg)
     while (s->push_next && clock_mono_ms(s->clock) < until_ms) {
         struct session *x = s->push_next;
         s->push_next = x->next;
-        push(x);
+        session_push_owed(x);
     }
     if (s->push_next)
         loop_timer_set(s->push_turn, 0);

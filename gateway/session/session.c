@@ -201,6 +201,7 @@ static ehis_err readiness(const struct session *x)
 
 static ehis_err on_ready(struct session *x, struct span payload, struct ehis_why *why)
 {
+    session_push_owed(x);
     ehis_err code = readiness(x);
     if (code == EHIS_OK) {
         set_state(x, FRAME_STATE_READY);

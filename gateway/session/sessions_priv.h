@@ -82,6 +82,7 @@ void session_recheck(struct session *x);
 /* push.c */
 void session_push_registry(struct session *x, uint64_t have_version);
 void session_push_crl(struct session *x);
+void session_push_owed(struct session *x); /* what a reload has left to tell it */
 ehis_err sessions_push_init(struct sessions *s) EHIS_MUST_USE;
 /* To all that are open, by and by. from_version: of the registry before. */
 void sessions_push_all(struct sessions *s, uint64_t from_version, bool registry, bool crl);

@@ -245,13 +245,15 @@ static void own(bool is_wanted)
     assert_int_equal(watch_of(TOPIC_INBOX) != 0, is_wanted);
 }
 
-/* As some gateway has written it. */
-static void subscribed(void)
+/* As some gateway has written it, by its own clock. */
+static ehis_err cursor_read(bool is_end, uint64_t time_ms)
 {
     static const uint8_t begins[] = {1};
-    const struct parcel p = {.head = {.kind = PARCEL_CURSOR, .gateway = span_str("AZ/gw2"), .boot = 1, .system = SYSTEM, .service = SERVICE, .event = EVENT}, .payload = span_of(begins, 1)};
-    assert_int_equal(relay_on_cursor(w.relay, &p), EHIS_OK);
+    const struct parcel p = {.head = {.kind = PARCEL_CURSOR, .gateway = span_str("AZ/gw2"), .boot = 1, .system = SYSTEM, .service = SERVICE, .event = EVENT, .time_ms = time_ms}, .payload = span_of(begins, !is_end)};
+    return relay_on_cursor(w.relay, &p);
 }
+
+static void subscribed(void) { assert_int_equal(cursor_read(false, 0), EHIS_OK); }
 
 static int begin(void **state)
 {
@@ -289,6 +291,17 @@ static int end(void **state)
 #define RELAY_TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 /* ---- tests ---- */
+
+static void an_end_that_is_repeated_does_not_count_though_its_writers_clock_is_ahead(void **state)
+{
+    const uint64_t ahead_ms = (uint64_t)w.clock.wall_ms + 5000;
+    (void)state;
+    assert_int_equal(cursor_read(false, ahead_ms), EHIS_OK);
+    assert_int_equal(cursor_read(true, ahead_ms + 1), EHIS_OK);
+    assert_int_equal(cursor_read(false, ahead_ms + 2), EHIS_OK);
+    assert_int_equal(cursor_read(true, ahead_ms + 1), EHIS_E_LEASE_REPLAYED);
+    assert_int_equal(cursor_read(true, ahead_ms + 3), EHIS_OK);
+}
 
 static void the_end_of_a_subscription_that_did_not_come_through_is_written_again_and_nothing_that_undoes_it(void **state)
 {
@@ -539,6 +552,7 @@ static void while_dlq_is_away_no_more_wait_for_it_than_others_leave_room_for(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        RELAY_TEST(an_end_that_is_repeated_does_not_count_though_its_writers_clock_is_ahead),
         RELAY_TEST(the_end_of_a_subscription_that_did_not_come_through_is_written_again_and_nothing_that_undoes_it),
         RELAY_TEST(whose_inbox_was_lost_before_it_was_given_anything_is_given_nothing),
         RELAY_TEST(a_topic_that_is_not_there_is_asked_for_once_a_second),

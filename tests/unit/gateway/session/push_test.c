@@ -155,20 +155,25 @@ static void a_reload_before_all_have_heard_of_the_last_reaches_all(void **state)
 static void who_ends_comes_or_asks_meanwhile_is_told_nothing_twice(void **state)
 {
     (void)state;
-    struct session *asks = &w.sessions[1], *comes = &w.sessions[COUNT - 1];
+    struct session *asks = &w.sessions[1], *is_ready = &w.sessions[2], *comes = &w.sessions[COUNT - 1];
     w.all.live = comes->next; /* not yet there */
     w.all.live->prev = NULL;
-    reload(true, false);
+    reload(true, true);
     turns(2);
     struct session *ends = w.all.push_next;
     ends->prev->next = ends->next;
     session_push_leaves(ends);
     ends->next->prev = ends->prev;
     session_push_registry(asks, 1);
+    session_push_crl(asks);
+    session_push_owed(is_ready); /* says READY: told at once, for it may hold the new one from elsewhere */
+    assert_int_equal(is_ready->registry_version, 2);
     on_open(comes, 2);
     turns(SIZE_MAX);
-    for (size_t i = 0; i < COUNT; i++)
+    for (size_t i = 0; i < COUNT; i++) {
         assert_int_equal(w.registries[i], &w.sessions[i] != ends && &w.sessions[i] != comes);
+        assert_int_equal(w.crls[i], w.registries[i]);
+    }
 }
 
 int main(void)
