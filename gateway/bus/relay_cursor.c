@@ -275,12 +275,15 @@ static void ended(struct relay *r, struct follower *c)
 static bool is_repeated(const struct relay *r, struct follower *c, const struct parcel_head *h, bool is_end)
 {
     const uint64_t now_ms = (uint64_t)relay_wall_ms(r), time_ms = h->time_ms < now_ms ? h->time_ms : now_ms;
-    if ((c->newest_ms > OLD_MS && time_ms < c->newest_ms - OLD_MS) || (is_end && h->boot == c->end_boot && h->time_ms <= c->end_ms))
+    if (c->newest_ms > OLD_MS && time_ms < c->newest_ms - OLD_MS)
+        return true;
+    if (is_end && h->boot == c->end_boot && (h->time_ms <= c->end_ms || h->time_ms == c->end_written_ms))
         return true;
     c->newest_ms = time_ms > c->newest_ms ? time_ms : c->newest_ms;
     if (is_end) {
         c->end_boot = h->boot;
-        c->end_ms = h->time_ms < now_ms + OLD_MS ? h->time_ms : now_ms; /* as it was written, for it comes again so */
+        c->end_written_ms = h->time_ms; /* so it comes again */
+        c->end_ms = h->time_ms < now_ms + OLD_MS ? h->time_ms : now_ms;
     }
     return false;
 }

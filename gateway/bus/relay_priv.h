@@ -152,7 +152,7 @@ struct follower {
     enum { WANT_NOTHING, WANT_BEGIN, WANT_END } want; /* asked for here and not read back yet */
     int64_t from_ms;           /* BEGIN: where; 0: where the topic ends */
     bool is_asked;             /* BEGIN: what is being asked is where it begins */
-    uint64_t newest_ms, end_ms, end_boot; /* of what counted: against repetitions */
+    uint64_t newest_ms, end_ms, end_written_ms, end_boot; /* of what counted: against repetitions */
     bool is_started, is_writing, is_dirty, is_overwritten; /* is_started: its inbox is owned here; is_overwritten: by what does not count */
     int32_t count;             /* of parts */
     struct reading **parts;    /* NULL: not delivered here */
