@@ -82,11 +82,12 @@ static struct out_message *first_waiting(struct out_stream *s)
     return s->waiting;
 }
 
-void out_stream_leave(struct out_stream *s)
+void out_stream_leave(struct out_stream *s, uint32_t slot)
 {
     for (struct out_message *m = s->cursor ? s->cursor->prev : s->last; m && s->unanswered > 0; m = m->prev)
         out_stream_answered(m);
     EHIS_ASSERT(s->unanswered == 0);
+    s->left |= s->is_open && out_stream_unsettled(s) > s->opened ? 1u << slot : 0;
     s->session = 0;
     s->is_open = s->is_opening = s->is_rewinding = false;
     s->settled = 0;
@@ -96,10 +97,11 @@ void out_stream_leave(struct out_stream *s)
 
 void out_stream_session_ended(struct out_stream *s, uint64_t session, uint32_t slot)
 {
+    s->left |= s->heard & 1u << slot;
     s->heard &= ~(1u << slot);
     s->asked[slot] = 0;
     if (s->session == session)
-        out_stream_leave(s);
+        out_stream_leave(s, slot);
 }
 
 /* ---- numbers ---- */
@@ -185,7 +187,7 @@ void out_stream_on_flow(struct out_message *m, uint64_t expected, int64_t until_
 
 bool out_stream_is_to_hear(const struct out_stream *s, uint64_t session, uint32_t slot)
 {
-    return s->session != session && (s->taken[slot] > 0 || s->untraced > 0);
+    return s->session != session && (s->taken[slot] > 0 || s->untraced > 0 || s->left & 1u << slot);
 }
 
 void out_message_accepted(struct out_message *m, uint32_t slot)

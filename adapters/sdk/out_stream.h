@@ -43,11 +43,12 @@ struct out_stream {
     struct out_message *waiting;               /* before it none is waiting */
     uint32_t unanswered, keys_unanswered;
     uint64_t unanswered_bytes;
-    uint64_t settled;        /* that the gateway has been told on this session */
+    uint64_t opened, settled; /* that the gateway has been told on this session: when it was opened, and now */
     uint64_t session, avoided; /* where it is open or opening: one at a time. avoided: not there, if there is another */
     uint8_t asked[OUT_GATEWAYS_MAX]; /* by slot: STREAM_OPENs without an answer yet */
     uint32_t taken[OUT_GATEWAYS_MAX], untraced; /* messages that a slot's gateway has accepted, and that nobody knows who has, without their ends */
     uint32_t heard;          /* a bit for each slot of a gateway where it is open for its receipts alone */
+    uint32_t left;           /* and of one that may not have heard what is settled: something ended there, and then its session did */
     int64_t paused_until_ms, hear_at_ms;
     bool is_opening, is_open, is_broken;
     bool is_rewinding;       /* all that is held goes again, when everything submitted has its answer */
@@ -61,7 +62,7 @@ void out_stream_free(struct out_stream *s); /* not its messages */
 void out_stream_add(struct out_message *m); /* to its stream, where its number says */
 void out_stream_remove(struct out_message *m);
 
-void out_stream_leave(struct out_stream *s); /* its gateway; it is repeated elsewhere */
+void out_stream_leave(struct out_stream *s, uint32_t slot); /* its gateway, of this slot; it is repeated elsewhere */
 void out_stream_session_ended(struct out_stream *s, uint64_t session, uint32_t slot);
 uint64_t out_stream_unsettled(const struct out_stream *s); /* all below have final receipts that are kept: `lowest` of STREAM_OPEN and STREAM_SETTLED */
 uint64_t out_stream_held(struct out_stream *s);            /* the lowest whose bytes are here to be submitted: `next` of STREAM_OPEN */
@@ -74,7 +75,8 @@ void out_stream_answered(struct out_message *m);
 /* Not taken: all that is held goes again when what is under way is answered and the time has come. expected: by the gateway, 0: it does not say. */
 void out_stream_on_flow(struct out_message *m, uint64_t expected, int64_t until_ms);
 
-/* Has this gateway, or may it have, accepted something of the stream whose end is not known, while the stream is open at another? */
+/* Has this gateway, or may it have, accepted something of the stream whose end is not known, or whose end it does not know to be kept here, while the
+ * stream is open at another, or nowhere? */
 bool out_stream_is_to_hear(const struct out_stream *s, uint64_t session, uint32_t slot);
 void out_message_accepted(struct out_message *m, uint32_t slot);
 void out_message_untraced(struct out_message *m); /* accepted, before a restart */

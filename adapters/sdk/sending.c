@@ -46,7 +46,7 @@ void sending_leave(struct ehis *e, struct out_stream *s)
         from->unanswered -= s->unanswered;
         from->unanswered_bytes -= s->unanswered_bytes;
     }
-    out_stream_leave(s);
+    out_stream_leave(s, from ? from->slot : 0);
 }
 
 void sending_elsewhere(struct session *from, struct out_stream *s, int64_t at_ms)
@@ -79,7 +79,7 @@ static bool settle_on(struct session *on, const struct out_stream *s, uint64_t l
     return stream_settled_write(&f, &e->item) == EHIS_OK && session_send(on, FRAME_STREAM_SETTLED, buf_span(&e->item)) == EHIS_OK;
 }
 
-/* At one gateway at a time; at those that have accepted of it before for their receipts alone, until they are all there. */
+/* At one gateway at a time; at those that have accepted of it before for their receipts alone, until they are all there and each knows that they are. */
 static void open_stream(struct ehis *e, struct out_stream *s)
 {
     struct session *home = session_of(e, s->session);
@@ -89,12 +89,12 @@ static void open_stream(struct ehis *e, struct out_stream *s)
         if (home && open_on(home, s, unsettled, out_stream_held(s))) {
             s->session = home->id;
             s->is_opening = true;
-            s->settled = unsettled;
+            s->opened = s->settled = unsettled;
         }
     }
     if (home && s->is_open && unsettled > s->settled && settle_on(home, s, unsettled))
         s->settled = unsettled;
-    for (struct session *to = e->sessions; e->session_count > 1 && to < e->sessions + e->session_count; to++) {
+    for (struct session *to = e->sessions; (e->session_count > 1 || !s->first) && to < e->sessions + e->session_count; to++) {
         uint32_t bit = 1u << to->slot;
         bool is_to_hear = to->is_ready && out_stream_is_to_hear(s, to->id, to->slot);
         if (is_to_hear && !(s->heard & bit) && mono_ms(e) >= s->hear_at_ms && open_on(to, s, unsettled, 0))
@@ -149,6 +149,8 @@ ehis_err sending_on_stream_state(struct session *from, struct span payload, stru
     if (!s || s->asked[from->slot] == 0)
         return ehis_fail(why, EHIS_E_GATEWAY_UNASKED, "STREAM_STATE");
     turn_soon(e);
+    if (f.code == 0)
+        s->left &= ~(1u << from->slot);
     if (--s->asked[from->slot] > 0 || s->session != from->id || !s->is_opening) { /* for its receipts alone, or it is open elsewhere by now */
         if (f.code != 0) {
             s->heard &= ~(1u << from->slot);

@@ -89,6 +89,36 @@ static void receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_
     sim_client_fini(&c);
 }
 
+static void a_gateway_that_may_not_have_heard_what_is_settled_is_told_when_it_is_back_though_nothing_is_left_of_the_stream(void **state)
+{
+    (void)state;
+    for (size_t gateways = 1; gateways <= 2; gateways++) {
+        struct hash d;
+        sim_client_init(&c, SIM_TAX, &(ehis_config){.gateway_count = gateways});
+        c.at = 0;
+        sim_client_connect(&c);
+        sim_send_one(&c);
+        assert_int_equal(sim_open_stream(&c, 1), 1);
+        assert_int_equal(sim_submitted(&c, &d, NULL), 1);
+        assert_int_equal(sim_receipt(&c, &d, SIM_PERSON, STATE_DELIVERED, 0), EHIS_OK);
+        sim_client_turn(&c);
+        assert_int_equal(sim_client_count(&c, FRAME_STREAM_SETTLED), 1); /* and it is killed before this is on its disk */
+        sim_leave(&c, 0);
+        sim_come(&c, 0);
+        assert_int_equal(sim_answer_open(&c, 0, EHIS_E_EXCHANGE_BUSY), 2);
+        sim_client_pass_ms(&c, 5100);
+        assert_int_equal(sim_open_stream(&c, 1), 2);
+        assert_int_equal(c.opened_lowest, 2);
+        sim_leave(&c, 0);
+        sim_come(&c, 0);
+        assert_int_equal(sim_client_count(&c, FRAME_STREAM_OPEN), 0); /* once is enough */
+        sim_send_one(&c);
+        assert_int_equal(sim_open_stream(&c, 2), 2);
+        assert_int_equal(sim_submitted(&c, &d, NULL), 2);
+        sim_client_fini(&c);
+    }
+}
+
 static void who_may_not_be_heard_now_is_asked_again_and_nothing_is_settled_before_it_answers(void **state)
 {
     (void)state;
@@ -322,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_lives_at_the_first_gateway_and_goes_on_at_the_other_with_the_same_bytes),
         cmocka_unit_test(receipts_of_the_gateway_that_accepted_are_heard_when_it_is_back_and_settled_there),
+        cmocka_unit_test(a_gateway_that_may_not_have_heard_what_is_settled_is_told_when_it_is_back_though_nothing_is_left_of_the_stream),
         cmocka_unit_test(who_may_not_be_heard_now_is_asked_again_and_nothing_is_settled_before_it_answers),
         cmocka_unit_test(what_a_gateway_took_with_it_for_good_is_told_to_be_untold),
         cmocka_unit_test(a_refusal_of_one_gateway_does_not_undo_what_another_has_accepted),
