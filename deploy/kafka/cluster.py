@@ -60,6 +60,7 @@ allow.everyone.if.no.acl.found=false
 super.users={supers}
 auto.create.topics.enable=false
 unclean.leader.election.enable=false
+compression.type=snappy
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
 offsets.topic.replication.factor={replicas}

@@ -220,7 +220,7 @@ static ehis_err open_handle(const struct bus_kafka_options *o, const char *gatew
         {is_producer ? "message.timeout.ms" : "enable.auto.offset.store", is_producer ? "8000" : "false"},
         /* Not idempotent: written twice does no harm, and no fatal error ends the handle. */
         {is_producer ? "partitioner" : "auto.offset.reset", is_producer ? "murmur2_random" : "error"},
-        {is_producer ? "compression.codec" : "enable.partition.eof", is_producer ? "none" : "true"},
+        {is_producer ? "compression.codec" : "enable.partition.eof", is_producer ? BUS_CODEC : "true"},
         {is_producer ? "request.timeout.ms" : "fetch.message.max.bytes", is_producer ? "5000" : "1048576"},
         {is_producer ? "queue.buffering.max.messages" : "fetch.max.bytes", is_producer ? "16" : "2097152"},
         {is_producer ? "queue.buffering.max.kbytes" : "queued.max.messages.kbytes", is_producer ? "8192" : "4096"},

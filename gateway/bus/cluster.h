@@ -8,6 +8,7 @@
 #include "gateway/bus/topic.h"
 #include "policy/registry/registry.h"
 
+#define BUS_CODEC "snappy" /* of every topic, and of what a gateway writes: what has another a broker packs again */
 #define BUS_NUDGE_PARTITIONS 6 /* of control.registry: their leaders are the brokers whose fetches a nudge ends (kafka.c) */
 
 /* The settings below bus.kafka. */

@@ -131,9 +131,8 @@ static ehis_err conf_fill(struct kafka *k, enum kafka_lane lane, bool is_produce
     snprintf(linger, sizeof linger, "%u.%03u", k->config.bulk_linger_us / 1000, k->config.bulk_linger_us % 1000);
     EHIS_TRY(set(c, "linger.ms", lane == KAFKA_FAST ? "0" : linger, why));
     /* What is sealed does not shrink; names, the paths of trees and records of a batch do, to half of all. And what is compressed goes into TLS as one
-     * piece, where librdkafka otherwise makes a record of TLS, and a write, of most messages and one more of the few bytes between two. Snappy: at most 21
-     * bytes come of one, whatever a hostile sender lets us compress; of lz4, 255. */
-    EHIS_TRY(set(c, "compression.codec", lane == KAFKA_FAST ? "none" : "snappy", why));
+     * piece, where librdkafka otherwise makes a record of TLS, and a write, of most messages and one more of the few bytes between two. */
+    EHIS_TRY(set(c, "compression.codec", BUS_CODEC, why));
     EHIS_TRY(set(c, "message.timeout.ms", lane == KAFKA_FAST ? "8000" : "120000", why));
     EHIS_TRY(set_number(c, "queue.buffering.max.messages", k->config.queue_max_count, why));
     return set_number(c, "queue.buffering.max.kbytes", k->config.queue_max_bytes / 1024 + 1024, why);

@@ -38,7 +38,7 @@ static rd_kafka_t *handle(char **argv, rd_kafka_type_t type, const char *linger)
     const char *const rows[][2] = {
         {"bootstrap.servers", argv[1]}, {"ssl.ca.location", argv[2]}, {"ssl.certificate.location", argv[3]}, {"ssl.key.location", argv[4]},
         {"security.protocol", "ssl"}, {"ssl.endpoint.identification.algorithm", "https"}, {"socket.nagle.disable", "true"},
-        {"enable.idempotence", "true"}, {"compression.codec", "none"}, {"linger.ms", linger}, {"queue.buffering.max.messages", "1000000"},
+        {"enable.idempotence", "true"}, {"compression.codec", "snappy"}, {"linger.ms", linger}, {"queue.buffering.max.messages", "1000000"},
         {"group.id", "raw..gw"}, {"enable.auto.commit", "false"}, {"check.crcs", "true"}, {"fetch.message.max.bytes", "524288"}, {"fetch.max.bytes", "8388608"},
         {"queued.max.messages.kbytes", "16384"}, {"queued.min.messages", "1000"}, {"fetch.wait.max.ms", "10"},
     };

@@ -126,7 +126,7 @@ def test_a_cluster_without_a_topic_or_with_an_unsafe_one_is_refused_at_the_start
     start_fails(land, 5111, inbox)
     admin.delete(inbox)
     start_fails(land, 5124, inbox)
-    admin.create(inbox, partitions=2, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"})
+    admin.create(inbox, partitions=2, config={"message.timestamp.type": "LogAppendTime", "compression.type": "snappy", "retention.ms": "-1"})
     start_fails(land, 5107, inbox)
     admin.delete(inbox)
     kafka.create(land)

@@ -130,6 +130,8 @@ UNSAFE = [("inbox", SYSTEMS["tax"], "unclean.leader.election.enable", "true", "B
           ("call", SYSTEMS["tax"], "retention.bytes", "1000000", "BUS_RETENTION"),
           ("reply", "AZ/gw1", "cleanup.policy", "compact", "BUS_CLEANUP"),
           ("control.lease", "", "cleanup.policy", "delete", "BUS_CLEANUP"),
+          ("key", "AZ/GOV/MIA/population/person/PersonChanged", "compression.type", "producer", "BUS_COMPRESSION"),
+          ("control.cursor", "", "compression.type", "gzip", "BUS_COMPRESSION"),
           ("control.lease", "", "message.timestamp.type", "CreateTime", "BUS_TIMESTAMP"),
           ("blob", "", "max.message.bytes", "100000", "BUS_MESSAGE_BYTES"),
           ("event", "AZ/GOV/MIA/population/person/PersonChanged", "retention.ms", "3600000", "BUS_RETENTION")]
@@ -150,7 +152,8 @@ def test_each_unsafe_setting_of_a_topic_is_refused_by_name(kafka, joined):
     assert names(report(joined, "check")[1]) == names(found)
     for kind, identifier, setting, *_ in UNSAFE:  # as deploy made them: safe, or as safe
         admin.alter(TOPIC, topic(joined.prefix, kind, identifier), {"cleanup.policy": "compact" if kind.startswith("control") else "delete", "retention.ms": "-1",
-                    "retention.bytes": None, "unclean.leader.election.enable": None, "message.timestamp.type": "LogAppendTime", "max.message.bytes": "2000000"})
+                    "retention.bytes": None, "unclean.leader.election.enable": None, "message.timestamp.type": "LogAppendTime", "compression.type": "snappy",
+                    "max.message.bytes": "2000000"})
     assert report(joined, "check")[0].returncode == 0
 
 
@@ -162,7 +165,7 @@ def test_missing_topics_wrong_partitions_and_lost_rights_are_refused_by_name(kaf
     wait_until(lambda: {s for _, s, _ in names(report(joined, "check")[1])} == {gone, wide}, what="both deleted")
     done, found = report(joined, "check")
     assert done.returncode == 1 and names(found) == {("BUS_NO_TOPIC", gone, ""), ("BUS_NO_TOPIC", wide, "")}
-    admin.create(wide, partitions=3, config={"message.timestamp.type": "LogAppendTime", "retention.ms": "900000"})
+    admin.create(wide, partitions=3, config={"message.timestamp.type": "LogAppendTime", "compression.type": "snappy", "retention.ms": "900000"})
     done, found = report(joined, "create", *kafka.admin())
     assert done.returncode == 1 and [m["name"] for m in found["made"]] == [gone]
     assert names(found) == {("BUS_PARTITIONS", wide, "number of partitions")}
