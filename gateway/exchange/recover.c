@@ -168,6 +168,10 @@ static void replay_end(struct exchange *x, const struct journal_entry *e, const 
         return;
     exchange_finished(x, m, d, r->kind, r->count ? (uint32_t)r->count : r->code, (int64_t)r->time_ms);
     m->durable = m->state;
+    if (r->gateway.len)
+        m->flags |= IS_SENT;
+    else if (x->is_carried && r->kind == RECORD_FAILED) /* here: its recipient may not know */
+        m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED);
     if (r->ack.len && m->kind != KIND_EVENT) {
         m->final = exchange_place(&e->pos);
         m->flags |= HAS_ACK;
@@ -288,6 +292,8 @@ void exchange_recovered(struct exchange *x, int64_t now_ms)
     for (size_t i = 0; i < x->segment_count; i++)
         for (struct node *n = x->segments[i]->messages.next; n != &x->segments[i]->messages; n = n->next) {
             struct message *m = container_of(n, struct message, in_segment);
+            if (x->is_carried && message_is_numbered(m))
+                exchange_skips_to_bus(x, m); /* whether they were sent is not known */
             if (m->state != STATE_ACCEPTED || !message_is(m, IS_OPEN) || m->kind == KIND_KEY)
                 continue;
             if (x->is_carried) {

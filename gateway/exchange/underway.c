@@ -18,7 +18,11 @@ static bool arrive(struct exchange *x, struct message *m)
 }
 
 /* A number that its recipient does not get: it is told. */
-static bool is_passed(const struct message *m) { return m->state == STATE_REFUSED || (m->state == STATE_EXPIRED && !message_is(m, IS_SENT)); }
+static bool is_passed(const struct message *m)
+{
+    bool is_unsent_end = (m->state == STATE_EXPIRED || m->state == STATE_FAILED) && !message_is(m, IS_SENT);
+    return message_is_numbered(m) && (m->state == STATE_REFUSED || is_unsent_end);
+}
 
 static void wait_for_bus(struct exchange *x, struct message *m)
 {
@@ -63,15 +67,17 @@ void exchange_to_bus(struct exchange *x, struct message *m, struct name *gateway
         arrive(x, m);
 }
 
+static bool is_skip_to_send(const struct message *m) { return m->state == STATE_REFUSED && !message_is(m, IS_SENT) && !node_is_linked(&m->in_bus); }
+
 /* Refused numbers go over the bus too, once something of their stream was accepted: those before this one first. */
 void exchange_skips_to_bus(struct exchange *x, struct message *m)
 {
     struct stream *st = m->stream;
     struct node *n = &m->in_stream;
-    st->has_relation |= m->state == STATE_ACCEPTED;
+    st->has_relation |= m->state != STATE_REFUSED;
     if (!st->has_relation)
         return;
-    while (n->prev != &st->messages && message_of_stream(n->prev)->state == STATE_REFUSED && !message_is(message_of_stream(n->prev), IS_SENT))
+    while (n->prev != &st->messages && is_skip_to_send(message_of_stream(n->prev)))
         n = n->prev;
     for (; n != &m->in_stream; n = n->next)
         exchange_to_bus(x, message_of_stream(n), NULL);
@@ -131,7 +137,9 @@ void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now
 {
     struct message *m = exchange_message_by_digest(x, digest);
     x->now_ms = now_ms;
-    if (m && (m->state == STATE_ACCEPTED || m->state == STATE_REFUSED) && m->durable == m->state && !message_is(m, IS_CARRIED))
+    if (!m || m->durable != m->state || message_is(m, IS_CARRIED))
+        return;
+    if (m->state == STATE_ACCEPTED || (message_is_numbered(m) && m->state != STATE_DELIVERED)) /* or its skip */
         again(x, m);
 }
 
@@ -250,7 +258,8 @@ static bool lose(struct exchange *x, struct message *m)
 {
     ehis_err err = verify_again(x, m);
     if (err != EHIS_OK && err != EHIS_E_KEY_NOT_YET && ehis_err_row(err)->class_ == EHIS_CLASS_PEER) {
-        (void)!exchange_finish(x, m, NULL, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL); /* no room for the record: at the next probe */
+        if (exchange_finish(x, m, NULL, RECORD_FAILED, (uint32_t)err, span_of(NULL, 0), NULL) == EHIS_OK) /* else at the next probe */
+            m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED);                                               /* its skip goes now */
         return false;
     }
     struct record r = {.kind = RECORD_LOST, .system = name_span(m->to->name), .sender = name_span(m->sender->name)};

@@ -113,25 +113,78 @@ static void what_was_accepted_and_not_confirmed_goes_again_after_a_restart(void 
     assert_receipt(t.one, t.a, &e, STATE_REPLICATED, 0); /* and what was said of it is said again */
 }
 
-static void what_is_on_its_way_when_its_key_is_revoked_fails_and_is_not_sent_again_for_ever(void **state)
+/* Two of a stream are on the bus, which no reader takes any more. */
+static void revoke_on_the_way(struct hash d[2])
 {
-    (void)state;
     sim_end(t.two, t.b);
-    struct hash d = put_at(t.one, t.a, 1);
-    sim_carrier_run(t.c);
+    for (size_t i = 0; i < 2; i++) {
+        d[i] = put_at(t.one, t.a, i + 1);
+        sim_carrier_run(t.c);
+    }
     test_registry_revoke(t.one->author, A, USE_SIGN, t.one->clock.wall_ms);
     sim_house_publish(t.one);
     registry_unref(t.two->registry);
     t.two->registry = registry_ref(t.one->registry);
     exchange_set_registry(t.two->x, t.two->registry, t.two->clock.wall_ms);
     t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+}
+
+static void assert_skips_of_failed(void)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        struct sim_out *skip = sim_take(t.two, SIM_SKIP, t.b);
+        assert_non_null(skip);
+        assert_int_equal(skip->number, n);
+        assert_int_equal(skip->state, STATE_FAILED);
+    }
+    assert_null(sim_take(t.two, SIM_SKIP, t.b));
+}
+
+static void what_is_on_its_way_when_its_key_is_revoked_fails_and_is_not_sent_again_for_ever(void **state)
+{
+    struct hash d[2];
+    (void)state;
+    revoke_on_the_way(d);
     sim_carrier_pass(t.c, 60000);
     assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
-    assert_int_equal(sim_carrier_refused(t.c), 1);
+    assert_int_equal(sim_carrier_refused(t.c), 2);
+    assert_skips_of_failed(); /* its recipient does not wait for it */
     assert_int_equal(sim_record_count(t.one, RECORD_LOST), 0);
-    assert_receipt(t.one, t.a, &d, STATE_ACCEPTED, 0);
-    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
-    assert_receipt(t.one, t.a, &d, STATE_FAILED, EHIS_E_KEY_REVOKED);
+    for (size_t i = 0; i < 2; i++) {
+        assert_receipt(t.one, t.a, &d[i], STATE_ACCEPTED, 0);
+        assert_receipt(t.one, t.a, &d[i], STATE_REPLICATED, 0);
+    }
+    for (size_t i = 0; i < 2; i++)
+        assert_receipt(t.one, t.a, &d[i], STATE_FAILED, EHIS_E_KEY_REVOKED);
+}
+
+static void that_it_failed_is_told_though_the_gateway_died_before_the_bus_took_its_skip(void **state)
+{
+    struct hash d[2];
+    (void)state;
+    t.one->segment_entries = 8;
+    revoke_on_the_way(d);
+    sim_carrier_faults(t.c)->is_down = true;
+    sim_carrier_pass(t.c, 60000);
+    assert_int_equal(sim_record_count(t.one, RECORD_FAILED), 2);
+    for (int restarts = 0; restarts < 2; restarts++) { /* and once more, while nobody has heard of it */
+        sim_carrier_leave(t.c, t.one);
+        sim_restart(t.one, false);
+        sim_carrier_pass(t.c, 5000);
+        sim_release(t.one);
+    }
+    assert_null(sim_take(t.two, SIM_SKIP, t.b));
+    sim_carrier_faults(t.c)->is_down = false;
+    sim_carrier_pass(t.c, 2000);
+    assert_skips_of_failed();
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    for (size_t i = 0; i < 2; i++)
+        assert_receipt(t.one, t.a, &d[i], STATE_FAILED, EHIS_E_KEY_REVOKED);
+    assert_int_equal(sim_settled(t.one, t.a, stream, 3), EHIS_OK);
+    struct exchange_status s;
+    exchange_status(t.one->x, &s);
+    assert_int_equal(s.stored_messages, 0);
 }
 
 /* What the second house holds, unfinished, it reads once more; then the first has the inbox, and delivers it. */
@@ -200,6 +253,7 @@ int main(void)
         CARRIER_TEST(the_other_gateway_takes_over_what_a_dead_one_had),
         CARRIER_TEST(what_was_accepted_and_not_confirmed_goes_again_after_a_restart),
         CARRIER_TEST(what_is_on_its_way_when_its_key_is_revoked_fails_and_is_not_sent_again_for_ever),
+        CARRIER_TEST(that_it_failed_is_told_though_the_gateway_died_before_the_bus_took_its_skip),
         CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(a_call_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_it_was_read_last),
