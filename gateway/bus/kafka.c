@@ -123,6 +123,7 @@ static ehis_err conf_fill(struct kafka *k, enum kafka_lane lane, bool is_produce
     if (!is_producer) {
         EHIS_TRY(set_all(c, for_consumers, sizeof for_consumers / sizeof *for_consumers, why));
         EHIS_TRY(set(c, "group.id", k->group, why));
+        EHIS_TRY(set(c, "enable.partition.eof", lane == KAFKA_BULK || lane == KAFKA_CONTROL ? "true" : "false", why)); /* an event a record: not where a caller waits */
         /* Every fetch names every partition, and the answer is a TLS record for each: with a thousand inboxes some 5 ms of CPU here, though nothing
          * comes. A partition that is added waits until the fetch that is under way at its broker returns: kafka_nudge. */
         return set(c, "fetch.wait.max.ms", "2000", why);
@@ -251,7 +252,9 @@ static void on_error(struct kafka_handle *h, struct kafka_consumer *c, rd_kafka_
     if (rd_kafka_event_error_is_fatal(e)) {
         log_line(LOG_ERROR, "kafka.fatal", F_ERR(EHIS_E_BUS_FATAL), F_STR("text", text));
         h->is_broken = true;
-    } else if (at && c)
+    } else if (at && c && code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        kafka_on_partition_end(c, at->topic, at->partition, at->offset);
+    else if (at && c)
         kafka_on_partition_error(c, at->topic, at->partition, code, text);
     else if (code == RD_KAFKA_RESP_ERR__SSL || (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(text, "SSL routines")))
         /* A broker that died looks the same, but for the words (until 2.2.0). Its alert to our certificate comes behind our part of the handshake. */

@@ -51,6 +51,8 @@ struct kafka_calls { /* on the loop's thread; each may call any verb below but k
     void (*on_position)(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p); /* answer to kafka_position_get */
     void (*on_state)(void *ctx, ehis_err state, const char *text); /* OK: brokers are there; else why not (BUS_UNREACHABLE, BUS_TLS, BUS_NOT_ALLOWED, BUS_FATAL) */
     void (*on_offsets)(void *ctx, uint64_t token, ehis_err err, const struct kafka_range *ranges, size_t partitions); /* answer to kafka_offsets_get */
+    /* Of BULK and CONTROL: the log ends at offset for now, and its records before were handed over. The end of a transaction is none, and takes an offset too. */
+    void (*on_end)(void *ctx, uint32_t watch, int64_t offset);
 };
 
 /* Returns at once; connects in the background. BUS_OPTIONS, BUS_PREFIX, BUS_CLIENT (a file or value that librdkafka

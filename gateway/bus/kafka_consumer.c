@@ -259,6 +259,15 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
         log_line(LOG_WARN, "kafka.partition", F_ERR(err), F_STR("topic", topic), F_STR("text", text));
 }
 
+void kafka_on_partition_end(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset)
+{
+    struct watch *w = find_at(c, topic, partition);
+    if (!w || !w->is_assigned || c->handle.is_broken || offset < w->next)
+        return;
+    w->next = offset;
+    c->handle.kafka->calls.on_end(c->handle.kafka->calls.ctx, w->number, offset);
+}
+
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
 {
     struct kafka *k = c->handle.kafka;
@@ -269,7 +278,7 @@ void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m)
         return;
     }
     struct watch *w = find_at(c, topic, m->partition);
-    if (!w || !w->is_assigned || m->offset < w->next)
+    if (!w || !w->is_assigned || c->handle.is_broken || m->offset < w->next)
         return;
     /* A copy: a record that waits for its acknowledgement would keep the whole batch (up to 1 MiB) that it came in. */
     struct hold *hold = malloc(sizeof *hold + m->len + m->key_len);

@@ -101,6 +101,7 @@ void kafka_consumer_free(void *c); /* may block: kafka_retire */
 void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its lane, where they stood */
 void kafka_consumers_apply(struct kafka *k);
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);
+void kafka_on_partition_end(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset);
 void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32_t partition, rd_kafka_resp_err_t err, const char *text);
 void kafka_commits_finish(struct kafka *k); /* the last ones, so that little is read twice after a restart; at most 300 ms */
 void kafka_watches_free(struct kafka *k);

@@ -112,7 +112,7 @@ void relay_new_boot(struct relay *r)
 
 static ehis_err start(struct relay *r, struct ehis_why *why)
 {
-    const struct kafka_calls calls = {r, relay_on_sent, relay_on_record, relay_on_watch_error, relay_on_position, on_state, relay_on_offsets};
+    const struct kafka_calls calls = {r, relay_on_sent, relay_on_record, relay_on_watch_error, relay_on_position, on_state, relay_on_offsets, relay_on_end};
     struct kafka_config config = {.options = r->config.options, .client = r->gateway, .is_plain = r->config.is_plain, .queue_max_bytes = QUEUE_MAX_BYTES,
                                   .queue_max_count = QUEUE_MAX_COUNT, .bulk_linger_us = BULK_LINGER_US};
     uint8_t seed[16];

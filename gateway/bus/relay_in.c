@@ -325,6 +325,14 @@ void relay_on_record(void *ctx, struct kafka_record *record)
     pace(g);
 }
 
+/* Whether such a log is read whole is asked by where it ends; of the others, by what is held. */
+void relay_on_end(void *ctx, uint32_t watch, int64_t offset)
+{
+    struct reading *g = reading_of(ctx, watch);
+    if (g && (g->kind == READ_CURSOR || g->kind == READ_KEY))
+        g->at = offset;
+}
+
 void relay_in_tick(struct relay *r)
 {
     int64_t now = relay_mono_ms(r);

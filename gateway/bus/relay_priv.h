@@ -246,6 +246,7 @@ void relay_read_from(struct reading *g, int64_t from);
 void relay_read_stop(struct reading *g);
 void relay_unread(struct reading *g);
 void relay_on_record(void *ctx, struct kafka_record *record);
+void relay_on_end(void *ctx, uint32_t watch, int64_t offset);
 void relay_on_watch_error(void *ctx, uint32_t watch, ehis_err err, const char *text);
 void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kafka_position *p);
 void relay_held_finish(struct held *h); /* its offset is finished */

@@ -117,6 +117,23 @@ def test_of_a_topic_that_was_made_again_nothing_is_passed_over_though_it_soon_ho
     assert bodies(subscriber)[5:] == sent
 
 
+@pytest.mark.parametrize("log", ["control.cursor", "key.AZ..GOV..MIA..population..person..PersonChanged"])
+def test_a_log_that_ends_with_a_transaction_is_read_whole(kafka, apart, log):
+    """Its end takes an offset, and is no record: who starts waited for it for ever."""
+    pair, publisher, subscriber = apart  # noqa: F811
+    topic, admin = f"{pair.prefix}..{log}", Admin(kafka.cluster)
+    publish(publisher, "before")
+    wait_until(lambda: bodies(subscriber) == ["before"], 30, "the first")
+    pair.stop(2)
+    end = admin.end(topic)
+    done = kafka.cluster.kcat("-P", "-t", topic, "-p", "0", "-K", ":", "-X", f"transactional.id={log}", stdin="key:junk\n")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: admin.end(topic) == end + 2, 20, "a record and the end of its transaction")
+    pair.start(2)
+    publish(publisher, "after")
+    wait_until(lambda: bodies(subscriber) == ["before", "after"], 60, "the second")
+
+
 def test_a_gateway_that_stops_in_order_leaves_the_cursor_where_it_is(pair):  # noqa: F811
     pair.start(1), pair.start(2)
     publisher, subscriber = pair.peer("population"), pair.peer("tax")

@@ -216,10 +216,12 @@ static void perform(struct probe *p, char *line)
     fflush(stdout);
 }
 
+static void on_end(void *ctx, uint32_t watch, int64_t offset) { (void)ctx, (void)watch, (void)offset; }
+
 int main(int argc, char **argv)
 {
     struct probe p = {.state = EHIS_E_BUS_UNREACHABLE, .bytes = 100, .filler = calloc(1, 1000000)};
-    struct kafka_calls calls = {&p, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
+    struct kafka_calls calls = {&p, on_sent, on_record, on_watch_error, on_position, on_state, NULL, on_end};
     struct ehis_why why = {{0}};
     char line[1200];
     if (argc != 5 || !p.filler)

@@ -22,7 +22,7 @@ struct bench {
     struct bus_kafka_options options;
     struct loop *loop;
     struct kafka *kafka;
-    size_t sent, received, watch_errors, positions;
+    size_t sent, received, watch_errors, positions, end;
     ehis_err sent_err[SENDS_MAX];
     uint64_t sent_token[SENDS_MAX];
     int64_t sent_offset[SENDS_MAX], offset[SENDS_MAX];
@@ -79,6 +79,13 @@ static void on_position(void *ctx, uint32_t watch, ehis_err err, const struct ka
     snprintf(b->metadata, sizeof b->metadata, "%.*s", (int)p->metadata.len, (const char *)p->metadata.p);
 }
 
+static void on_end(void *ctx, uint32_t watch, int64_t offset)
+{
+    struct bench *b = ctx;
+    (void)watch;
+    b->end = (size_t)offset;
+}
+
 static void on_state(void *ctx, ehis_err state, const char *text)
 {
     struct bench *b = ctx;
@@ -121,7 +128,7 @@ static int set_up(void **state)
     struct bench *b = calloc(1, sizeof *b);
     rd_kafka_conf_t *c = rd_kafka_conf_new();
     struct ehis_why why = {{0}};
-    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
+    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL, on_end};
     rd_kafka_conf_set(c, "log_level", "0", text, sizeof text);
     b->host = rd_kafka_new(RD_KAFKA_PRODUCER, c, text, sizeof text);
     b->cluster = rd_kafka_mock_cluster_new(b->host, 1);
@@ -159,6 +166,7 @@ static void what_is_sent_is_confirmed_in_order_and_read_in_order(void **state)
     assert_true(until(b, &b->sent, 5000, 20));
     assert_true(until(b, &b->received, 5000, 20));
     assert_int_equal(b->watch, 7);
+    assert_true(until(b, &b->end, 5000, 20));
     for (uint64_t i = 0; i < 5000; i++) {
         assert_int_equal(b->sent_err[i], EHIS_OK);
         assert_int_equal(b->sent_token[i], i);
@@ -418,7 +426,7 @@ static void a_file_that_is_not_there_is_a_wrong_setting(void **state)
     struct bench *b = *state;
     struct kafka *k = NULL;
     struct ehis_why why = {{0}};
-    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL};
+    struct kafka_calls calls = {b, on_sent, on_record, on_watch_error, on_position, on_state, NULL, on_end};
     struct kafka_config config = {.options = &b->options, .client = "gw", .queue_max_bytes = 1, .queue_max_count = 1};
     assert_int_equal(kafka_new(b->loop, &config, &calls, &k, &why), EHIS_E_BUS_CLIENT);
     assert_non_null(strstr(why.text, "ssl.ca.location"));

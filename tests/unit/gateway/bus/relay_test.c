@@ -402,6 +402,30 @@ static void where_a_log_that_is_read_whole_ends_is_asked_again_when_it_is_anothe
     assert_true(w.relay->is_cursors_read);
 }
 
+/* As the end of a transaction, which takes an offset and is no record. */
+static void a_log_that_ends_in_what_is_no_record_is_read_whole(void **state)
+{
+    (void)state;
+    subscribed();
+    own(true);
+    answer(TOPIC_EVENT, EHIS_OK, 0);
+    answer(TOPIC_KEY, EHIS_OK, 3);
+    live(100);
+    w.calls.on_end(w.calls.ctx, watch_of(TOPIC_KEY), 2);
+    live(100);
+    assert_int_equal(watch_of(TOPIC_EVENT), 0);
+    w.calls.on_end(w.calls.ctx, watch_of(TOPIC_KEY), 3);
+    live(100);
+    assert_int_not_equal(watch_of(TOPIC_EVENT), 0);
+    w.relay->is_cursors_read = false; /* as at the start */
+    w.relay->cursors_end = 500;
+    live(100);
+    assert_false(w.relay->is_cursors_read);
+    w.calls.on_end(w.calls.ctx, watch_of(TOPIC_CONTROL_CURSOR), 500);
+    live(100);
+    assert_true(w.relay->is_cursors_read);
+}
+
 static void a_message_that_the_journal_cannot_give_holds_back_no_other(void **state)
 {
     const uint8_t stream[16] = {7};
@@ -564,6 +588,7 @@ int main(void)
         RELAY_TEST(whose_inbox_was_lost_before_it_was_given_anything_is_given_nothing),
         RELAY_TEST(a_topic_that_is_not_there_is_asked_for_once_a_second),
         RELAY_TEST(where_a_log_that_is_read_whole_ends_is_asked_again_when_it_is_another),
+        RELAY_TEST(a_log_that_ends_in_what_is_no_record_is_read_whole),
         RELAY_TEST(topics_that_are_not_there_hold_back_no_other_however_many),
         RELAY_TEST(what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_will_not_is_set_aside),
         RELAY_TEST(a_message_that_the_journal_cannot_give_holds_back_no_other),
