@@ -324,6 +324,7 @@ static void tick(struct kafka *k, int64_t now)
     k->lines_left = LINES_EVERY_TICK;
     if (now < k->nudge_until_ms)
         kafka_nudge(k);
+    kafka_consumers_tick(k, now);
     for (int lane = 0; lane < KAFKA_LANES && now - k->heard_ms < PING_QUIET_MS + PING_EVERY_MS; lane++)
         if (k->producers[lane])
             kafka_producer_tick(k->producers[lane]);

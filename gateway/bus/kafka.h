@@ -26,7 +26,7 @@ enum kafka_lane {
     KAFKA_CONTROL, /* reads alone: the few topics in which something always happens; a fetch that they end names no more than them */
     KAFKA_LAG      /* reads alone: what BULK reads as well, further back; its handle is made when it is first needed */
 };
-enum { KAFKA_FROM_BEGIN = -2, KAFKA_FROM_END = -1 };
+enum { KAFKA_FROM_BEGIN = -2 };
 
 struct kafka_record {
     uint32_t watch;      /* as given to kafka_watch */
@@ -72,7 +72,7 @@ ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, in
                     uint64_t token) EHIS_MUST_USE;
 
 /* librdkafka 2.0.2 says nothing of a topic that was never allowed: kafka_position_get does, ask that before.
- * Reads a partition from offset (or KAFKA_FROM_*) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
+ * Reads a partition from offset (or KAFKA_FROM_BEGIN) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
  * of a handle is healed inside: all its watches go on where they stood. */
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
 void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */

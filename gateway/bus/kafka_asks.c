@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Committed positions, and whether a broker answers at all: by a thread and a handle of their own, because librdkafka answers only those who wait. The
+/* Committed positions, where partitions begin and end, and whether a broker answers at all: by a thread and a handle of their own, because librdkafka answers only those who wait. The
  * asynchronous Admin API (ListConsumerGroupOffsets) would do, but when the coordinator goes away meanwhile, 2.0.2 ends the process:
  * "rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed". All that is asked meanwhile goes into one request. */
 #include "gateway/bus/kafka_priv.h"
@@ -19,13 +19,13 @@
 
 struct ask {
     struct ask *next;
+    enum { ASK_POSITION, ASK_PING, ASK_OFFSETS, ASK_BEGIN, ASK_NUDGES } what; /* from OFFSETS on: a request of its own */
     uint32_t watch;
-    bool is_ping, is_offsets;
     uint64_t token;
     int64_t from_ms;
     struct kafka_range *ranges;
     size_t range_count;
-    int32_t partition;
+    int32_t partition; /* of OFFSETS and NUDGES all */
     ehis_err err;
     rd_kafka_resp_err_t code;
     int64_t offset;
@@ -101,7 +101,7 @@ static void answer_all(struct kafka_asks *q, struct ask *asks)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
     bool is_ping = true;
     for (struct ask *a = asks; a; a = a->next) {
-        is_ping &= a->is_ping;
+        is_ping &= a->what == ASK_PING;
         if (!rd_kafka_topic_partition_list_find(list, a->topic, a->partition))
             rd_kafka_topic_partition_list_add(list, a->topic, a->partition);
     }
@@ -110,7 +110,7 @@ static void answer_all(struct kafka_asks *q, struct ask *asks)
         a->code = code;
         a->err = kafka_err(code);
         a->offset = -1;
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !a->is_ping)
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && a->what == ASK_POSITION)
             fill(a, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
@@ -118,10 +118,10 @@ static void answer_all(struct kafka_asks *q, struct ask *asks)
 
 /* ---- where partitions begin and end ---- */
 
-static rd_kafka_resp_err_t partitions_of(struct kafka_asks *q, const char *topic, rd_kafka_topic_partition_list_t *list)
+static rd_kafka_resp_err_t partitions_of(struct kafka_asks *q, const struct ask *a, rd_kafka_topic_partition_list_t *list)
 {
     const struct rd_kafka_metadata *m = NULL;
-    rd_kafka_topic_t *t = rd_kafka_topic_new(q->rk, topic, NULL);
+    rd_kafka_topic_t *t = rd_kafka_topic_new(q->rk, a->topic, NULL);
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     for (int left = ASK_TIMEOUT_MS / ASK_STEP_MS; t && left > 0 && code == RD_KAFKA_RESP_ERR__TIMED_OUT && !is_stopping(q); left--)
         code = rd_kafka_metadata(q->rk, 0, t, &m, ASK_STEP_MS);
@@ -129,7 +129,8 @@ static rd_kafka_resp_err_t partitions_of(struct kafka_asks *q, const char *topic
         const struct rd_kafka_metadata_topic *found = m->topic_cnt == 1 ? &m->topics[0] : NULL;
         code = !found ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : found->err;
         for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < found->partition_cnt && i < PARTITIONS_MAX; i++)
-            rd_kafka_topic_partition_list_add(list, topic, i);
+            if (a->what != ASK_BEGIN || i == a->partition)
+                rd_kafka_topic_partition_list_add(list, a->topic, i);
     }
     rd_kafka_metadata_destroy(m);
     if (t)
@@ -154,7 +155,7 @@ static rd_kafka_resp_err_t offsets_at(struct kafka_asks *q, rd_kafka_topic_parti
 static void answer_offsets(struct kafka_asks *q, struct ask *a)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(0);
-    a->code = partitions_of(q, a->topic, list);
+    a->code = partitions_of(q, a, list);
     if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
         a->code = offsets_at(q, list, RD_KAFKA_OFFSET_END);
     a->ranges = calloc((size_t)list->cnt + 1, sizeof *a->ranges);
@@ -171,7 +172,7 @@ static void answer_offsets(struct kafka_asks *q, struct ask *a)
 
 static void answer(struct kafka_asks *q, struct ask *asks)
 {
-    if (asks->is_offsets)
+    if (asks->what >= ASK_OFFSETS)
         answer_offsets(q, asks);
     else
         answer_all(q, asks);
@@ -190,7 +191,7 @@ static void *run(void *arg)
             pthread_cond_wait(&q->more, &q->lock);
             continue;
         }
-        for (size_t i = 0; i < ASKS_A_REQUEST && *end && (i == 0 || !(asks->is_offsets || (*end)->is_offsets)); i++)
+        for (size_t i = 0; i < ASKS_A_REQUEST && *end && (i == 0 || !(asks->what >= ASK_OFFSETS || (*end)->what >= ASK_OFFSETS)); i++)
             end = &(*end)->next;
         q->asked = *end;
         *end = NULL;
@@ -304,8 +305,10 @@ static ehis_err ask(struct kafka *k, const char *topic, const struct ask *as)
 }
 
 ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) { return ask(k, topic, &(struct ask){.partition = partition, .watch = watch}); }
-ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, uint64_t token) { return ask(k, topic, &(struct ask){.is_offsets = true, .from_ms = from_ms, .token = token}); }
-void kafka_ping(struct kafka *k) { k->is_pinging = ask(k, PING_TOPIC, &(struct ask){.is_ping = true}) == EHIS_OK; }
+ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, uint64_t token) { return ask(k, topic, &(struct ask){.what = ASK_OFFSETS, .from_ms = from_ms, .token = token}); }
+ehis_err kafka_begin_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) { return ask(k, topic, &(struct ask){.what = ASK_BEGIN, .partition = partition, .watch = watch}); }
+ehis_err kafka_nudges_get(struct kafka *k) { return ask(k, k->nudge, &(struct ask){.what = ASK_NUDGES}); }
+void kafka_ping(struct kafka *k) { k->is_pinging = ask(k, PING_TOPIC, &(struct ask){.what = ASK_PING}) == EHIS_OK; }
 
 void kafka_on_answers(struct kafka *k)
 {
@@ -318,17 +321,17 @@ void kafka_on_answers(struct kafka *k)
     for (struct ask *a = answered; a; a = a->next) {
         if (a->code == RD_KAFKA_RESP_ERR_NO_ERROR)
             kafka_heard(k);
-        if (a->is_offsets) {
-            k->calls.on_offsets(k->calls.ctx, a->token, a->err, a->ranges, a->range_count);
-            continue;
+        switch (a->what) {
+        case ASK_POSITION: k->calls.on_position(k->calls.ctx, a->watch, a->err, &(struct kafka_position){a->offset, span_of(a->metadata, a->metadata_len)}); break;
+        case ASK_OFFSETS: k->calls.on_offsets(k->calls.ctx, a->token, a->err, a->ranges, a->range_count); break;
+        case ASK_BEGIN: kafka_begin_found(k, a->watch, a->err, a->err == EHIS_OK ? a->ranges[0].from : -1); break;
+        case ASK_NUDGES: kafka_nudges_found(k, a->err, a->ranges, a->range_count); break;
+        case ASK_PING:
+            k->is_pinging = false;
+            if (a->err != EHIS_OK)
+                kafka_set_state(k, a->err == EHIS_E_BUS_NOT_ALLOWED || a->err == EHIS_E_BUS_TLS ? a->err : EHIS_E_BUS_UNREACHABLE, rd_kafka_err2str(a->code));
+            break;
         }
-        if (!a->is_ping) {
-            k->calls.on_position(k->calls.ctx, a->watch, a->err, &(struct kafka_position){a->offset, span_of(a->metadata, a->metadata_len)});
-            continue;
-        }
-        k->is_pinging = false;
-        if (a->err != EHIS_OK)
-            kafka_set_state(k, a->err == EHIS_E_BUS_NOT_ALLOWED || a->err == EHIS_E_BUS_TLS ? a->err : EHIS_E_BUS_UNREACHABLE, rd_kafka_err2str(a->code));
     }
     asks_free(answered);
 }

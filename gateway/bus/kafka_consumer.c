@@ -3,12 +3,14 @@
 /* Watches: partitions assigned by hand, without a group's membership (no rebalance, no max.poll.interval, none of the bugs of either), and commits.
  * librdkafka's own pause and seek are not used: before 2.4.0 resuming what is not paused jumps back, seeking times out at once (2.1.0), and
  * batch reads skip records beside both (#4486). A watch that pauses is unassigned, and assigned again where it stood: unassigning raises the
- * partition's version before it returns, so that nothing fetched earlier comes out afterwards. */
+ * partition's version before it returns, so that nothing fetched earlier comes out afterwards. What is assigned has a number for its offset: librdkafka's
+ * own question where a log begins or ends waits at the broker behind a fetch that is under way, seconds. kafka_asks.c asks it, on a connection that fetches nothing. */
 #include "gateway/bus/kafka_priv.h"
 
 #include <stdlib.h>
 #include "base/log.h"
 
+#define NUDGES_AGAIN_MS 10000 /* what was not to be had */
 #define NUDGED_MS 2500 /* so long after an assignment: where a topic is new to the client, its partitions can be fetched a second later */
 
 struct watch {
@@ -17,8 +19,8 @@ struct watch {
     uint32_t number;
     enum kafka_lane lane;
     int32_t partition;
-    int64_t next; /* offset, or KAFKA_FROM_* */
-    bool is_assigned, is_paused, is_broken;
+    int64_t next; /* offset, or KAFKA_FROM_BEGIN */
+    bool is_assigned, is_paused, is_broken, is_asked; /* is_asked: where it begins */
     size_t name_len;
     char name[];
 };
@@ -87,10 +89,15 @@ static struct watch *find_at(struct kafka_consumer *c, const char *topic, int32_
 static void want(struct kafka *k, struct watch *w)
 {
     struct kafka_consumer *c = k->consumers[w->lane];
-    if (c && !w->is_assigned && !w->is_paused && !w->is_broken && !node_is_linked(&w->in_dirty)) {
-        list_add(&c->dirty, &w->in_dirty);
-        kafka_end_turn(k);
+    if (!c || w->is_assigned || w->is_paused || w->is_broken || w->is_asked || node_is_linked(&w->in_dirty))
+        return;
+    if (w->next < 0) {
+        w->is_asked = kafka_begin_get(k, w->name, w->partition, w->number) == EHIS_OK;
+        c->handle.is_broken |= !w->is_asked; /* no memory: made anew, with all watches */
+        return;
     }
+    list_add(&c->dirty, &w->in_dirty);
+    kafka_end_turn(k);
 }
 
 static void drop(struct kafka *k, struct watch *w)
@@ -196,6 +203,55 @@ static void broken(struct kafka *k, struct watch *w, ehis_err err, const char *t
     k->calls.on_watch_error(k->calls.ctx, number, err, text);
 }
 
+void kafka_begin_found(struct kafka *k, uint32_t watch, ehis_err err, int64_t offset)
+{
+    struct watch *w = find(k, watch);
+    if (!w || !w->is_asked)
+        return;
+    w->is_asked = false;
+    if (err != EHIS_OK) {
+        broken(k, w, err, "where it begins");
+        return;
+    }
+    w->next = offset;
+    want(k, w);
+}
+
+/* ---- nudges ---- */
+
+void kafka_nudges_found(struct kafka *k, ehis_err err, const struct kafka_range *ranges, size_t count)
+{
+    k->is_nudge_asked = false;
+    k->nudges = err == EHIS_OK ? NUDGES_FOUND : NUDGES_AWAY;
+    if (err != EHIS_OK)
+        kafka_nudge_failed(k, err);
+    for (k->nudge_count = 0; err == EHIS_OK && k->nudge_count < BUS_NUDGE_PARTITIONS && (size_t)k->nudge_count < count; k->nudge_count++)
+        k->nudge_ends[k->nudge_count] = ranges[k->nudge_count].end;
+    kafka_end_turn(k);
+}
+
+void kafka_consumers_tick(struct kafka *k, int64_t now_ms)
+{
+    if (k->nudges == NUDGES_FOUND || k->is_nudge_asked || (k->nudge_asked_ms && now_ms - k->nudge_asked_ms < NUDGES_AGAIN_MS))
+        return;
+    k->nudge_asked_ms = now_ms;
+    k->is_nudge_asked = kafka_nudges_get(k) == EHIS_OK;
+}
+
+/* Made anew, or cut: assigned anew when it is known where it ends. */
+static void nudges_lost(struct kafka_consumer *c, ehis_err err)
+{
+    struct kafka *k = c->handle.kafka;
+    kafka_nudge_failed(k, err);
+    k->nudges = NUDGES_AWAY;
+    k->nudge_asked_ms = 0;
+    while (c->hears)
+        rd_kafka_topic_partition_list_add(c->drop, k->nudge, --c->hears);
+    kafka_end_turn(k);
+}
+
+/* ---- assignments ---- */
+
 static void handle_failed(struct kafka_consumer *c, rd_kafka_error_t *error)
 {
     log_line(LOG_ERROR, "kafka.assign", F_ERR(EHIS_E_BUS_FATAL), F_STR("text", rd_kafka_error_string(error)));
@@ -216,12 +272,13 @@ static bool assign(struct kafka_consumer *c)
         handle_failed(c, error);
         return false;
     }
-    if (list_is_empty(&c->dirty))
+    const struct kafka *k = c->handle.kafka;
+    const bool is_to_hear = c->watches.count && !c->hears && k->nudges == NUDGES_FOUND;
+    if (k->nudges == NUDGES_UNASKED || (list_is_empty(&c->dirty) && !is_to_hear))
         return false;
     rd_kafka_topic_partition_list_t *add = rd_kafka_topic_partition_list_new(0);
-    for (int partition = 0; partition < BUS_NUDGE_PARTITIONS && !c->hears_nudges; partition++)
-        rd_kafka_topic_partition_list_add(add, c->handle.kafka->nudge, partition)->offset = RD_KAFKA_OFFSET_END;
-    c->hears_nudges = true;
+    for (; is_to_hear && c->hears < k->nudge_count; c->hears++)
+        rd_kafka_topic_partition_list_add(add, k->nudge, c->hears)->offset = k->nudge_ends[c->hears];
     while (!list_is_empty(&c->dirty)) {
         struct watch *w = container_of(c->dirty.next, struct watch, in_dirty);
         node_remove(&w->in_dirty);
@@ -242,13 +299,8 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
     struct kafka *k = c->handle.kafka;
     struct watch *w = find_at(c, topic, partition);
     ehis_err err = kafka_err(code);
-    if ((partition == 0 || err == EHIS_E_BUS_POSITION) && c->hears_nudges && strcmp(topic, k->nudge) == 0) { /* made anew: assigned anew with the next that is; others may not be there */
-        kafka_nudge_failed(k, err);
-        c->hears_nudges = false;
-        for (int i = 0; i < BUS_NUDGE_PARTITIONS; i++)
-            rd_kafka_topic_partition_list_add(c->drop, topic, i);
-        kafka_end_turn(k);
-    }
+    if (c->hears && strcmp(topic, k->nudge) == 0)
+        nudges_lost(c, err);
     if (!w || !w->is_assigned)
         return;
     if (err == EHIS_E_BUS_POSITION && strstr(text, "authorization")) /* where the log begins may not even be asked; the code is lost on the way */

@@ -42,7 +42,7 @@ struct kafka_consumer {
     struct table watches; /* by topic and partition */
     struct node dirty;    /* to be assigned at the end of the turn */
     rd_kafka_topic_partition_list_t *drop; /* to be unassigned then, before */
-    bool hears_nudges;
+    int hears;            /* so many partitions of nudges */
 };
 
 struct kafka {
@@ -52,6 +52,10 @@ struct kafka {
     char *client, group[BUS_PREFIX_MAX_BYTES + 8]; /* nobody ever joins the group: positions are committed under it */
     char nudge[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* control.registry: records without a value, one in each partition, end the fetches that are under way */
     int64_t nudge_until_ms, nudge_said_ms; /* at each tick; that it cannot be written */
+    enum { NUDGES_UNASKED, NUDGES_FOUND, NUDGES_AWAY } nudges; /* where its partitions end; until that is known or cannot be, nothing is assigned */
+    int64_t nudge_ends[BUS_NUDGE_PARTITIONS], nudge_asked_ms;
+    int nudge_count;
+    bool is_nudge_asked;
     struct kafka_producer *producers[KAFKA_LANES]; /* NULL: could not be made anew yet, or reads alone */
     struct kafka_consumer *consumers[KAFKA_LANES];
     struct kafka_retired *retired;
@@ -92,6 +96,9 @@ void kafka_producer_tick(struct kafka_producer *p); /* while a broker answers */
 ehis_err kafka_asks_start(struct kafka *k, struct ehis_why *why) EHIS_MUST_USE;
 ehis_err kafka_asks_renew(struct kafka *k) EHIS_MUST_USE; /* on error it keeps what it has */
 void kafka_asks_stop(struct kafka *k); /* waits for a second at most */
+/* Answers: kafka_begin_found, kafka_nudges_found. */
+ehis_err kafka_begin_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;
+ehis_err kafka_nudges_get(struct kafka *k) EHIS_MUST_USE;
 void kafka_ping(struct kafka *k);
 void kafka_on_answers(struct kafka *k);
 
@@ -100,6 +107,9 @@ ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka
 void kafka_consumer_free(void *c); /* may block: kafka_retire */
 void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its lane, where they stood */
 void kafka_consumers_apply(struct kafka *k);
+void kafka_begin_found(struct kafka *k, uint32_t watch, ehis_err err, int64_t offset);
+void kafka_nudges_found(struct kafka *k, ehis_err err, const struct kafka_range *ranges, size_t count);
+void kafka_consumers_tick(struct kafka *k, int64_t now_ms);
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);
 void kafka_on_partition_end(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset);
 void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32_t partition, rd_kafka_resp_err_t err, const char *text);

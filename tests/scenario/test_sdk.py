@@ -92,10 +92,11 @@ def both(land):
 
 
 def served(both):
-    provider, consumer = both("population"), both("tax")
+    provider = both("population")
     provider.well("ready")
-    consumer.well("ready")
     provider.well("serve GetPerson")
+    consumer = both("tax")
+    consumer.well("ready")  # by then the gateway knows who serves
     return provider, consumer
 
 
