@@ -69,6 +69,12 @@ static void bus_done(void *ctx, uint64_t handle, const struct exchange_report *r
     b->ops->done(b, handle, report);
 }
 
+static bool bus_has(void *ctx, uint64_t handle)
+{
+    struct bus *b = ((struct gateway *)ctx)->bus;
+    return b->ops->has(b, handle);
+}
+
 static void want_inbox(void *ctx, struct span system, bool streams, bool calls)
 {
     struct bus *b = ((struct gateway *)ctx)->bus;
@@ -135,6 +141,7 @@ void gateway_ports(struct gateway *g, struct exchange_ports *ports)
                                      .blob_find = blob_find, .blob_keep = blob_keep, .blob_let_go = blob_let_go};
     if (g->bus->ops->done) {
         ports->bus_done = bus_done;
+        ports->bus_has = bus_has;
         ports->want_inbox = want_inbox;
         ports->is_reachable = is_reachable;
         ports->bus_state = bus_state;

@@ -10,6 +10,7 @@ struct bus;
 struct bus_ops { /* as the ports of exchange.h; all but send and free are NULL where the journal is the queue */
     ehis_err (*send)(struct bus *b, const struct exchange_item *item, bool *is_here);
     void (*done)(struct bus *b, uint64_t handle, const struct exchange_report *report);
+    bool (*has)(struct bus *b, uint64_t handle);
     void (*want_inbox)(struct bus *b, struct span system, bool streams, bool calls);
     bool (*is_reachable)(struct bus *b, struct span system);
     ehis_err (*state)(struct bus *b);

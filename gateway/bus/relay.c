@@ -134,7 +134,7 @@ static ehis_err start(struct relay *r, struct ehis_why *why)
 
 ehis_err relay_new(struct loop *loop, const struct clock *clock, const struct relay_config *config, struct relay **out, struct ehis_why *why)
 {
-    static const struct bus_ops ops = {.send = relay_send, .done = relay_done, .want_inbox = relay_want, .is_reachable = is_reachable, .state = state, .probe = probe, .subscribe = relay_subscribe, .free = relay_free};
+    static const struct bus_ops ops = {.send = relay_send, .done = relay_done, .has = relay_has, .want_inbox = relay_want, .is_reachable = is_reachable, .state = state, .probe = probe, .subscribe = relay_subscribe, .free = relay_free};
     struct relay *r = calloc(1, sizeof *r);
     if (!r)
         return EHIS_E_NO_MEMORY;

@@ -261,6 +261,7 @@ void relay_in_tick(struct relay *r);
  * offered before, so that streams and probes keep their order. */
 bool relay_offer(struct held *h);
 void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
+bool relay_has(struct bus *b, uint64_t handle);
 
 /* relay_cursor.c */
 ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms) EHIS_MUST_USE;

@@ -118,6 +118,8 @@ struct exchange_ports {
     /* All of these NULL: the journal is the bus. Else a bus that carries:
      * What arrived is finished, durably. report: how, which its accepting gateway is told, where that is another; NULL: nothing to tell. */
     void (*bus_done)(void *ctx, uint64_t handle, const struct exchange_report *report);
+    /* Whoever reads the log from its position on finds this one as long as it is not done; not where the log was cut or made anew since. */
+    bool (*bus_has)(void *ctx, uint64_t handle);
     /* This gateway has a ready session of the system that takes streams, calls: it wants the inbox; or neither: it gives it up. */
     void (*want_inbox)(void *ctx, struct span system, bool streams, bool calls);
     /* Some gateway has a ready session of it that takes calls, as far as is known. */

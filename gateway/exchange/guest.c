@@ -61,28 +61,26 @@ static void again_behind_its_end(struct exchange *x, struct message *m, uint64_t
     x->ports.bus_done(x->ports.ctx, handle, m->kind == KIND_EVENT ? NULL : &report);
 }
 
-/* Of two from one gateway the newer stays: where its topic is read anew, the older one's place is no longer in it, and what is given back at once is
- * not read again by the next owner. */
+/* Of two from one gateway the older stays: so the next owner reads it before what is behind it in its stream. But where its topic is read anew the older
+ * one's place is no longer in it, and what is given back at once is not read again. */
 void exchange_guest_again(struct exchange *x, struct message *m, const struct exchange_arrival *a, struct name *gateway)
 {
     struct guest *g = m->guest;
     uint32_t place = 0;
-    uint64_t done = 0;
     if (m->durable > STATE_REPLICATED) {
         again_behind_its_end(x, m, a->handle);
         return;
     }
     while (place < g->arrival_count && g->arrivals[place].gateway != gateway)
         place++;
-    if (place == GUEST_ARRIVALS_MAX) {
+    uint64_t older = place < g->arrival_count ? g->arrivals[place].handle : 0;
+    if (place == GUEST_ARRIVALS_MAX || (older && x->ports.bus_has(x->ports.ctx, older))) {
         x->ports.bus_done(x->ports.ctx, a->handle, NULL);
         return;
     }
-    if (place < g->arrival_count)
-        done = g->arrivals[place].handle;
     exchange_guest_arrive(g, place, a, gateway);
-    if (done)
-        x->ports.bus_done(x->ports.ctx, done, NULL);
+    if (older)
+        x->ports.bus_done(x->ports.ctx, older, NULL);
 }
 
 void exchange_guest_done(struct exchange *x, struct message *m, const struct exchange_report *report)

@@ -243,6 +243,28 @@ static void what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_
     assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
 }
 
+static void what_is_there_twice_is_read_by_the_next_owner_before_what_is_behind_it(void **state)
+{
+    struct hash d;
+    (void)state;
+    sim_carrier_faults(t.c)->confirms_nothing = true;
+    d = put_at(t.one, t.a, 1);
+    put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    exchange_on_lost(t.one->x, &d, t.one->clock.wall_ms); /* so it seems: it is there once more, behind the other */
+    sim_carrier_run(t.c);
+    assert_int_equal(sim_carrier_unfinished(t.c), 2);
+    sim_carrier_leave(t.c, t.two);
+    sim_restart(t.two, false);
+    sim_forget(t.two);
+    t.b = sim_ready(t.two, B, 8, 64, 1 << 20);
+    sim_carrier_run(t.c);
+    take(1, OUTCOME_DONE);
+    take(2, OUTCOME_DONE);
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b));
+    assert_int_equal(sim_carrier_unfinished(t.c), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +279,7 @@ int main(void)
         CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(a_call_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(what_is_held_while_its_topic_is_read_anew_is_handed_over_from_where_it_was_read_last),
+        CARRIER_TEST(what_is_there_twice_is_read_by_the_next_owner_before_what_is_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

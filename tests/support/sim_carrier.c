@@ -185,6 +185,12 @@ static void bus_done(void *ctx, uint64_t handle, const struct exchange_report *r
     MUST(buf_put_span(&told->bytes, report->ack));
 }
 
+static bool bus_has(void *ctx, uint64_t handle)
+{
+    (void)ctx;
+    return !((const struct parcel *)(uintptr_t)handle)->is_void;
+}
+
 static void want_inbox(void *ctx, struct span system, bool streams, bool calls)
 {
     struct sim_house *h = ctx;
@@ -225,6 +231,7 @@ void sim_carrier_ports(struct exchange_ports *ports)
 {
     ports->to_bus = to_bus;
     ports->bus_done = bus_done;
+    ports->bus_has = bus_has;
     ports->want_inbox = want_inbox;
     ports->is_reachable = is_reachable;
     ports->bus_state = bus_state;

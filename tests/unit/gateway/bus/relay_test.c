@@ -36,6 +36,7 @@ static struct {
     uint32_t positions[WATCHES_MAX];
     size_t send_count, ask_count, position_count, lost, arrivals, junk;
     int64_t offset;
+    uint64_t handle; /* of the newest arrival */
     ehis_err read_err, arrival_err;
     bool has_no_calls, has_no_dlq; /* topics */
     bool is_paused, is_junk;
@@ -118,8 +119,9 @@ ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, 
 
 ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *a, int64_t now_ms)
 {
-    (void)x, (void)a, (void)now_ms;
+    (void)x, (void)now_ms;
     w.arrivals++;
+    w.handle = a->handle;
     return w.arrival_err;
 }
 ehis_err exchange_on_report(struct exchange *x, const struct exchange_report *r, int64_t now_ms) { return (void)x, (void)r, (void)now_ms, EHIS_OK; }
@@ -516,6 +518,26 @@ static void what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_
     }
 }
 
+static void what_is_held_has_no_place_in_a_log_that_was_cut_since(void **state)
+{
+    const uint8_t stream[16] = {7};
+    const struct exchange_skip skip = {.sender = SYSTEM, .recipient = SYSTEM, .stream = stream, .number = 1, .state = 5};
+    const struct exchange_item item = {.recipient = SYSTEM, .stream = stream, .skip = &skip};
+    bool is_here;
+    (void)state;
+    own(true);
+    assert_int_equal(relay_send(&w.relay->bus, &item, &is_here), EHIS_OK);
+    live(50);
+    sent(TOPIC_INBOX, EHIS_OK);
+    assert_int_equal(w.arrivals, 1);
+    assert_true(w.relay->bus.ops->has(&w.relay->bus, w.handle));
+    w.calls.on_watch_error(w.calls.ctx, watch_of(TOPIC_INBOX), EHIS_E_BUS_UNREACHABLE, "");
+    assert_true(w.relay->bus.ops->has(&w.relay->bus, w.handle)); /* read on from where it was */
+    live(2000);
+    w.calls.on_watch_error(w.calls.ctx, watch_of(TOPIC_INBOX), EHIS_E_BUS_POSITION, "");
+    assert_false(w.relay->bus.ops->has(&w.relay->bus, w.handle));
+}
+
 /* So many records that are none come to the inbox. */
 static void junk(size_t count, size_t bytes)
 {
@@ -591,6 +613,7 @@ int main(void)
         RELAY_TEST(a_log_that_ends_in_what_is_no_record_is_read_whole),
         RELAY_TEST(topics_that_are_not_there_hold_back_no_other_however_many),
         RELAY_TEST(what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_will_not_is_set_aside),
+        RELAY_TEST(what_is_held_has_no_place_in_a_log_that_was_cut_since),
         RELAY_TEST(a_message_that_the_journal_cannot_give_holds_back_no_other),
         RELAY_TEST(while_dlq_is_away_an_inbox_goes_on_as_far_as_its_window_reaches),
         RELAY_TEST(while_dlq_is_away_no_more_wait_for_it_than_others_leave_room_for),
