@@ -5,6 +5,7 @@
 #include "gateway/admin/admin.h"
 #include "gateway/app/options.h"
 #include "gateway/bus/blob.h"
+#include "gateway/bus/cluster_watch.h"
 #include "gateway/bus/relay.h"
 #include "gateway/journal/writer.h"
 #include "gateway/session/sessions.h"
@@ -21,12 +22,13 @@ struct gateway {
     struct exchange *exchange;
     struct bus *bus;
     struct relay *relay; /* the bus, with Kafka; else NULL */
+    struct cluster_watch *watch; /* with Kafka */
     struct blobs *blobs;
     struct sessions *sessions;
     struct admin *admin;
     struct loop_timer *tick, *second;
     struct buf record; /* scratch of append */
-    bool is_kick_due, is_lazy_kick_due, is_stopping, has_failed;
+    bool is_kick_due, is_lazy_kick_due, is_stopping, has_failed, is_look_left;
     int64_t started_ms, stop_by_us, own_certificate_expiry_ms;
     struct pki_pair bus_pair; /* what the bus was opened with */
     uint64_t reloads, reloads_failed;

@@ -35,6 +35,7 @@ static const struct settings_option options[] = {
     {"bus.kafka.partitions", SETTING_COUNT, AT(kafka.partitions), "12", 1, 256, NULL, false, "Partitions of new event, audit, dlq and blob topics."},
     {"bus.kafka.event_retention", SETTING_DURATION, AT(kafka.event_retention_ms), "15d", 15 * 24 * HOUR_MS, 366ull * 24 * HOUR_MS, NULL, false, "Events are kept for at least this long."},
     {"bus.kafka.audit_retention", SETTING_DURATION, AT(kafka.audit_retention_ms), "365d", 15 * 24 * HOUR_MS, 36600ull * 24 * HOUR_MS, NULL, false, "Frames of the audit topic are kept for at least this long."},
+    {"bus.kafka.check_every", SETTING_DURATION, AT(kafka.check_every_ms), "60s", 1000, HOUR_MS, NULL, true, "A running gateway looks this often whether the cluster is still safe."},
     {"limits.frame_max_bytes", SETTING_BYTES, AT(frame_max_bytes), "1MiB", 64 * KIB, 16 * MIB, NULL, false, "Largest frame, type and payload."},
     {"limits.output_max_bytes", SETTING_BYTES, AT(output_max_bytes), "4MiB", 64 * KIB, 256 * MIB, NULL, false, "Output that may wait for one session."},
     {"limits.sessions_max", SETTING_COUNT, AT(sessions_max), "10000", 1, 1000000, NULL, true, "Connections at most."},

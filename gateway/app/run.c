@@ -88,6 +88,8 @@ static void on_second(void *arg)
 {
     struct gateway *g = arg;
     sessions_tick(g->sessions);
+    if (g->watch && !g->is_stopping)
+        cluster_watch_tick(g->watch, sessions_get_identity(g->sessions)->registry, relay_is_up(g->relay));
     loop_timer_set(g->second, SECOND_US);
 }
 
@@ -140,18 +142,27 @@ static ehis_err open_journal(struct gateway *g, struct ehis_why *why)
     return EHIS_OK;
 }
 
+/* R4: a receipt says only what has happened. */
+static void on_cluster_durable(void *ctx, bool is_durable)
+{
+    struct gateway *g = ctx;
+    relay_set_unsafe(g->relay, !is_durable);
+}
+
 /* A cluster that could lose what it acknowledged is refused. One that is away now is not looked at: what is accepted waits in the journal. */
 static ehis_err open_bus(struct gateway *g, const struct registry *registry, struct ehis_why *why)
 {
     struct relay_config config = {.options = &g->options.kafka, .gateway = g->options.name, .read = gateway_read_entry, .ctx = g};
     if (strcmp(g->options.bus_kind, "local") == 0)
         return bus_local_new(&g->bus);
+    const struct cluster_watch_config watch = {.options = &g->options.kafka, .clock = g->clock, .look = bus_cluster_look, .on_durable = on_cluster_durable, .ctx = g};
     int64_t until = clock_mono_us(g->clock) + RIGHTS_WAIT_US;
     ehis_err err = bus_cluster_check(&g->options.kafka, registry, CLUSTER_CHECK_MS, NULL, NULL, why);
     while (err == EHIS_E_BUS_NOT_ALLOWED && clock_mono_us(g->clock) < until) {
         poll(NULL, 0, RIGHTS_AGAIN_MS);
         err = bus_cluster_check(&g->options.kafka, registry, CLUSTER_CHECK_MS, NULL, NULL, why);
     }
+    const bool is_looked_at = err == EHIS_OK;
     if (err == EHIS_E_BUS_UNREACHABLE || err == EHIS_E_BUS_TLS)
         log_line(LOG_WARN, "bus.unchecked", F_ERR(err), F_STR("why", why->text));
     else if (err != EHIS_OK)
@@ -162,7 +173,7 @@ static ehis_err open_bus(struct gateway *g, const struct registry *registry, str
         log_line(LOG_WARN, "bus.certificate", F_ERR(err), F_STR("why", inner.text));
     EHIS_TRY(relay_new(g->loop, g->clock, &config, &g->relay, why));
     g->bus = relay_bus(g->relay);
-    return EHIS_OK;
+    return cluster_watch_new(&watch, is_looked_at, &g->watch);
 }
 
 /* Large bodies: files in the journal's folder, or the topic. */
@@ -275,6 +286,7 @@ static ehis_err close_all(struct gateway *g)
     if (g->loop)
         loop_run_later(g->loop); /* receipts of the last turn, say, whose session has gone: they point to the sessions */
     admin_stop(g->admin);
+    g->is_look_left = !cluster_watch_free(g->watch);
     sessions_free(g->sessions);
     exchange_free(g->exchange);
     blobs_free(g->blobs);
@@ -326,7 +338,7 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
         loop_run(g.loop);
     }
     ehis_err closed = close_all(&g);
-    if (err == EHIS_OK && closed == EHIS_OK && !kafka_has_ended())
+    if (err == EHIS_OK && closed == EHIS_OK && (g.is_look_left || !kafka_has_ended()))
         _exit(0); /* all is on the disk, and its threads would fall over what exit handlers take away */
     return err != EHIS_OK ? err : closed;
 }

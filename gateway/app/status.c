@@ -11,6 +11,7 @@ struct view { /* one look at everything */
     struct blobs_status large;
     struct journal_status journal;
     struct relay_status bus;
+    struct cluster_watch_status cluster;
     const struct sessions_identity *identity;
     int64_t now_ms;
 };
@@ -22,8 +23,10 @@ static struct view look(struct gateway *g)
     sessions_status(g->sessions, &v.sessions);
     journal_status(g->journal, &v.journal);
     blobs_status(g->blobs, &v.large);
-    if (g->relay)
+    if (g->relay) {
         relay_status(g->relay, &v.bus);
+        cluster_watch_status(g->watch, &v.cluster);
+    }
     return v;
 }
 
@@ -35,7 +38,7 @@ static void add_inbox(void *ctx, const struct exchange_inbox_status *i)
 }
 
 /* Each number once: its place in the status, its name as a metric, or both. */
-#define ROWS_MAX 80
+#define ROWS_MAX 84
 struct row {
     const char *section, *name, *metric, *help; /* without a section: a metric alone; without a metric: in the status alone */
     double value;
@@ -108,8 +111,11 @@ static size_t rows_of(const struct gateway *g, const struct view *v, struct row 
         {"bus", "failed", "ehis_bus_failed_total", "Parcels that they did not, sent again.", (double)b->kafka.failed},
         {"bus", "dead_letters", "ehis_bus_dead_letters_total", "Records written to dlq.", (double)b->dead},
         {"bus", "refused", "ehis_bus_refused_total", "Records that are not what they must be.", (double)b->refused},
+        {"bus", "unsafe", "ehis_bus_unsafe_settings", "Settings of the cluster that break a rule of its safety.", (double)v->cluster.count},
         {"bus", "handles_rebuilt", "ehis_bus_handles_rebuilt_total", "Kafka handles made anew.", (double)b->kafka.rebuilt},
         {NULL, NULL, "ehis_bus_certificate_expiry_seconds", "Until the certificate for the brokers runs out.", (double)(g->bus_pair.not_after_ms - v->now_ms) / 1e3},
+        {NULL, NULL, "ehis_bus_is_replicating", "What the brokers confirm is called replicated.", v->cluster.is_durable && !g->options.kafka.is_pilot},
+        {NULL, NULL, "ehis_bus_looked_seconds", "Since all of the cluster's settings were last looked at, or since the start.", (double)(v->now_ms - (v->cluster.looked_ms ? v->cluster.looked_ms : g->started_ms)) / 1e3},
         {NULL, NULL, "ehis_bus_is_up", "Brokers answer and the leases are read.", b->state == EHIS_OK && b->is_ready},
     };
     _Static_assert((sizeof all + sizeof bus) / sizeof *all <= ROWS_MAX, "the caller's room");
@@ -125,6 +131,16 @@ static json_t *section_of(json_t *all, const char *name)
     if (!json_object_get(all, name))
         json_object_set_new(all, name, json_object());
     return json_object_get(all, name);
+}
+
+static void add_cluster(json_t *bus, const struct gateway *g, const struct cluster_watch_status *c)
+{
+    const struct bus_finding *f = c->first;
+    json_object_set_new(bus, "is_replicating", json_boolean(c->is_durable && !g->options.kafka.is_pilot));
+    json_object_set_new(bus, "looked_at", tool_time(c->looked_ms));
+    if (f)
+        json_object_set_new(bus, "first_unsafe", json_pack("{s:o, s:s, s:s, s:s, s:s, s:s}", "code", tool_code(f->code), "name", ehis_err_name(f->code),
+                                                           "subject", f->subject, "setting", f->setting, "found", f->found, "wanted", f->wanted));
 }
 
 ehis_err gateway_status_json(void *ctx, struct buf *out)
@@ -150,6 +166,7 @@ ehis_err gateway_status_json(void *ctx, struct buf *out)
         json_object_set_new(section_of(all, "expiry"), "bus_certificate", tool_time(g->bus_pair.not_after_ms));
         json_object_set_new(section_of(all, "bus"), "state", json_string(v.bus.state == EHIS_OK ? "OK" : ehis_err_name(v.bus.state)));
         json_object_set_new(section_of(all, "bus"), "is_ready", json_boolean(v.bus.is_ready));
+        add_cluster(section_of(all, "bus"), g, &v.cluster);
     }
     json_object_set_new(all, "inboxes", inboxes);
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
@@ -191,6 +208,14 @@ static ehis_err put_inboxes(const struct gateway *g, const struct view *v, struc
     return EHIS_OK;
 }
 
+static ehis_err put_unsafe(const struct view *v, struct buf *out)
+{
+    const struct bus_finding *f = v->cluster.first;
+    return f ? buf_printf(out, "# HELP ehis_bus_unsafe_info The first of them.\n# TYPE ehis_bus_unsafe_info gauge\nehis_bus_unsafe_info{code=\"EHIS-%u\",subject=\"%s\",setting=\"%s\"} 1\n",
+                          (unsigned)f->code, f->subject, f->setting)
+             : EHIS_OK;
+}
+
 static bool is_total(const char *metric)
 {
     size_t len = strlen(metric);
@@ -209,6 +234,7 @@ ehis_err gateway_metrics(void *ctx, struct buf *out)
             EHIS_TRY(buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, rows[i].help, name, is_total(name) ? "counter" : "gauge", name, rows[i].value));
     }
     EHIS_TRY(put_inboxes(g, &v, out));
+    EHIS_TRY(put_unsafe(&v, out));
     EHIS_TRY(buf_printf(out, "# HELP ehis_sessions_ended_total Connections ended, by reason.\n# TYPE ehis_sessions_ended_total counter\n"));
     for (int end = 0; end < LINK_END_COUNT; end++)
         EHIS_TRY(buf_printf(out, "ehis_sessions_ended_total{reason=\"%s\"} %llu\n", link_end_name((enum link_end)end), (unsigned long long)v.sessions.ended[end]));

@@ -295,8 +295,8 @@ static ehis_err check_brokers(struct cluster *c)
     return err;
 }
 
-ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
-                           void *ctx, struct ehis_why *why)
+static ehis_err look(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding, void *ctx,
+                     ehis_err *first, struct ehis_why *why)
 {
     struct cluster c;
     ehis_err err = cluster_open(&c, o, r, timeout_ms, on_finding, ctx, why);
@@ -307,5 +307,20 @@ ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct regis
     if (err == EHIS_OK)
         err = check_brokers(&c);
     cluster_close(&c);
-    return c.first != EHIS_OK ? c.first : err;
+    *first = c.first;
+    return err;
+}
+
+ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
+                           void *ctx, struct ehis_why *why)
+{
+    ehis_err first, err = look(o, r, timeout_ms, on_finding, ctx, &first, why);
+    return first != EHIS_OK ? first : err;
+}
+
+ehis_err bus_cluster_look(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
+                          void *ctx, struct ehis_why *why)
+{
+    ehis_err first;
+    return look(o, r, timeout_ms, on_finding, ctx, &first, why);
 }

@@ -20,6 +20,7 @@ struct bus_kafka_options {
     uint64_t replication;                  /* replicas of a topic, unless a pilot */
     uint64_t partitions;                   /* of event, audit, dlq and blob topics */
     uint64_t event_retention_ms, audit_retention_ms;
+    uint64_t check_every_ms;               /* between two looks while the gateway runs (cluster_watch.h) */
 };
 /* What is there must be given, and fit: BUS_OPTIONS, BUS_PREFIX. Reads no file. */
 ehis_err bus_kafka_options_check(const struct bus_kafka_options *o, struct ehis_why *why) EHIS_MUST_USE;
@@ -35,7 +36,7 @@ ehis_err bus_kafka_conf(const struct bus_kafka_options *o, const char *client_id
 struct bus_finding {
     ehis_err code;                              /* OK: made (or, dry, would be) */
     char subject[BUS_TOPIC_NAME_MAX_BYTES + 1]; /* the topic; "broker 1", "cluster"; a principal */
-    const char *setting;                        /* "min.insync.replicas", "partitions", "right", ...; "" = the subject itself */
+    const char *setting;                        /* "min.insync.replicas", "partitions", "right", ...; "" = the subject itself; lives for ever */
     char found[64], wanted[64];
 };
 typedef void (*bus_on_finding)(void *ctx, const struct bus_finding *f);
@@ -45,6 +46,9 @@ typedef void (*bus_on_finding)(void *ctx, const struct bus_finding *f);
  * do not use this cluster. */
 ehis_err bus_cluster_check(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
                            void *ctx, struct ehis_why *why) EHIS_MUST_USE;
+/* The same, but OK says that everything was looked at, whatever was found. Anything else: why not; what was told before that holds. */
+ehis_err bus_cluster_look(const struct bus_kafka_options *o, const struct registry *r, uint64_t timeout_ms, bus_on_finding on_finding,
+                          void *ctx, struct ehis_why *why) EHIS_MUST_USE;
 /* Makes the topics that are missing, and gives each gateway of the registry its rights, and takes them from those that have left it. The options' certificate
  * must be that of an administrator of the cluster. What exists is left as it is: check afterwards. is_dry: only tells. OK: every broker knows the topics.
  * BUS_UNSEEN: in timeout_ms one did not learn of a topic. */

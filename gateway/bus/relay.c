@@ -69,6 +69,10 @@ static void on_tick(void *arg)
     relay_cursors_tick(r);
     relay_audit_pump(r);
     relay_out_tick(r);
+    if (r->has_unsure && !r->is_unsafe) {
+        r->has_unsure = false;
+        exchange_on_safe(r->exchange, relay_wall_ms(r));
+    }
 }
 
 /* ---- life ---- */
@@ -177,8 +181,23 @@ void relay_set_identity(struct relay *r, const struct registry *registry, const 
     root_cache_drop(r->roots);
 }
 
+void relay_set_unsafe(struct relay *r, bool is_unsafe)
+{
+    if (r->config.options->is_pilot)
+        return;
+    r->epoch += r->is_unsafe && !is_unsafe;
+    r->is_unsafe = is_unsafe;
+}
+
 ehis_err relay_renew(struct relay *r) { return kafka_renew(r->kafka); }
 bool relay_is_ready(const struct relay *r) { return r->is_ready; }
+
+bool relay_is_up(const struct relay *r)
+{
+    struct kafka_status s;
+    kafka_status(r->kafka, &s);
+    return s.state == EHIS_OK;
+}
 
 bool relay_drain(struct relay *r)
 {

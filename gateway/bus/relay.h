@@ -28,6 +28,10 @@ void relay_set_identity(struct relay *r, const struct registry *registry, const 
 /* The files of the options are others now: kafka_renew. */
 ehis_err relay_renew(struct relay *r) EHIS_MUST_USE;
 
+/* By its settings the cluster may lose what it confirms: nothing is called replicated, and what was confirmed meanwhile is sent again once it is safe. The audit frames
+ * of meanwhile are not. In a pilot nothing changes: it says replicated of nothing. */
+void relay_set_unsafe(struct relay *r, bool is_unsafe);
+
 /* Every record of the journal, in order, as it is appended: its audit frame is made from there when the group is durable. */
 void relay_note(struct relay *r, uint64_t group, uint64_t sequence, const struct journal_pos *pos);
 void relay_on_durable(struct relay *r, uint64_t group);
@@ -39,6 +43,8 @@ bool relay_needs(const struct relay *r, uint64_t segment);
 
 /* The leases are read and this gateway's own beat has come back. */
 bool relay_is_ready(const struct relay *r);
+/* The brokers answer. */
+bool relay_is_up(const struct relay *r);
 /* Gives up all inboxes; true when that and all else is confirmed, or no broker is there. Called again until then. */
 bool relay_drain(struct relay *r);
 

@@ -205,10 +205,15 @@ void relay_audit_sent(struct relay *r, struct out *o, ehis_err err)
 void relay_carried(struct relay *r, struct out *o)
 {
     struct hash digest = o->digest;
+    bool is_unsure = r->is_unsafe || o->epoch != r->epoch;
     r->sent_count--;
     node_remove(&o->in_list);
     free(o);
-    exchange_on_carried(r->exchange, &digest, !r->config.options->is_pilot, relay_wall_ms(r));
+    r->has_unsure |= is_unsure;
+    if (is_unsure)
+        exchange_on_unsure(r->exchange, &digest, relay_wall_ms(r));
+    else
+        exchange_on_carried(r->exchange, &digest, !r->config.options->is_pilot, relay_wall_ms(r));
 }
 
 void relay_audit_wait(struct relay *r, struct out *o)

@@ -219,6 +219,7 @@ static bool send_one(struct relay *r, struct out *o, const uint8_t signature[64]
             r->insert_at = NULL;
         node_move(&r->sent, &o->in_list);
         o->is_sent = true;
+        o->epoch = r->epoch;
         r->waiting_count--;
         r->sent_count++;
         free(o->payload); /* a part that fails is made again with its group */

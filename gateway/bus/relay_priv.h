@@ -41,7 +41,7 @@ struct out {
     bool has_pos, is_sent, is_last; /* BEAT: the one that leaves */
     struct hash digest, leaf;
     struct audit_group *group; /* AUDIT: whose part. ENVELOPE: looked up by group_number when confirmed */
-    uint64_t group_number;
+    uint64_t group_number, epoch; /* ENVELOPE: the relay's when it was given */
     struct held *held;         /* REPORT, DEAD: finished when confirmed; NULL when its inbox was lost */
     struct inbox *inbox;       /* CLAIM */
     struct follower *cursor;   /* CURSOR */
@@ -187,6 +187,8 @@ struct relay {
     struct out **batch;
     struct tree tree;
     struct buf head, scratch, entry, framed;
+    bool is_unsafe, has_unsure;            /* the cluster; the core has something that was confirmed then */
+    uint64_t epoch;                        /* so often the cluster became safe again: what was given before may have been confirmed before */
     /* audit */
     struct node groups;
     uint64_t group_count, audit_in_flight, replayed_up_to;

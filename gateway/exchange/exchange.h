@@ -184,6 +184,9 @@ ehis_err exchange_on_arrival(struct exchange *x, const struct exchange_arrival *
 void exchange_on_junk(struct exchange *x, struct span inbox, struct span gateway, ehis_err code, const char *why, int64_t now_ms);
 /* The broker has it and its group's audit frame; is_replicated: on more than one machine (never in a pilot). */
 void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms);
+/* The broker has both, and may lose them by its settings: it is not carried, and handed over again at exchange_on_safe. */
+void exchange_on_unsure(struct exchange *x, const struct hash *digest, int64_t now_ms);
+void exchange_on_safe(struct exchange *x, int64_t now_ms);
 /* All records up to this number are on the audit topic: no later one is noted as replicated. Never called: the bus writes no audit. */
 void exchange_on_audited(struct exchange *x, uint64_t sequence);
 /* The bus lost it (an error that may have been final, a topic that was made anew): it is handed over again. */

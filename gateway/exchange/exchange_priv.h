@@ -97,7 +97,8 @@ enum { IS_WAITING = 1, /* a call, or its response */
        IS_OPEN = 256, /* accepted, its body still needed: counted against the bounds */
        IS_PARKED = 512, /* delivered and settled, waits for its answer alone: counted as known, so that it keeps nothing else out */
        IS_SENT = 1024, /* the bus has it */
-       IS_CARRIED = 2048, IS_REPLICATED = 4096 /* the broker has confirmed it; on more than one machine */ };
+       IS_CARRIED = 2048, IS_REPLICATED = 4096, /* the broker has confirmed it; on more than one machine */
+       IS_UNSURE = 8192 /* confirmed by brokers that may lose it: handed over again when they may not */ };
 
 /* A message's body that travels in chunks. */
 struct large {

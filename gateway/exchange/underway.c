@@ -125,7 +125,7 @@ void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_
 static void again(struct exchange *x, struct message *m)
 {
     bool was_carried = message_is(m, IS_CARRIED);
-    m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED);
+    m->flags &= (uint16_t)~(IS_SENT | IS_CARRIED | IS_UNSURE);
     if (was_carried) {
         node_remove(&m->in_bus);
         exchange_unsent_add(x, m);
@@ -141,6 +141,26 @@ void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now
         return;
     if (m->state == STATE_ACCEPTED || (message_is_numbered(m) && m->state != STATE_DELIVERED)) /* or its skip */
         again(x, m);
+}
+
+/* What somebody waits for is never called replicated, and not sent twice. */
+void exchange_on_unsure(struct exchange *x, const struct hash *digest, int64_t now_ms)
+{
+    struct message *m = exchange_message_by_digest(x, digest);
+    x->now_ms = now_ms;
+    if (m && m->state == STATE_ACCEPTED && !message_is(m, IS_CARRIED | IS_WAITING))
+        m->flags |= IS_UNSURE;
+}
+
+void exchange_on_safe(struct exchange *x, int64_t now_ms)
+{
+    x->now_ms = now_ms;
+    for (struct node *n = x->unsent.next; n != &x->unsent; n = n->next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        if (message_is(m, IS_UNSURE) && m->state == STATE_ACCEPTED && m->durable == STATE_ACCEPTED)
+            m->flags &= (uint16_t)~(IS_SENT | IS_UNSURE);
+    }
+    exchange_send_unsent(x);
 }
 
 void exchange_send_unsent(struct exchange *x)

@@ -30,6 +30,48 @@ static void with_one_broker_nothing_is_called_replicated(void **state)
     assert_null(sim_take(t.one, SIM_RECEIPT, t.a));
 }
 
+static void what_an_unsafe_cluster_confirms_is_delivered_and_called_replicated_only_when_it_was_sent_again(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->is_unsafe = true;
+    struct hash first = put_at(t.one, t.a, 1), second = put_at(t.one, t.a, 2);
+    sim_carrier_pass(t.c, 3000);
+    assert_receipt(t.one, t.a, &first, STATE_ACCEPTED, 0);
+    assert_receipt(t.one, t.a, &second, STATE_ACCEPTED, 0);
+    take(1, OUTCOME_DONE);
+    assert_receipt(t.one, t.a, &first, STATE_DELIVERED, 0);
+    assert_null(sim_take(t.one, SIM_RECEIPT, t.a));
+    assert_non_null(sim_take(t.two, SIM_DELIVERY, t.b)); /* the second is with its recipient, who says nothing yet */
+    sim_carrier_faults(t.c)->is_unsafe = false;
+    sim_carrier_pass(t.c, 3000);
+    assert_null(sim_take(t.one, SIM_RECEIPT, t.a)); /* not by itself */
+    exchange_on_safe(t.one->x, t.one->clock.wall_ms);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &second, STATE_REPLICATED, 0);
+    assert_null(sim_take(t.one, SIM_RECEIPT, t.a));
+    assert_null(sim_take(t.two, SIM_DELIVERY, t.b)); /* known there */
+}
+
+static void what_an_unsafe_cluster_confirmed_is_not_called_replicated_after_a_restart_either(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->is_unsafe = true;
+    sim_end(t.two, t.b);
+    struct hash d = put_at(t.one, t.a, 1);
+    sim_carrier_pass(t.c, 3000);
+    sim_carrier_leave(t.c, t.one);
+    sim_restart(t.one, false);
+    t.a = sim_ready(t.one, A, 8, 0, 0);
+    sim_carrier_pass(t.c, 3000);
+    assert_int_equal(sim_stream_open(t.one, t.a, stream, B, NULL, 1), EHIS_OK);
+    for (struct sim_out *o; (o = sim_take(t.one, SIM_RECEIPT, t.a));)
+        assert_int_equal(o->state, STATE_ACCEPTED);
+    sim_carrier_faults(t.c)->is_unsafe = false;
+    exchange_on_safe(t.one->x, t.one->clock.wall_ms);
+    sim_carrier_run(t.c);
+    assert_receipt(t.one, t.a, &d, STATE_REPLICATED, 0);
+}
+
 static void both_ends_at_one_gateway_make_one_record(void **state)
 {
     (void)state;
@@ -147,6 +189,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CARRIER_TEST(what_one_accepts_the_other_delivers_and_both_journals_say_so),
         CARRIER_TEST(with_one_broker_nothing_is_called_replicated),
+        CARRIER_TEST(what_an_unsafe_cluster_confirms_is_delivered_and_called_replicated_only_when_it_was_sent_again),
+        CARRIER_TEST(what_an_unsafe_cluster_confirmed_is_not_called_replicated_after_a_restart_either),
         CARRIER_TEST(both_ends_at_one_gateway_make_one_record),
         CARRIER_TEST(a_rejection_and_a_refusal_go_over_as_well),
         CARRIER_TEST(what_the_bus_does_not_take_goes_in_order_when_it_does_skips_too),

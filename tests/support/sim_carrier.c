@@ -354,7 +354,9 @@ void sim_carrier_run(struct sim_carrier *c)
             struct sim_house *writer = house_of(c, p->from);
             if (!p->is_confirmed && !c->faults.confirms_nothing && writer) {
                 p->is_confirmed = is_busy = true;
-                if (p->what == ENVELOPE || p->what == SKIP)
+                if (p->what == ENVELOPE && c->faults.is_unsafe)
+                    exchange_on_unsure(writer->x, &p->digest, writer->clock.wall_ms);
+                else if (p->what == ENVELOPE || p->what == SKIP)
                     exchange_on_carried(writer->x, &p->digest, !c->faults.is_pilot, writer->clock.wall_ms);
             }
             int owner = p->to[0] ? inbox_of(c, span_str(p->to))->owner : -1;

@@ -25,6 +25,7 @@ struct sim_faults {
     uint32_t alter;        /* of so many one byte of the sealed body is another */
     uint32_t resign;       /* of so many one byte of the signature is another */
     bool is_pilot;
+    bool is_unsafe;        /* by its settings it may lose what it confirms */
 };
 struct sim_faults *sim_carrier_faults(struct sim_carrier *c);
 /* The newest parcel once more, into an inbox (NULL: the same); what on_arrival says of it. */

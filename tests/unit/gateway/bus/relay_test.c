@@ -34,7 +34,7 @@ static struct {
     struct ask asks[ASKS_MAX];
     struct { char topic[BUS_TOPIC_NAME_MAX_BYTES + 1]; uint32_t watch; } watches[WATCHES_MAX];
     uint32_t positions[WATCHES_MAX];
-    size_t send_count, ask_count, position_count, lost, arrivals, junk;
+    size_t send_count, ask_count, position_count, lost, carried, replicated, unsure, safe, arrivals, junk;
     int64_t offset;
     uint64_t handle; /* of the newest arrival */
     ehis_err read_err, arrival_err;
@@ -142,8 +142,10 @@ void exchange_on_cursor(struct exchange *x, struct span system, struct span serv
     (void)x, (void)system, (void)service, (void)event, (void)is_there, (void)now_ms;
 }
 void exchange_on_lost(struct exchange *x, const struct hash *digest, int64_t now_ms) { (void)x, (void)digest, (void)now_ms, w.lost++; }
-void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms) { (void)x, (void)digest, (void)is_replicated, (void)now_ms; }
+void exchange_on_carried(struct exchange *x, const struct hash *digest, bool is_replicated, int64_t now_ms) { (void)x, (void)digest, (void)now_ms, w.carried++, w.replicated += is_replicated; }
 void exchange_on_audited(struct exchange *x, uint64_t sequence) { (void)x, (void)sequence; }
+void exchange_on_unsure(struct exchange *x, const struct hash *digest, int64_t now_ms) { (void)x, (void)digest, (void)now_ms, w.unsure++; }
+void exchange_on_safe(struct exchange *x, int64_t now_ms) { (void)x, (void)now_ms, w.safe++; }
 void exchange_on_inbox(struct exchange *x, struct span system, bool is_owned, int64_t now_ms) { (void)x, (void)system, (void)is_owned, (void)now_ms; }
 void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now_ms) { (void)x, (void)system, (void)now_ms; }
 
@@ -546,6 +548,45 @@ static void junk(size_t count, size_t bytes)
         w.calls.on_record(w.calls.ctx, &(struct kafka_record){.watch = watch_of(TOPIC_INBOX), .offset = w.offset++, .broker_ms = w.clock.wall_ms, .value = span_of(value, bytes)});
 }
 
+static void nothing_that_was_given_to_an_unsafe_cluster_is_called_replicated(void **state)
+{
+    const uint8_t stream[16] = {7};
+    const struct exchange_skip skip = {.sender = SYSTEM, .recipient = SYSTEM, .stream = stream, .number = 2, .state = 5};
+    const struct exchange_item item = {.recipient = SYSTEM, .stream = stream, .skip = &skip}; /* needs no journal */
+    bool is_here;
+    (void)state;
+#define SEND() assert_int_equal(relay_send(&w.relay->bus, &item, &is_here), EHIS_OK), pass(100)
+#define ASSERT_TOLD(replicated_, unsure_, safe_) \
+    assert_int_equal(w.replicated, replicated_), assert_int_equal(w.unsure, unsure_), assert_int_equal(w.safe, safe_)
+    SEND();
+    sent(TOPIC_INBOX, EHIS_OK);
+    ASSERT_TOLD(1, 0, 0);
+    SEND();
+    relay_set_unsafe(w.relay, true);
+    sent(TOPIC_INBOX, EHIS_OK); /* perhaps it was safe still */
+    live(2000);
+    ASSERT_TOLD(1, 1, 0);
+    SEND();
+    relay_set_unsafe(w.relay, false);
+    live(100);
+    ASSERT_TOLD(1, 1, 1);
+    sent(TOPIC_INBOX, EHIS_OK); /* perhaps it was confirmed before */
+    live(100);
+    ASSERT_TOLD(1, 2, 2);
+    SEND();
+    sent(TOPIC_INBOX, EHIS_OK);
+    live(2000);
+    ASSERT_TOLD(2, 2, 2);
+    w.options.is_pilot = true;
+    relay_set_unsafe(w.relay, true);
+    SEND();
+    sent(TOPIC_INBOX, EHIS_OK);
+    ASSERT_TOLD(2, 2, 2);
+    assert_int_equal(w.carried, 3);
+#undef ASSERT_TOLD
+#undef SEND
+}
+
 static void while_dlq_is_away_an_inbox_goes_on_as_far_as_its_window_reaches(void **state)
 {
     const uint8_t stream[16] = {7};
@@ -615,6 +656,7 @@ int main(void)
         RELAY_TEST(what_the_core_cannot_take_now_is_offered_again_in_order_and_what_it_will_not_is_set_aside),
         RELAY_TEST(what_is_held_has_no_place_in_a_log_that_was_cut_since),
         RELAY_TEST(a_message_that_the_journal_cannot_give_holds_back_no_other),
+        RELAY_TEST(nothing_that_was_given_to_an_unsafe_cluster_is_called_replicated),
         RELAY_TEST(while_dlq_is_away_an_inbox_goes_on_as_far_as_its_window_reaches),
         RELAY_TEST(while_dlq_is_away_no_more_wait_for_it_than_others_leave_room_for),
     };
