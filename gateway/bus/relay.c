@@ -185,6 +185,7 @@ void relay_set_unsafe(struct relay *r, bool is_unsafe)
 {
     if (r->config.options->is_pilot)
         return;
+    log_line(is_unsafe ? LOG_ERROR : LOG_NOTICE, "bus.replicated", F_BOOL("is_said", !is_unsafe));
     r->epoch += r->is_unsafe && !is_unsafe;
     r->is_unsafe = is_unsafe;
 }
