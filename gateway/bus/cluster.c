@@ -8,6 +8,8 @@
 
 #define ASK_MS 1000
 #define CONNECT_MS 30000
+#define AUTO_CREATE "auto.create.topics.enable"
+#define OFFSETS_RETENTION "offsets.retention.minutes"
 #define OFFSETS_KEPT_MINUTES 21600 /* 15 days: a position that is forgotten before its records are read from the beginning again */
 
 int cluster_left_ms(const struct cluster *c)
@@ -231,13 +233,13 @@ static void on_broker(struct cluster *c, const rd_kafka_ConfigResource_t *r)
 {
     char subject[64], least[32];
     snprintf(subject, sizeof subject, "broker %s", rd_kafka_ConfigResource_name(r));
-    const char *found = config_of(r, "auto.create.topics.enable");
+    const char *found = config_of(r, AUTO_CREATE);
     if (strcmp(found, "false") != 0)
-        cluster_tell(c, EHIS_E_BUS_AUTO_CREATE, subject, "auto.create.topics.enable", found, "false");
-    found = config_of(r, "offsets.retention.minutes");
+        cluster_tell(c, EHIS_E_BUS_AUTO_CREATE, subject, AUTO_CREATE, found, "false");
+    found = config_of(r, OFFSETS_RETENTION);
     snprintf(least, sizeof least, "%d", OFFSETS_KEPT_MINUTES);
     if (!is_enough(found, least))
-        cluster_tell(c, EHIS_E_BUS_RETENTION, subject, "offsets.retention.minutes", found, "21600 or more");
+        cluster_tell(c, EHIS_E_BUS_RETENTION, subject, OFFSETS_RETENTION, found, "21600 or more");
 }
 
 /* Partitions and replicas, from the metadata. The highest number of brokers that anything names counts: one that is down now is still there. */
@@ -268,6 +270,19 @@ static void check_placement(struct cluster *c)
         cluster_tell(c, EHIS_E_BUS_BROKERS, "cluster", "number of brokers", found, wanted);
 }
 
+/* Asked for alone: a topic has some forty settings, and a gateway looks at all topics each minute. */
+static void ask_setting(rd_kafka_ConfigResource_t *r, const char *name) { EHIS_ASSERT(rd_kafka_ConfigResource_set_config(r, name, "") == RD_KAFKA_RESP_ERR_NO_ERROR); }
+
+static rd_kafka_ConfigResource_t *asked_topic(const struct cluster *c, const struct topic_wanted *t)
+{
+    struct topic_config rules[TOPIC_CONFIGS_MAX];
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, t->name);
+    size_t n = topic_configs(c->options, t->kind, rules);
+    for (size_t i = 0; i < n; i++)
+        ask_setting(r, rules[i].name);
+    return r;
+}
+
 static ehis_err check_topics(struct cluster *c)
 {
     ehis_err err = EHIS_OK;
@@ -275,7 +290,7 @@ static ehis_err check_topics(struct cluster *c)
         rd_kafka_ConfigResource_t *asked[TOPIC_BATCH];
         size_t n = c->topic_count - from < TOPIC_BATCH ? c->topic_count - from : TOPIC_BATCH;
         for (size_t i = 0; i < n; i++)
-            asked[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, c->topics[from + i].name);
+            asked[i] = asked_topic(c, &c->topics[from + i]);
         err = describe(c, asked, n, on_topic);
         rd_kafka_ConfigResource_destroy_array(asked, n);
     }
@@ -289,6 +304,8 @@ static ehis_err check_brokers(struct cluster *c)
         char id[16];
         snprintf(id, sizeof id, "%" PRId32, c->metadata->brokers[i].id);
         rd_kafka_ConfigResource_t *asked = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, id);
+        ask_setting(asked, AUTO_CREATE);
+        ask_setting(asked, OFFSETS_RETENTION);
         err = describe(c, &asked, 1, on_broker);
         rd_kafka_ConfigResource_destroy(asked);
     }
