@@ -86,43 +86,85 @@ static void unorder(struct in_streams *all, struct in_stream *s)
 
 bool in_stream_is_idle(const struct in_stream *s) { return !s->running && !s->waiting && !s->is_touched && !s->uncommitted; }
 
-/* Where it stands; gap_count: in none. */
-static uint32_t gap_of(const struct in_stream *s, uint64_t number)
+/* Ascending as they are: without those that are empty, and those of a kind that touch are one. */
+static void tidy(struct in_stream *s)
 {
-    uint32_t i = 0;
-    while (i < s->gap_count && (number < s->gaps[i].from || number >= s->gaps[i].until))
-        i++;
-    return i;
-}
-
-static void drop_gap(struct in_stream *s, uint32_t i)
-{
-    memmove(s->gaps + i, s->gaps + i + 1, (s->gap_count - i - 1) * sizeof *s->gaps);
-    s->gap_count--;
-}
-
-void in_stream_add_gap(struct in_stream *s, uint64_t from, uint64_t until)
-{
-    if (s->gap_count == IN_GAPS_MAX)
-        drop_gap(s, 0);
-    uint32_t i = s->gap_count++;
-    for (; i > 0 && s->gaps[i - 1].from > from; i--)
-        s->gaps[i] = s->gaps[i - 1];
-    s->gaps[i] = (struct in_gap){from, until};
-}
-
-bool in_stream_is_in_gap(const struct in_stream *s, uint64_t number) { return gap_of(s, number) < s->gap_count; }
-
-void in_stream_leave_gap(struct in_stream *s, uint64_t number)
-{
-    for (uint32_t i; (i = gap_of(s, number)) < s->gap_count;) { /* a stream that went back may have passed the same twice */
-        struct in_gap above = {number + 1, s->gaps[i].until};
-        s->gaps[i].until = number;
-        if (s->gaps[i].from == number)
-            drop_gap(s, i);
-        if (above.from < above.until)
-            in_stream_add_gap(s, above.from, above.until);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->gap_count; i++) {
+        struct in_gap gap = s->gaps[i], *below = count ? &s->gaps[count - 1] : NULL;
+        if (gap.from >= gap.until)
+            continue;
+        if (below && below->until == gap.from && below->is_rejected == gap.is_rejected)
+            below->until = gap.until;
+        else
+            s->gaps[count++] = gap;
     }
+    s->gap_count = count;
+}
+
+static void bound(struct in_stream *s)
+{
+    tidy(s);
+    while (s->gap_count > IN_GAPS_MAX) {
+        uint32_t lowest = 0;
+        while (lowest < s->gap_count && !s->gaps[lowest].is_rejected)
+            lowest++;
+        s->gaps[lowest < s->gap_count ? lowest : 0].until = 0;
+        tidy(s);
+    }
+}
+
+ehis_err in_stream_add_gap(struct in_stream *s, uint64_t from, uint64_t until, bool is_rejected)
+{
+    if (from >= until)
+        return EHIS_OK;
+    if (!s->gaps)
+        s->gaps = calloc(IN_GAPS_MAX + 2, sizeof *s->gaps);
+    if (!s->gaps)
+        return EHIS_E_NO_MEMORY;
+    s->gaps[s->gap_count++] = (struct in_gap){from, until, is_rejected};
+    bound(s);
+    return EHIS_OK;
+}
+
+const struct in_gap *in_stream_gap(const struct in_stream *s, uint64_t number)
+{
+    for (uint32_t i = 0; i < s->gap_count; i++)
+        if (number >= s->gaps[i].from && number < s->gaps[i].until)
+            return &s->gaps[i];
+    return NULL;
+}
+
+bool in_stream_can_leave_gap(const struct in_stream *s, uint64_t number)
+{
+    const struct in_gap *gap = in_stream_gap(s, number);
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < s->gap_count; i++)
+        open += !s->gaps[i].is_rejected;
+    return !gap || number == gap->from || number + 1 == gap->until || open < IN_GAPS_SPLIT;
+}
+
+void in_stream_leave_gap(struct in_stream *s, uint64_t number, bool is_rejected)
+{
+    const struct in_gap *found = in_stream_gap(s, number);
+    if (!found)
+        return;
+    EHIS_ASSERT(in_stream_can_leave_gap(s, number));
+    struct in_gap *gap = &s->gaps[found - s->gaps];
+    memmove(gap + 3, gap + 1, (size_t)(s->gaps + s->gap_count - gap - 1) * sizeof *gap);
+    gap[2] = (struct in_gap){number + 1, gap->until, gap->is_rejected};
+    gap[1] = (struct in_gap){number, number + is_rejected, true};
+    gap->until = number;
+    s->gap_count += 2;
+    bound(s);
+}
+
+void in_stream_cut_gaps(struct in_stream *s, uint64_t until)
+{
+    for (uint32_t i = 0; i < s->gap_count; i++)
+        if (s->gaps[i].until > until)
+            s->gaps[i].until = until;
+    tidy(s);
 }
 
 static bool make_room(struct in_streams *all)
@@ -176,6 +218,7 @@ void in_stream_free(struct in_streams *all, struct in_stream *s)
     s->from->count--;
     table_remove(&all->by_key, &s->by_key);
     sender_let_go(all, s->from);
+    free(s->gaps);
     free(s);
 }
 

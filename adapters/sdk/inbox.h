@@ -28,7 +28,7 @@ struct inbox_events {
     void *position_arg;
     /* A number that nothing explained. */
     void (*on_gap)(void *ctx, const struct in_stream *s, uint64_t number);
-    /* The item goes back to its owner: its session has ended before it was handed over, or its stream is stopped. */
+    /* The item goes back to its owner: its session has ended before it was handed over, its stream is stopped, or what is left of its gap could not be remembered. */
     void (*on_dropped)(void *ctx, struct in_item *item);
 };
 ehis_err inbox_new(const struct inbox_events *events, struct inbox **out) EHIS_MUST_USE;
@@ -46,7 +46,7 @@ enum inbox_verdict {
     INBOX_JOINED,   /* it is here already, from another session too: in the `also` of the one that is here */
     INBOX_DONE, INBOX_REJECTED, /* finished before: acknowledge so, again */
     INBOX_CONFLICT, /* another message under this number */
-    INBOX_AHEAD,    /* beyond the window, no room for another stream, or a message whose skip is under way: later */
+    INBOX_AHEAD,    /* beyond the window, no room for another stream, a message whose skip is under way, or no number of a stream: later */
     INBOX_STOPPED,
 };
 /* item: number, digest, delivery, session, skip_state filled in. */
@@ -57,7 +57,7 @@ enum inbox_verdict inbox_offer(struct inbox *b, struct span sender, const uint8_
 struct in_item *inbox_next(struct inbox *b, struct in_stream *s, int64_t mono_ms);
 /* Done, rejected or passed: recorded, effective at the commit; acknowledge then. */
 ehis_err inbox_finish(struct inbox *b, struct in_item *item, bool is_rejected, int64_t now_ms) EHIS_MUST_USE;
-void inbox_give_back(struct in_item *item); /* to come again; what waits behind it waits on */
+void inbox_give_back(struct inbox *b, struct in_item *item); /* to come again; what waits behind it waits on */
 /* Nobody is there to take it: it is to come again, not marked for that, and what waits behind it is dropped. */
 void inbox_stop(struct inbox *b, struct in_item *item);
 void inbox_go_on(struct inbox *b); /* maybe there is somebody now */

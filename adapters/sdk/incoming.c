@@ -178,7 +178,7 @@ void incoming_end(struct ehis *e, struct ehis_incoming *in)
         incoming_finish(e, in);
         return;
     } else if (in->item.stream && in->fn) {
-        inbox_give_back(&in->item);
+        inbox_give_back(e->inbox, &in->item);
     } else if (in->item.stream) {
         inbox_stop(e->inbox, &in->item);
     }

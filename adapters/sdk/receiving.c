@@ -268,13 +268,16 @@ static void tell_passed(struct ehis *e, const struct in_stream *s, uint64_t numb
 
 void incoming_on_gap(void *e, const struct in_stream *s, uint64_t number) { tell_passed(e, s, number, 0); }
 
-void incoming_on_dropped(void *e, struct in_item *item)
+void incoming_on_dropped(void *ctx, struct in_item *item)
 {
+    struct ehis *e = ctx;
     struct ehis_incoming *in = OWNER_OF(item, struct ehis_incoming, item);
-    if (item->stream->is_stopped)
+    if (e->is_stopped)
+        receiving_free(in);
+    else if (item->stream->is_stopped)
         refuse(e, in, EHIS_E_SDK_NO_HANDLER, NO_HANDLER_RETRY_MS);
     else
-        receiving_free(in);
+        refuse(e, in, EHIS_E_STREAM_AHEAD, BUSY_RETRY_MS); /* where its session has ended, nobody hears it */
 }
 
 void receiving_streams(struct ehis *e)

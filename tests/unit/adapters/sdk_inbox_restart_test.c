@@ -106,6 +106,77 @@ static void what_the_applications_position_does_not_tell_is_durable_before_it_mo
     }
 }
 
+static void a_gap_of_any_width_is_passed_at_once_where_the_application_keeps_the_position(void **state)
+{
+    const uint64_t far = UINT64_C(1) << 60;
+    struct box b = {.position = 1};
+    (void)state;
+    assert_int_equal(sim_disk_new(1, &b.disk), EHIS_OK);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    jump_to(&b, far); /* a crash, before its effect was stored */
+    box_close(&b);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    assert_int_equal(offer(&b, far, 0, 1000), INBOX_TAKEN);
+    take_one(&b, far, true, false);
+    assert_int_equal(offer(&b, far / 2, 0, 1000), INBOX_TAKEN);
+    take_one(&b, far / 2, true, true);
+    box_fini(&b);
+}
+
+static void a_gap_costs_nothing_more_once_it_is_recorded_where_the_application_keeps_the_position(void **state)
+{
+    struct box b = {.position = 1};
+    (void)state;
+    assert_int_equal(sim_disk_new(1, &b.disk), EHIS_OK);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    jump_to(&b, 10);
+    for (uint64_t n = 11; n < 20; n++) {
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        struct in_item *i = next(&b, 1000);
+        assert_int_equal(i->number, n);
+        assert_int_equal(inbox_finish(b.inbox, i, false, 1000), EHIS_OK);
+        assert_int_equal(store_group_bytes(b.store), 0);
+        assert_int_equal(inbox_committed(b.inbox), EHIS_OK);
+        free(i);
+    }
+    assert_int_equal(offer(&b, 5, 0, 1000), INBOX_TAKEN); /* what is late is not told by the position */
+    take_one(&b, 5, false, true);
+    b.position = 19;
+    box_close(&b);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    assert_int_equal(offer(&b, 5, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 19, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 6, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 6, true, true);
+    assert_int_equal(offer(&b, 20, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 20, true, false);
+    box_fini(&b);
+}
+
+static void an_application_that_was_set_back_finds_no_gap_where_it_has_been_since(void **state)
+{
+    struct box b = {.position = 2};
+    (void)state;
+    assert_int_equal(sim_disk_new(1, &b.disk), EHIS_OK);
+    assert_int_equal(box_open(&b, true), EHIS_OK);
+    jump_to(&b, 10); /* 3 to 9 are missing */
+    for (b.position = 1; b.position < 5; b.position += 3) { /* from a backup; then what was missing has come */
+        box_close(&b);
+        assert_int_equal(box_open(&b, true), EHIS_OK);
+        for (uint64_t n = b.position + 1; n <= b.position + 3; n++) {
+            assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+            take_one(&b, n, n == b.position + 1, false);
+        }
+    }
+    box_fini(&b);
+}
+
+static void a_record_of_another_version_is_not_ours(void **state)
+{
+    (void)state;
+    assert_false(inbox_owns_record(16)); /* state.c: STATE_CORRUPT */
+}
+
 static void a_gap_that_could_not_be_recorded_is_told_at_the_commit_and_nothing_goes_on(void **state)
 {
     struct box b = {0};
@@ -251,6 +322,10 @@ int main(void)
         cmocka_unit_test(an_application_that_keeps_positions_is_asked_for_each_stream),
         cmocka_unit_test(what_was_rejected_stays_rejected_where_the_application_keeps_the_position),
         cmocka_unit_test(what_the_applications_position_does_not_tell_is_durable_before_it_moves_over_it),
+        cmocka_unit_test(a_gap_of_any_width_is_passed_at_once_where_the_application_keeps_the_position),
+        cmocka_unit_test(a_gap_costs_nothing_more_once_it_is_recorded_where_the_application_keeps_the_position),
+        cmocka_unit_test(an_application_that_was_set_back_finds_no_gap_where_it_has_been_since),
+        cmocka_unit_test(a_record_of_another_version_is_not_ours),
         cmocka_unit_test(a_gap_that_could_not_be_recorded_is_told_at_the_commit_and_nothing_goes_on),
         cmocka_unit_test(each_number_is_handed_over_once_unless_marked_across_crashes_at_every_operation),
         cmocka_unit_test(what_was_finished_but_not_recorded_comes_again_marked_and_no_more_than_a_group_of_it),

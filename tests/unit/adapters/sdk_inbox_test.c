@@ -117,7 +117,7 @@ static void what_is_given_back_delays_its_stream_without_a_gap_and_comes_marked(
     assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
     assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
     struct in_item *i = next(&b, 1000);
-    inbox_give_back(i);
+    inbox_give_back(b.inbox, i);
     free(i);
     assert_null(next(&b, 1000 + 10 * INBOX_GAP_MS));
     assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
@@ -219,6 +219,184 @@ static void of_more_gaps_than_are_remembered_the_lowest_are_forgotten(void **sta
     box_fini(&b);
 }
 
+/* Every second of what was lost comes first: more pieces than are remembered. */
+static void what_comes_from_the_midst_of_a_gap_is_never_taken_for_done(void **state)
+{
+    struct box b;
+    bool is_done[200] = {false};
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 1, false, false);
+    jump_to(&b, 200);
+    jump_to(&b, 5000);
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t n = 2; n < 200; n++)
+            if (round > 0 || n % 2 == 1)
+                assert_int_equal(offer(&b, n, 0, 1000), is_done[n] ? INBOX_DONE : INBOX_TAKEN);
+        for (struct in_item *i; (i = next(&b, 1000));) {
+            assert_true(i->is_late);
+            assert_false(is_done[i->number]);
+            is_done[i->number] = true;
+            finish(&b, i, false);
+        }
+        for (uint64_t k = 1; round == 0 && k <= 16; k++) /* newer gaps have their places all the same */
+            jump_to(&b, 5000 + k * 2000);
+        box_close(&b);
+        assert_int_equal(box_open(&b, false), EHIS_OK);
+    }
+    for (uint64_t n = 2; n < 200; n++)
+        assert_true(is_done[n]);
+    assert_int_equal(offer(&b, 201, 0, 1000), INBOX_TAKEN);
+    box_fini(&b);
+}
+
+static void what_is_late_and_given_back_delays_nothing(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 3, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 3, true, false);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 4, 0, 1000), INBOX_TAKEN);
+    struct in_item *i = next(&b, 1000);
+    assert_int_equal(i->number, 2);
+    inbox_give_back(b.inbox, i);
+    free(i);
+    take_one(&b, 4, true, false);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 2, true, true);
+    box_fini(&b);
+}
+
+static void what_was_late_and_rejected_stays_rejected_beyond_the_window(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 1, false, false);
+    jump_to(&b, 200);
+    jump_to(&b, 5000);
+    static const uint64_t rejected[] = {2, 3, 100, 199, 198, 4999, 4990};
+    for (size_t k = 0; k < sizeof rejected / sizeof *rejected; k++) {
+        assert_int_equal(offer(&b, rejected[k], 0, 1000), INBOX_TAKEN);
+        finish(&b, next(&b, 1000), true);
+        assert_int_equal(offer(&b, rejected[k], 0, 1000), INBOX_REJECTED);
+    }
+    for (uint64_t n = 5001; n < 7000; n++) {
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        take_one(&b, n, false, false);
+    }
+    box_close(&b);
+    assert_int_equal(box_open(&b, false), EHIS_OK);
+    for (size_t k = 0; k < sizeof rejected / sizeof *rejected; k++)
+        assert_int_equal(offer(&b, rejected[k], 0, 1000), INBOX_REJECTED);
+    static const uint64_t open[] = {4, 99, 101, 197, 4998};
+    for (size_t k = 0; k < sizeof open / sizeof *open; k++)
+        assert_int_equal(offer(&b, open[k], 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 200, 0, 1000), INBOX_DONE);
+    box_fini(&b);
+}
+
+static void of_what_was_late_and_rejected_the_lowest_is_forgotten_first_and_no_gap_for_it(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 2000, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 2000, true, false);
+    for (uint64_t n = 2; n <= 200; n += 2) { /* alternately: none of them touch */
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        finish(&b, next(&b, 1000), true);
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_REJECTED);
+        assert_int_equal(offer(&b, n - 1, 0, 1000), INBOX_TAKEN); /* at an edge */
+        take_one(&b, n - 1, true, true);
+    }
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 200, 0, 1000), INBOX_REJECTED);
+    assert_int_equal(offer(&b, 100, 0, 1000), INBOX_REJECTED);
+    for (uint64_t k = 2; k <= IN_GAPS_MAX; k++)
+        jump_to(&b, k * 2000);
+    assert_int_equal(offer(&b, 200, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, 201, 0, 1000), INBOX_TAKEN);
+    finish(&b, next(&b, 1000), true); /* and where nothing but gaps is left */
+    assert_int_equal(offer(&b, 203, 0, 1000), INBOX_TAKEN); /* what would leave two pieces waits for 202 */
+    assert_null(next(&b, 1000));
+    assert_int_equal(b.dropped, 1);
+    assert_int_equal(offer(&b, 202, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 202, true, true);
+    assert_int_equal(offer(&b, 203, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 203, true, true);
+    box_fini(&b);
+}
+
+static void what_is_late_neither_ends_the_patience_for_a_gap_nor_prolongs_it(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct box b;
+        box_init(&b);
+        assert_int_equal(offer(&b, 1, 0, 1000), INBOX_TAKEN);
+        take_one(&b, 1, false, false);
+        jump_to(&b, 4);
+        b.gap_count = 0;
+        if (how == 2) /* there before the gap */
+            assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+        assert_int_equal(offer(&b, 6, 0, 1000), INBOX_TAKEN);
+        struct in_item *i = next(&b, 1000);
+        if (how < 2) {
+            assert_null(i);
+            assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+            i = next(&b, 20000);
+        }
+        assert_int_equal(i->number, 2);
+        assert_null(next(&b, 25000));
+        if (how == 0) {
+            inbox_give_back(b.inbox, i);
+            free(i);
+        } else {
+            finish(&b, i, false);
+        }
+        assert_null(next(&b, 1000 + INBOX_GAP_MS - 1));
+        i = next(&b, 1000 + INBOX_GAP_MS);
+        assert_non_null(i);
+        assert_int_equal(i->number, 6);
+        assert_int_equal(b.gap_count, 1);
+        finish(&b, i, false);
+        box_fini(&b);
+    }
+}
+
+static void beyond_the_window_nothing_is_taken_while_something_late_waits(void **state)
+{
+    struct box b;
+    (void)state;
+    box_init(&b);
+    assert_int_equal(offer(&b, 3, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 3, true, false);
+    assert_int_equal(offer(&b, 2, 0, 1000), INBOX_TAKEN);
+    assert_int_equal(offer(&b, 4 + INBOX_WINDOW, 0, 1000), INBOX_AHEAD);
+    assert_int_equal(offer(&b, 3 + INBOX_WINDOW, 0, 1000), INBOX_TAKEN);
+    box_fini(&b);
+}
+
+static void numbers_that_nobody_counts_to_are_not_taken(void **state)
+{
+    static const uint64_t bad[] = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - INBOX_GROUP, UINT64_C(1) << 63};
+    struct box b;
+    (void)state;
+    box_init(&b);
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
+        assert_int_equal(offer(&b, bad[k], 0, 1000), INBOX_AHEAD);
+    assert_int_equal(offer(&b, INT64_MAX, 0, 1000), INBOX_TAKEN);
+    take_one(&b, INT64_MAX, true, false);
+    assert_int_equal(offer(&b, INT64_MAX, 0, 1000), INBOX_DONE);
+    assert_int_equal(offer(&b, UINT64_C(1) << 63, 0, 1000), INBOX_AHEAD);
+    box_fini(&b);
+}
+
 static void what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done(void **state)
 {
     struct box b;
@@ -234,6 +412,14 @@ static void what_was_before_the_first_that_came_is_handed_over_late_not_taken_fo
         box_close(&b);
         assert_int_equal(box_open(&b, false), EHIS_OK);
     }
+    inbox_takeover(b.inbox);
+    for (uint64_t n = 50; n < 2000; n++) { /* nor when all that came since is more than the window */
+        assert_int_equal(offer(&b, n, 0, 1000), INBOX_TAKEN);
+        take_one(&b, n, n < 50 + INBOX_GROUP, false);
+    }
+    assert_int_equal(offer(&b, 49, 0, 1000), INBOX_TAKEN);
+    take_one(&b, 49, true, true);
+    assert_int_equal(offer(&b, 3, 0, 1000), INBOX_DONE);
     box_fini(&b);
 }
 
@@ -450,6 +636,13 @@ int main(void)
         cmocka_unit_test(a_gap_wider_than_the_window_is_held_and_passed_like_any_other),
         cmocka_unit_test(what_comes_for_a_gap_after_more_than_a_window_is_late_and_once),
         cmocka_unit_test(of_more_gaps_than_are_remembered_the_lowest_are_forgotten),
+        cmocka_unit_test(what_comes_from_the_midst_of_a_gap_is_never_taken_for_done),
+        cmocka_unit_test(what_is_late_and_given_back_delays_nothing),
+        cmocka_unit_test(what_was_late_and_rejected_stays_rejected_beyond_the_window),
+        cmocka_unit_test(of_what_was_late_and_rejected_the_lowest_is_forgotten_first_and_no_gap_for_it),
+        cmocka_unit_test(what_is_late_neither_ends_the_patience_for_a_gap_nor_prolongs_it),
+        cmocka_unit_test(beyond_the_window_nothing_is_taken_while_something_late_waits),
+        cmocka_unit_test(numbers_that_nobody_counts_to_are_not_taken),
         cmocka_unit_test(the_window_holds_1024_numbers_and_no_more),
         cmocka_unit_test(what_was_before_the_first_that_came_is_handed_over_late_not_taken_for_done),
         cmocka_unit_test(a_takeover_does_not_take_what_is_above_for_what_was_a_window_below),
