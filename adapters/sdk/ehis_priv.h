@@ -34,7 +34,7 @@
 #define SERVED_MAX_BYTES (256u * 1024 * 1024)
 #define CLOCK_SKEW_MS 60000
 #define NO_HANDLER_RETRY_MS 30000 /* it comes sooner where READY is said again (SPEC 8.6.4) */
-#define KEYS_AGAIN_MS 1000 /* one whose key is missing asks for it so often */
+#define KEYS_AGAIN_MS 1000 /* a missing key is asked for so often, however many events wait for it */
 #define HELD_MS 20000       /* a delivery waits so long for a registry or a topic key */
 #define SEAL_KEYS_MAX 8
 #define OPERATOR_KEYS_MAX 8
@@ -182,9 +182,9 @@ struct ehis_incoming {
     uint64_t delivery, session, named_version;
     int64_t accepted_ms;
     uint32_t max_response_bytes;
-    bool is_skip, is_held, is_with_application;
+    bool is_skip, is_held, is_without_key /* held for that */, is_with_application;
     atomic_bool is_finished; /* [any] */
-    int64_t held_until_ms, key_asked_ms;
+    int64_t held_until_ms, key_again_ms;
     ehis_info info;
     struct in_body body;
     struct buf texts, rule;
@@ -246,8 +246,7 @@ struct session {
     uint64_t gateway_version, unanswered_bytes;
     uint32_t window_messages, window_bytes, unanswered;
     size_t max_frame_bytes;
-    int64_t registry_asked_ms, keys_asked_ms, ready_at_ms, settled_at_ms;
-    uint8_t keys_epoch[16]; /* that was asked for last */
+    int64_t registry_asked_ms, ready_at_ms, settled_at_ms;
     struct ack *acks;
     size_t ack_count;
 };

@@ -133,10 +133,6 @@ void events_want_key(struct session *s, const struct envelope_header *h)
     struct ehis *e = s->e;
     struct keys_get f = {.service = h->recipient, .event = h->operation};
     memcpy(f.epoch, h->seal.epoch.p, 16);
-    if (mono_ms(e) - s->keys_asked_ms < KEYS_AGAIN_MS && memcmp(s->keys_epoch, f.epoch, 16) == 0)
-        return; /* its gateway may not have it yet */
-    s->keys_asked_ms = mono_ms(e);
-    memcpy(s->keys_epoch, f.epoch, 16);
     buf_clear(&e->item);
     if (keys_get_write(&f, &e->item) != EHIS_OK || session_send(s, FRAME_KEYS_GET, buf_span(&e->item)) != EHIS_OK)
         log_line(LOG_DEBUG, "sdk.keys_get.unsent", F_SPAN("service", h->recipient));

@@ -89,28 +89,48 @@ static void into_stream(struct ehis *e, struct ehis_incoming *in, struct span se
     }
 }
 
+static bool is_for_the_same_key(const struct ehis_incoming *a, const struct ehis_incoming *b)
+{
+    return a->session == b->session && span_eq(a->header.seal.epoch, b->header.seal.epoch) && span_eq(a->header.recipient, b->header.recipient) &&
+           span_eq(a->header.operation, b->header.operation);
+}
+
+/* Each key once a second, whoever waits for it and whatever is answered. */
+static void want_key(struct ehis *e, struct ehis_incoming *in)
+{
+    struct session *from = session_of(e, in->session);
+    int64_t now = mono_ms(e);
+    if (!from || now < in->key_again_ms)
+        return;
+    for (struct ehis_incoming *other = e->incoming; other; other = other->next) {
+        if (other == in || !other->is_without_key || !is_for_the_same_key(other, in))
+            continue;
+        in->key_again_ms = other->key_again_ms;
+        if (now < in->key_again_ms)
+            return;
+        other->key_again_ms = now + KEYS_AGAIN_MS;
+    }
+    in->key_again_ms = now + KEYS_AGAIN_MS;
+    events_want_key(from, &in->header);
+}
+
 static void take(struct ehis *e, struct ehis_incoming *in)
 {
     struct ehis_why why = {""};
     const struct envelope_header *h = &in->header;
     ehis_err err = incoming_vet(e, in, &why);
-    bool needs_registry = err == EHIS_E_REGISTRY_NEWER || err == EHIS_E_REGISTRY_EXPIRED;
-    if (needs_registry || err == EHIS_E_TOPIC_KEY_MISSING) {
-        if (mono_ms(e) >= in->held_until_ms) {
-            refuse(e, in, err, 1000);
-            return;
-        }
+    in->is_without_key = err == EHIS_E_TOPIC_KEY_MISSING;
+    in->is_held = in->is_without_key || err == EHIS_E_REGISTRY_NEWER || err == EHIS_E_REGISTRY_EXPIRED;
+    if (in->is_held) {
         struct session *from = session_of(e, in->session); /* it has what it names */
-        if (from && needs_registry)
+        if (mono_ms(e) >= in->held_until_ms)
+            refuse(e, in, err, 1000);
+        else if (in->is_without_key)
+            want_key(e, in);
+        else if (from)
             readiness_want_registry(from);
-        else if (from && (!in->is_held || mono_ms(e) - in->key_asked_ms >= KEYS_AGAIN_MS)) { /* not for each answer: that would ask for the next */
-            in->key_asked_ms = mono_ms(e);
-            events_want_key(from, h);
-        }
-        in->is_held = true;
         return;
     }
-    in->is_held = false;
     in->refused = err;
     if (err != EHIS_OK)
         log_line(LOG_WARN, "sdk.delivery.refused", F_ERR(err), F_SPAN("sender", h->sender), F_SPAN("recipient", h->recipient),
@@ -222,7 +242,9 @@ void receiving_again(struct ehis *e)
 {
     for (struct ehis_incoming *in = e->incoming, *next; in; in = next) {
         next = in->next;
-        if (in->is_held && e->registry)
+        if (in->is_without_key && mono_ms(e) < in->held_until_ms && !events_key(e, in->header.recipient, in->header.seal.epoch))
+            want_key(e, in);
+        else if (in->is_held && e->registry)
             take(e, in);
     }
 }
