@@ -11,6 +11,7 @@
 #define HEADS 1024
 #define IDLE_MS 60000 /* an upload that nobody goes on with, or uses */
 #define TICK_US 1000000
+#define TELL_EVERY_MS 60000 /* who is told to come again comes at once, for as long as a topic or a disk is away */
 
 struct blob {
     struct table_node by_key;
@@ -26,6 +27,8 @@ struct blob {
     char sender[IDENTIFIER_MAX_BYTES];
 };
 
+struct told { uint64_t times; int64_t until_ms; }; /* since the last line; the next */
+
 struct blobs {
     const struct clock *clock;
     struct blob_store *store;
@@ -36,6 +39,7 @@ struct blobs {
     struct blob_jobs *jobs;
     bool is_recovered;
     struct blobs_status status;
+    struct told puts, roots, gets;
 };
 
 static uint64_t key_hash(const struct blobs *b, const struct hash *key) { return table_hash(&b->by_key, key->b, HASH_BYTES); }
@@ -93,6 +97,16 @@ static void drop(struct blobs *b, struct blob *x, bool is_deleted)
 
 static uint32_t next_of(const struct blob *x) { return x->is_whole ? x->count : x->durable < x->count ? x->durable : x->count - 1; }
 
+static void tell(struct blobs *b, struct told *t, const char *event, const struct blob_job *j)
+{
+    const int64_t now = clock_mono_ms(b->clock);
+    t->times++;
+    if (now < t->until_ms)
+        return;
+    log_line(LOG_WARN, event, F_ERR(j->err), F_HEX("blob", j->key.b, HASH_BYTES), F_U64("index", j->index), F_U64("times", t->times));
+    *t = (struct told){0, now + TELL_EVERY_MS};
+}
+
 static void finish_put(struct blobs *b, struct blob_job *j)
 {
     struct blob *x = j->blob;
@@ -106,7 +120,7 @@ static void finish_put(struct blobs *b, struct blob_job *j)
         free(x);
     if (is_gone || j->err != EHIS_OK) {
         if (!is_gone) {
-            log_line(LOG_WARN, "blob.put.failed", F_ERR(j->err), F_HEX("blob", j->key.b, HASH_BYTES), F_U64("index", j->index));
+            tell(b, j->err == EHIS_E_EXCHANGE_BLOB_ROOT ? &b->roots : &b->puts, "blob.put.failed", j);
             b->status.failed++;
             drop(b, x, true);
         }
@@ -147,7 +161,7 @@ static void finish_get(struct blobs *b, struct blob_job *j)
         j->data = NULL;
         b->status.chunks_out++;
     } else {
-        log_line(LOG_WARN, "blob.get.failed", F_ERR(j->err), F_HEX("blob", j->key.b, HASH_BYTES), F_U64("index", j->index));
+        tell(b, j->err == EHIS_E_EXCHANGE_BUSY ? &b->gets : &(struct told){0}, "blob.get.failed", j); /* what is lost or altered: each */
         b->status.failed++;
     }
     b->calls.on_chunk(b->calls.ctx, c);

@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "proto/crypto/sign.h"
+#include "tests/support/sim_clock.h"
 
 #define COUNT 4u
 #define ROOM (UINT64_C(1) << 30)
@@ -51,6 +53,7 @@ static void on_drop(struct blob_store *s, const struct hash *key)
 static void on_free(struct blob_store *s) { (void)s; }
 
 static struct memory memory;
+static struct sim_clock sim;
 static struct loop *loop;
 static struct blobs *blobs;
 static struct blob_name body;
@@ -93,8 +96,9 @@ static int open_all(void **s)
     tree_root(&t, &body.manifest.root);
     tree_fini(&t);
     state.count = 0;
+    sim_clock_init(&sim, 1);
     assert_int_equal(loop_new(&loop), EHIS_OK);
-    assert_int_equal(blobs_new(loop, &clock_system, &memory.store, seed, &blobs), EHIS_OK);
+    assert_int_equal(blobs_new(loop, &sim.clock, &memory.store, seed, &blobs), EHIS_OK);
     blobs_set_calls(blobs, &calls);
     blobs_recovered(blobs);
     return 0;
@@ -232,6 +236,35 @@ static void a_store_that_fails_ends_the_upload_and_it_may_begin_anew(void **s)
     put(0, span_of(NULL, 0), ROOM);
     assert_int_equal(state.next, 0);
     put_all();
+}
+
+static struct { size_t count; char last[512]; } lines;
+
+static void on_line(void *arg, int level, const char *line)
+{
+    (void)arg, (void)level;
+    lines.count++;
+    snprintf(lines.last, sizeof lines.last, "%s", line);
+}
+
+/* Who is told BUSY comes again at once, as long as a topic is away. */
+static void a_store_that_fails_again_and_again_is_told_once_a_minute(void **s)
+{
+    (void)s;
+    lines.count = 0;
+    memory.is_refusing = true;
+    log_set_thread_sink(on_line, NULL);
+    for (int i = 0; i < 300; i++, sim_clock_advance_ms(&sim, 200))
+        put(0, span_of(chunks[0], chunk_len(0)), ROOM);
+    assert_int_equal(lines.count, 1);
+    assert_non_null(strstr(lines.last, "\"times\":1}"));
+    put(0, span_of(chunks[0], chunk_len(0)), ROOM);
+    log_set_thread_sink(NULL, NULL);
+    assert_int_equal(lines.count, 2);
+    assert_non_null(strstr(lines.last, "\"times\":300}"));
+    struct blobs_status st;
+    blobs_status(blobs, &st);
+    assert_int_equal(st.failed, 301);
 }
 
 /* As a topic that was deleted and made again: what was written of it before is not there. */
@@ -444,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(chunks_that_do_not_give_the_root_are_dropped, open_all, close_all),
         cmocka_unit_test_setup_teardown(what_the_sender_may_not_store_any_more_is_busy, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_store_that_fails_ends_the_upload_and_it_may_begin_anew, open_all, close_all),
+        cmocka_unit_test_setup_teardown(a_store_that_fails_again_and_again_is_told_once_a_minute, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_store_that_was_made_anew_under_an_upload_has_it_begin_anew, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_chunk_that_differs_from_its_leaf_is_found, open_all, close_all),
         cmocka_unit_test_setup_teardown(a_list_that_does_not_give_the_root_is_found_at_every_leaf, open_all, close_all),
