@@ -239,7 +239,7 @@ static void on_broker(struct cluster *c, const rd_kafka_ConfigResource_t *r)
     found = config_of(r, OFFSETS_RETENTION);
     snprintf(least, sizeof least, "%d", OFFSETS_KEPT_MINUTES);
     if (!is_enough(found, least))
-        cluster_tell(c, EHIS_E_BUS_RETENTION, subject, OFFSETS_RETENTION, found, "21600 or more");
+        cluster_tell(c, EHIS_E_BUS_OFFSETS_RETENTION, subject, OFFSETS_RETENTION, found, "21600 or more");
 }
 
 /* Partitions and replicas, from the metadata. The highest number of brokers that anything names counts: one that is down now is still there. */

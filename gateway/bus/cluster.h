@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
 /* The Kafka cluster as the deployment must have made it: which topics there are, with which settings, who may use them. Creates what is
- * missing, and refuses what breaks the rules of durability (SPEC 12). Every call blocks up to its deadline, holds a client of its own and
+ * missing, and refuses what breaks the rules (SPEC 17.1.3). Every call blocks up to its deadline, holds a client of its own and
  * nothing else: any thread but a loop's. */
 #pragma once
 #include "base/settings.h"

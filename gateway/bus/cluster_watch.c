@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 
-#define LOOK_MS 5000
+#define LOOK_MS 15000
 #define END_MS 2000
 #define TEXTS 4 /* of the options, but for the brokers */
 
@@ -188,8 +188,11 @@ ehis_err cluster_watch_new(const struct cluster_watch_config *config, bool is_lo
         return EHIS_E_NO_MEMORY;
     w->config = *config;
     w->has_begun = is_looked_at;
+    w->found.is_undurable = !is_looked_at; /* as long as nobody knows */
     w->begun_ms = clock_mono_ms(config->clock);
     w->looked_ms = is_looked_at ? clock_wall_ms(config->clock) : 0;
+    if (!is_looked_at)
+        config->on_durable(config->ctx, false);
     *out = w;
     return EHIS_OK;
 }

@@ -18,7 +18,7 @@ struct cluster_watch_config {
     void (*on_durable)(void *ctx, bool is_durable); /* when that changes: false: by its settings it may lose what it confirms */
     void *ctx;
 };
-/* is_looked_at: just now, and it was safe. NO_MEMORY. */
+/* is_looked_at: just now, and it was safe; else it counts as unsafe until a look has found it safe. NO_MEMORY. */
 ehis_err cluster_watch_new(const struct cluster_watch_config *config, bool is_looked_at, struct cluster_watch **out) EHIS_MUST_USE;
 /* Takes what a look found, and begins the next where it is due; is_up: only then. Once a second. */
 void cluster_watch_tick(struct cluster_watch *w, struct registry *r, bool is_up);

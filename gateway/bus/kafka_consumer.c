@@ -209,8 +209,8 @@ void kafka_begin_found(struct kafka *k, uint32_t watch, ehis_err err, int64_t of
     if (!w || !w->is_asked)
         return;
     w->is_asked = false;
-    if (err != EHIS_OK) {
-        broken(k, w, err, "where it begins");
+    if (err != EHIS_OK || offset < 0) {
+        broken(k, w, err != EHIS_OK ? err : EHIS_E_BUS_TIMEOUT, "where it begins");
         return;
     }
     w->next = offset;
@@ -244,7 +244,7 @@ static void nudges_lost(struct kafka_consumer *c, ehis_err err)
     struct kafka *k = c->handle.kafka;
     kafka_nudge_failed(k, err);
     k->nudges = NUDGES_AWAY;
-    k->nudge_asked_ms = 0;
+    k->nudge_asked_ms = err == EHIS_E_BUS_POSITION ? 0 : clock_mono_ms(&clock_system); /* made anew: at once */
     while (c->hears)
         rd_kafka_topic_partition_list_add(c->drop, k->nudge, --c->hears);
     kafka_end_turn(k);

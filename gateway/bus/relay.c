@@ -188,6 +188,8 @@ void relay_set_unsafe(struct relay *r, bool is_unsafe)
     log_line(is_unsafe ? LOG_ERROR : LOG_NOTICE, "bus.replicated", F_BOOL("is_said", !is_unsafe));
     r->epoch += r->is_unsafe && !is_unsafe;
     r->is_unsafe = is_unsafe;
+    if (!is_unsafe)
+        relay_audit_safe(r);
 }
 
 ehis_err relay_renew(struct relay *r) { return kafka_renew(r->kafka); }

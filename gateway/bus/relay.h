@@ -28,8 +28,8 @@ void relay_set_identity(struct relay *r, const struct registry *registry, const 
 /* The files of the options are others now: kafka_renew. */
 ehis_err relay_renew(struct relay *r) EHIS_MUST_USE;
 
-/* By its settings the cluster may lose what it confirms: nothing is called replicated, and what was confirmed meanwhile is sent again once it is safe. The audit frames
- * of meanwhile are not. In a pilot nothing changes: it says replicated of nothing. */
+/* By its settings the cluster may lose what it confirms: nothing is called replicated, and what was confirmed meanwhile is sent again once it is safe, the
+ * audit frames too: until then the journal keeps its segments, as while no broker is there. In a pilot nothing changes: it says replicated of nothing. */
 void relay_set_unsafe(struct relay *r, bool is_unsafe);
 
 /* Every record of the journal, in order, as it is appended: its audit frame is made from there when the group is durable. */

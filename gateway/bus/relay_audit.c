@@ -183,21 +183,31 @@ static void tell_done(struct relay *r)
     relay_audit_pump(r);
 }
 
+static bool is_unsure(const struct relay *r, const struct out *o) { return r->is_unsafe || o->epoch != r->epoch; }
+
 void relay_audit_sent(struct relay *r, struct out *o, ehis_err err)
 {
     struct audit_group *g = o->group;
     r->audit_in_flight -= o->payload_len;
     g->has_failed |= err != EHIS_OK;
+    g->is_unsure |= is_unsure(r, o);
     if (--g->parts_open > 0)
         return;
-    if (g->has_failed) {
-        g->has_failed = g->is_sent = false; /* the tick sends all of it again */
+    if (g->has_failed || (g->is_unsure && !r->is_unsafe)) {
+        g->has_failed = g->is_unsure = g->is_sent = false; /* the tick sends all of it again */
         return;
     }
-    g->is_done = true;
+    g->is_done = !g->is_unsure;
     while (!list_is_empty(&g->waiting))
         relay_carried(r, container_of(g->waiting.next, struct out, in_list));
     tell_done(r);
+}
+
+void relay_audit_safe(struct relay *r)
+{
+    for (struct node *n = r->groups.next; n != &r->groups; n = n->next)
+        if (group_of(n)->is_unsure && group_of(n)->parts_open == 0)
+            group_of(n)->is_unsure = group_of(n)->is_sent = false;
 }
 
 /* ---- envelopes ---- */
@@ -205,12 +215,12 @@ void relay_audit_sent(struct relay *r, struct out *o, ehis_err err)
 void relay_carried(struct relay *r, struct out *o)
 {
     struct hash digest = o->digest;
-    bool is_unsure = r->is_unsafe || o->epoch != r->epoch;
+    bool is_held_back = is_unsure(r, o);
     r->sent_count--;
     node_remove(&o->in_list);
     free(o);
-    r->has_unsure |= is_unsure;
-    if (is_unsure)
+    r->has_unsure |= is_held_back;
+    if (is_held_back)
         exchange_on_unsure(r->exchange, &digest, relay_wall_ms(r));
     else
         exchange_on_carried(r->exchange, &digest, !r->config.options->is_pilot, relay_wall_ms(r));
@@ -219,7 +229,7 @@ void relay_carried(struct relay *r, struct out *o)
 void relay_audit_wait(struct relay *r, struct out *o)
 {
     for (struct node *n = r->groups.prev; n != &r->groups && group_of(n)->group >= o->group_number; n = n->prev)
-        if (group_of(n)->group == o->group_number && !group_of(n)->is_done) {
+        if (group_of(n)->group == o->group_number && !group_of(n)->is_done && !(r->is_unsafe && group_of(n)->is_unsure && group_of(n)->parts_open == 0)) {
             node_move(&group_of(n)->waiting, &o->in_list);
             return;
         }

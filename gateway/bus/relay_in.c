@@ -185,7 +185,7 @@ void relay_on_position(void *ctx, uint32_t watch, ehis_err err, const struct kaf
     if (from >= 0 && window_from_text(&g->window, from, p->metadata) != EHIS_OK)
         log_line(LOG_WARN, "bus.position", F_ERR(EHIS_E_BUS_POSITION), F_STR("topic", g->topic), F_I64("offset", from));
     g->has_window = from >= 0;
-    begin(g, from < 0 ? 0 : from); /* asking where a log begins waits at the broker behind the fetch under way; one that was cut says so */
+    begin(g, from < 0 ? 0 : from); /* one that was cut says so */
 }
 
 void relay_forget_offsets(struct reading *g)

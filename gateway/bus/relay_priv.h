@@ -41,7 +41,8 @@ struct out {
     bool has_pos, is_sent, is_last; /* BEAT: the one that leaves */
     struct hash digest, leaf;
     struct audit_group *group; /* AUDIT: whose part. ENVELOPE: looked up by group_number when confirmed */
-    uint64_t group_number, epoch; /* ENVELOPE: the relay's when it was given */
+    uint64_t group_number;
+    uint64_t epoch;            /* the relay's when it was given */
     struct held *held;         /* REPORT, DEAD: finished when confirmed; NULL when its inbox was lost */
     struct inbox *inbox;       /* CLAIM */
     struct follower *cursor;   /* CURSOR */
@@ -56,6 +57,7 @@ struct audit_group {
     uint64_t group, last_sequence;
     uint32_t parts_open;
     bool is_durable, is_sent, has_failed, is_done;
+    bool is_unsure;            /* confirmed by brokers that may lose it: written again when they may not */
     struct node waiting;       /* envelopes that are confirmed themselves */
     size_t count, cap;
     struct journal_pos *pos;
@@ -264,6 +266,9 @@ void relay_in_tick(struct relay *r);
 bool relay_offer(struct held *h);
 void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *report);
 bool relay_has(struct bus *b, uint64_t handle);
+
+/* relay_audit.c */
+void relay_audit_safe(struct relay *r);
 
 /* relay_cursor.c */
 ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms) EHIS_MUST_USE;

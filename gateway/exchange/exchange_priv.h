@@ -248,6 +248,7 @@ struct exchange {
     bool is_draining, is_replaying, has_replayed;
     struct node unsettled; /* streams whose sender had no steps left to look for what is settled */
     struct node unsent;    /* accepted here, not confirmed by a broker: in the order of acceptance; skips that the bus has not taken */
+    bool has_unsure;       /* something in unsent may be */
     bool is_replicated;    /* what is confirmed is on more than one machine: no pilot */
     uint64_t carried_sequence; /* of the newest RECORD_REPLICATED */
     uint64_t audited_sequence; /* not beyond */

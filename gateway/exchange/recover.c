@@ -139,6 +139,8 @@ static ehis_err replay_carried(struct exchange *x, const struct journal_entry *e
         return EHIS_E_NO_MEMORY;
     m->state = m->durable = (uint8_t)r->state;
     m->code = r->code;
+    if (message_is_numbered(m))
+        m->stream->has_relation |= m->state != STATE_REFUSED;
     m->flags |= r->count & CARRIED_REPLIED ? IS_REPLIED : 0;
     m->flags |= r->count & CARRIED_OVER ? IS_OVER : 0;
     if (r->ack.len) {

@@ -55,6 +55,9 @@ static void due(struct exchange *x, struct message *m)
         exchange_to_bus(x, m, NULL);
     if (late_ms >= 0 && message_is(m, IS_OPEN) && m->kind == KIND_KEY) {
         exchange_message_close(x, m);
+    } else if (late_ms >= grace_ms(x, m) && m->kind == KIND_EVENT && message_is(m, IS_UNSURE) && message_is(m, IS_OPEN)) {
+        exchange_on_carried(x, &m->digest, false, x->now_ms); /* its subscribers may have it: not expired, and never called replicated */
+        return;
     } else if (late_ms >= grace_ms(x, m) && message_is(m, IS_OPEN) && !m->pending) {
         ehis_err err = exchange_finish(x, m, NULL, RECORD_EXPIRED, EHIS_E_EXCHANGE_EXPIRED, span_of(NULL, 0), NULL);
         (void)err; /* no room for the record: again in a second */

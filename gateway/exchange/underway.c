@@ -148,13 +148,17 @@ void exchange_on_unsure(struct exchange *x, const struct hash *digest, int64_t n
 {
     struct message *m = exchange_message_by_digest(x, digest);
     x->now_ms = now_ms;
-    if (m && m->state == STATE_ACCEPTED && !message_is(m, IS_CARRIED | IS_WAITING))
-        m->flags |= IS_UNSURE;
+    if (!m || m->state != STATE_ACCEPTED || message_is(m, IS_CARRIED | IS_WAITING))
+        return;
+    m->flags |= IS_UNSURE;
+    m->carried_ms = now_ms;
+    x->has_unsure = true;
 }
 
 void exchange_on_safe(struct exchange *x, int64_t now_ms)
 {
     x->now_ms = now_ms;
+    x->has_unsure = false;
     for (struct node *n = x->unsent.next; n != &x->unsent; n = n->next) {
         struct message *m = container_of(n, struct message, in_bus);
         if (message_is(m, IS_UNSURE) && m->state == STATE_ACCEPTED && m->durable == STATE_ACCEPTED)
@@ -247,17 +251,28 @@ void exchange_on_unreachable(struct exchange *x, struct span system, int64_t now
         }
 }
 
+static void probe_for(struct exchange *x, const struct message *m)
+{
+    struct system *s = m->to;
+    if (x->now_ms - m->carried_ms < PROBE_AFTER_MS || (s->probed_ms && x->now_ms >= s->probed_ms && x->now_ms - s->probed_ms < PROBE_AFTER_MS))
+        return;
+    s->probed_ms = x->now_ms;
+    x->ports.probe(x->ports.ctx, name_span(s->name));
+}
+
+static bool is_unsure_of(const struct message *m, const struct system *s) { return message_is(m, IS_UNSURE) && message_is_numbered(m) && m->to == s && m->state == STATE_ACCEPTED; }
+
 void exchange_probe(struct exchange *x)
 {
     for (struct node *n = x->systems.next; n != &x->systems; n = n->next) {
-        struct system *s = container_of(n, struct system, in_all);
-        if (list_is_empty(&s->outgoing) || (s->probed_ms && x->now_ms >= s->probed_ms && x->now_ms - s->probed_ms < PROBE_AFTER_MS))
-            continue;
-        const struct message *oldest = container_of(s->outgoing.next, struct message, in_bus);
-        if (x->now_ms - oldest->carried_ms < PROBE_AFTER_MS)
-            continue;
-        s->probed_ms = x->now_ms;
-        x->ports.probe(x->ports.ctx, name_span(s->name));
+        const struct system *s = container_of(n, struct system, in_all);
+        if (!list_is_empty(&s->outgoing))
+            probe_for(x, container_of(s->outgoing.next, struct message, in_bus));
+    }
+    for (struct node *n = x->unsent.next; n != &x->unsent && x->has_unsure; n = n->next) {
+        const struct message *m = container_of(n, struct message, in_bus);
+        if (m->to && is_unsure_of(m, m->to))
+            probe_for(x, m);
     }
 }
 
@@ -290,29 +305,46 @@ static bool lose(struct exchange *x, struct message *m)
     return true;
 }
 
+/* What the recipient's gateway held when it came to the probe. */
+struct probed {
+    int64_t asked_ms;
+    struct hash *held; /* sorted */
+    size_t count;
+};
+
+static bool lose_unless_held(struct exchange *x, struct message *m, const struct probed *p)
+{
+    bool is_held = p->count && bsearch(&m->digest, p->held, p->count, sizeof *p->held, compare);
+    return m->carried_ms < p->asked_ms && message_is_numbered(m) && !is_held && lose(x, m);
+}
+
 size_t exchange_on_probed(struct exchange *x, struct span system, int64_t asked_ms, const struct hash *held, size_t count, int64_t now_ms)
 {
     struct name *name = exchange_name_find(x, system);
     struct system *s = name ? name->system : NULL;
-    struct hash *sorted = s && count ? malloc(count * sizeof *sorted) : NULL;
+    struct probed p = {.asked_ms = asked_ms, .held = s && count ? malloc(count * sizeof *held) : NULL, .count = count};
     x->now_ms = now_ms;
     size_t lost = 0;
-    if (!s || (count && !sorted))
+    if (!s || (count && !p.held))
         return 0;
     if (count) {
-        memcpy(sorted, held, count * sizeof *sorted);
-        qsort(sorted, count, sizeof *sorted, compare);
+        memcpy(p.held, held, count * sizeof *held);
+        qsort(p.held, count, sizeof *held, compare);
     }
     struct node *last = s->outgoing.prev;
     for (struct node *n = s->outgoing.next, *next; n != &s->outgoing; n = next) {
-        struct message *m = container_of(n, struct message, in_bus);
         bool is_last = n == last; /* what is sent again goes behind it */
         next = n->next;
-        if (m->carried_ms < asked_ms && message_is_numbered(m) && !(count && bsearch(&m->digest, sorted, count, sizeof *sorted, compare)))
-            lost += lose(x, m);
+        lost += lose_unless_held(x, container_of(n, struct message, in_bus), &p);
         if (is_last)
             break;
     }
-    free(sorted);
+    for (struct node *n = x->unsent.next, *next; n != &x->unsent && x->has_unsure; n = next) {
+        struct message *m = container_of(n, struct message, in_bus);
+        next = n->next;
+        if (is_unsure_of(m, s))
+            lost += lose_unless_held(x, m, &p);
+    }
+    free(p.held);
     return lost;
 }

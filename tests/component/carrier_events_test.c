@@ -99,6 +99,24 @@ static void an_event_that_expires_before_the_bus_takes_it_is_said_to_have_expire
     assert_receipt(t.two, t.b, &d, STATE_EXPIRED, EHIS_E_EXCHANGE_EXPIRED);
 }
 
+static void an_event_that_an_unsafe_cluster_has_is_neither_called_replicated_nor_expired(void **state)
+{
+    struct sim_message key = key_of(epochs[0]), m = event(1);
+    (void)state;
+    m.lifetime_ms = 1500;
+    sim_carrier_faults(t.c)->is_unsafe = true;
+    session_id c = subscriber();
+    assert_int_equal(sim_stream_open(t.two, t.b, events, SVC, "Changed", 1), EHIS_OK);
+    struct hash of_key = publish(&key), d = publish(&m);
+    sim_carrier_run(t.c);
+    assert_delivered(t.one, c, &d);
+    sim_carrier_pass(t.c, 70000);
+    assert_receipt(t.two, t.b, &of_key, STATE_ACCEPTED, 0);
+    assert_receipt(t.two, t.b, &d, STATE_ACCEPTED, 0);
+    assert_null(sim_take(t.two, SIM_RECEIPT, t.b));
+    assert_int_equal(sim_record_count(t.two, RECORD_EXPIRED), 0);
+}
+
 static void an_event_that_is_held_while_its_topic_is_read_anew_is_the_next_owners(void **state)
 {
     struct sim_message key = key_of(epochs[0]), m = event(1);
@@ -199,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CARRIER_TEST(an_event_reaches_a_subscriber_at_another_gateway_with_its_key),
         CARRIER_TEST(an_event_that_expires_before_the_bus_takes_it_is_said_to_have_expired_also_after_a_restart),
+        CARRIER_TEST(an_event_that_an_unsafe_cluster_has_is_neither_called_replicated_nor_expired),
         CARRIER_TEST(an_event_that_is_held_while_its_topic_is_read_anew_is_the_next_owners),
         CARRIER_TEST(a_key_that_two_gateways_have_is_called_replicated_by_each_and_again_when_it_comes_again),
         CARRIER_TEST(the_keys_of_an_epoch_are_bounded_whichever_gateways_accepted_them),

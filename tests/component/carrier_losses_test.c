@@ -24,6 +24,22 @@ static void what_the_broker_loses_is_recorded_and_sent_again(void **state)
     assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
 }
 
+static void what_an_unsafe_cluster_loses_is_sent_again_before_it_is_safe(void **state)
+{
+    (void)state;
+    sim_carrier_faults(t.c)->is_unsafe = true;
+    sim_carrier_faults(t.c)->drop = 1;
+    struct hash d = put_at(t.one, t.a, 1);
+    put_at(t.one, t.a, 2);
+    sim_carrier_run(t.c);
+    sim_carrier_pass(t.c, 60000); /* the second is with its recipient: it is not lost */
+    assert_true(sim_record(t.one, RECORD_LOST, &d, &(struct record){0}));
+    assert_int_equal(sim_record_count(t.one, RECORD_LOST), 1);
+    take(2, OUTCOME_DONE);
+    take(1, OUTCOME_DONE);
+    assert_true(sim_record(t.one, RECORD_DELIVERED, &d, &(struct record){0}));
+}
+
 static void what_waits_is_not_taken_for_lost(void **state)
 {
     (void)state;
@@ -269,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CARRIER_TEST(what_the_broker_loses_is_recorded_and_sent_again),
+        CARRIER_TEST(what_an_unsafe_cluster_loses_is_sent_again_before_it_is_safe),
         CARRIER_TEST(what_waits_is_not_taken_for_lost),
         CARRIER_TEST(what_is_lost_and_not_sent_again_yet_is_not_noted_as_replicated),
         CARRIER_TEST(twice_on_the_bus_is_once_in_the_inbox),

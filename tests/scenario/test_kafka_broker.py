@@ -210,7 +210,7 @@ def test_kafka_3_9_and_unsafe_settings_of_a_broker(land, tmp_path):
         assert done.returncode == 1 and len(made["made"]) > 10  # made, and then looked at
         done, found = report(land, "check")
         assert done.returncode == 1
-        assert names(found) == {("BUS_AUTO_CREATE", "broker 1", "auto.create.topics.enable"), ("BUS_RETENTION", "broker 1", "offsets.retention.minutes")}
+        assert names(found) == {("BUS_AUTO_CREATE", "broker 1", "auto.create.topics.enable"), ("BUS_OFFSETS_RETENTION", "broker 1", "offsets.retention.minutes")}
     finally:
         assert older.cluster.down() == 1
 

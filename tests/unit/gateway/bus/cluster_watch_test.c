@@ -37,7 +37,7 @@ static ehis_err look(const struct bus_kafka_options *o, const struct registry *r
 {
     pthread_mutex_lock(&gate);
     pthread_mutex_unlock(&gate);
-    assert_true(timeout_ms <= 10000 && r);
+    assert_true(timeout_ms <= 15000 && r);
     snprintf(w.text, sizeof w.text, "%s %s %s %s %s", o->ca, o->certificate, o->key, o->prefix, o->brokers.items[0]);
     for (size_t i = 0; i < w.count; i++)
         on_finding(ctx, &w.findings[i]);
@@ -231,6 +231,22 @@ static void it_looks_when_it_is_due_and_the_brokers_are_there_one_look_at_a_time
     assert_int_equal(w.refs, 4);
 }
 
+static void what_nobody_has_looked_at_counts_as_unsafe_until_somebody_has(void **state)
+{
+    const struct cluster_watch_config config = {.options = &w.options, .clock = &w.clock.clock, .look = look, .on_durable = on_durable};
+    (void)state;
+    assert_true(cluster_watch_free(w.watch));
+    assert_int_equal(cluster_watch_new(&config, false, &w.watch), EHIS_OK);
+    assert_false(w.is_durable || status().is_durable);
+    w.err = EHIS_E_BUS_UNREACHABLE;
+    look_once();
+    assert_false(w.is_durable || status().is_durable);
+    w.err = EHIS_OK;
+    look_once();
+    assert_true(w.is_durable && status().is_durable);
+    assert_int_equal(w.durable_calls, 2);
+}
+
 static void a_look_that_does_not_end_holds_nobody(void **state)
 {
     const struct cluster_watch_config config = {.options = &w.options, .clock = &w.clock.clock, .look = look, .on_durable = on_durable};
@@ -250,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WATCH_TEST(a_finding_is_told_when_it_is_new_and_when_it_is_gone), WATCH_TEST(what_may_lose_messages_is_told_apart_from_the_rest),
         WATCH_TEST(what_cannot_be_looked_at_is_as_it_was),                WATCH_TEST(beyond_a_bound_findings_are_counted_alone),
-        WATCH_TEST(it_looks_when_it_is_due_and_the_brokers_are_there_one_look_at_a_time), WATCH_TEST(a_look_that_does_not_end_holds_nobody)};
+        WATCH_TEST(it_looks_when_it_is_due_and_the_brokers_are_there_one_look_at_a_time), WATCH_TEST(what_nobody_has_looked_at_counts_as_unsafe_until_somebody_has),
+        WATCH_TEST(a_look_that_does_not_end_holds_nobody)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
