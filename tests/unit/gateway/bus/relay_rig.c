@@ -129,7 +129,8 @@ ehis_err registry_signing_key(const struct registry *r, struct span owner, const
 
 static ehis_err read_journal(void *ctx, const struct journal_pos *pos, struct buf *into, struct journal_entry *out)
 {
-    (void)ctx, (void)pos, (void)into, (void)out;
+    (void)ctx, (void)into;
+    *out = (struct journal_entry){.pos = *pos, .record = span_str("record")};
     return w.read_err;
 }
 

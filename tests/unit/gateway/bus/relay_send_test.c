@@ -108,11 +108,49 @@ static void nothing_that_was_given_to_an_unsafe_cluster_is_called_replicated(voi
 #undef SEND
 }
 
+static size_t frames(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w.send_count; i++)
+        n += is_of(w.sends[i].topic, TOPIC_AUDIT);
+    return n;
+}
+
+static void a_frame_that_an_unsafe_cluster_confirmed_is_written_again_and_its_segment_stays_until_then(void **state)
+{
+    const struct journal_pos pos = {.segment = 3, .record_bytes = 6};
+    (void)state;
+    relay_note(w.relay, 1, 10, &pos);
+    relay_on_durable(w.relay, 1);
+    pass(300);
+    assert_int_equal(frames(), 1);
+    relay_set_unsafe(w.relay, true);
+    sent(TOPIC_AUDIT, EHIS_OK);
+    live(2000);
+    assert_int_equal(frames(), 1);
+    assert_true(relay_needs(w.relay, 3));
+    relay_note(w.relay, 2, 20, &pos);
+    relay_on_durable(w.relay, 2);
+    pass(300);
+    relay_set_unsafe(w.relay, false);
+    live(1000);
+    assert_int_equal(frames(), 3); /* the first again */
+    sent(TOPIC_AUDIT, EHIS_OK);
+    live(1000);
+    assert_int_equal(frames(), 4); /* the second may have been confirmed before */
+    assert_true(relay_needs(w.relay, 3));
+    sent(TOPIC_AUDIT, EHIS_OK);
+    live(1000);
+    assert_int_equal(frames(), 4);
+    assert_false(relay_needs(w.relay, 3));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         RELAY_TEST(topics_that_are_not_there_hold_back_no_other_however_many),
         RELAY_TEST(a_message_that_the_journal_cannot_give_holds_back_no_other),
+        RELAY_TEST(a_frame_that_an_unsafe_cluster_confirmed_is_written_again_and_its_segment_stays_until_then),
         RELAY_TEST(nothing_that_was_given_to_an_unsafe_cluster_is_called_replicated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
