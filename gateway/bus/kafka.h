@@ -71,17 +71,18 @@ bool kafka_has_ended(void);
 ehis_err kafka_send(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, struct span key, const struct span *parts, size_t count,
                     uint64_t token) EHIS_MUST_USE;
 
-/* librdkafka 2.0.2 says nothing of a topic that was never allowed: kafka_position_get does, ask that before.
- * Reads a partition from offset (or KAFKA_FROM_BEGIN) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
+/* librdkafka 2.0.2 says nothing of a topic that was never allowed: kafka_position_get does, ask that before; so does what asks for KAFKA_FROM_BEGIN.
+ * Reads a partition from offset (or KAFKA_FROM_BEGIN: asked first, on_watch_error within 30 s of its turn) on. watch: a number of the caller's, not in use; one for a lane, topic and partition. A fatal error
  * of a handle is healed inside: all its watches go on where they stood. */
 ehis_err kafka_watch(struct kafka *k, enum kafka_lane lane, const char *topic, int32_t partition, int64_t offset, uint32_t watch) EHIS_MUST_USE;
 void kafka_unwatch(struct kafka *k, uint32_t watch); /* no on_record for it after this returns; held records stay valid */
 void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused); /* from the next turn on; a few records more may come in this one */
 void kafka_hold(struct kafka *k, void *hold); /* once more: then it is released once more, too */
 void kafka_release(struct kafka *k, void *hold);
-/* Of every partition: where it ends now, and from where on it holds what the broker got at from_ms or later (0: where it begins); on_offsets answers within 30 s. */
+/* Of every partition: where it ends now, and from where on it holds what the broker got at from_ms or later (0: where it begins); on_offsets answers, within 30 s
+ * of its turn: one question after the other. */
 ehis_err kafka_offsets_get(struct kafka *k, const char *topic, int64_t from_ms, uint64_t token) EHIS_MUST_USE;
-/* Where the partition was committed under our group; on_position answers within 20 s. */
+/* Where the partition was committed under our group; on_position answers within 20 s of its turn. */
 ehis_err kafka_position_get(struct kafka *k, const char *topic, int32_t partition, uint32_t watch) EHIS_MUST_USE;
 /* Fire and forget: a lost commit is repeated by the next; a refused one is logged. metadata <= 4,000 bytes of text. */
 ehis_err kafka_commit(struct kafka *k, const char *topic, int32_t partition, int64_t offset, struct span metadata) EHIS_MUST_USE;

@@ -303,8 +303,6 @@ void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32
         nudges_lost(c, err);
     if (!w || !w->is_assigned)
         return;
-    if (err == EHIS_E_BUS_POSITION && strstr(text, "authorization")) /* where the log begins may not even be asked; the code is lost on the way */
-        err = EHIS_E_BUS_NOT_ALLOWED;
     if (err == EHIS_E_BUS_NO_TOPIC || err == EHIS_E_BUS_NOT_ALLOWED || err == EHIS_E_BUS_POSITION)
         broken(k, w, err, text);
     else /* librdkafka goes on by itself */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: 2026 The EHIS gateway authors */
-/* Shared by kafka.c (settings, queues, state), kafka_producer.c (sends), kafka_asks.c (committed positions) and kafka_consumer.c (watches, commits). */
+/* Shared by kafka.c (settings, queues, state), kafka_producer.c (sends), kafka_asks.c (committed positions, begins and ends of logs) and kafka_consumer.c (watches, commits). */
 #pragma once
 #include "gateway/bus/kafka.h"
 
@@ -107,9 +107,9 @@ ehis_err kafka_consumer_open(struct kafka *k, enum kafka_lane lane, struct kafka
 void kafka_consumer_free(void *c); /* may block: kafka_retire */
 void kafka_consumer_take_over(struct kafka_consumer *c); /* all watches of its lane, where they stood */
 void kafka_consumers_apply(struct kafka *k);
-void kafka_begin_found(struct kafka *k, uint32_t watch, ehis_err err, int64_t offset);
-void kafka_nudges_found(struct kafka *k, ehis_err err, const struct kafka_range *ranges, size_t count);
-void kafka_consumers_tick(struct kafka *k, int64_t now_ms);
+void kafka_begin_found(struct kafka *k, uint32_t watch, ehis_err err, int64_t offset); /* a watch that is gone, or did not ask: nothing */
+void kafka_nudges_found(struct kafka *k, ehis_err err, const struct kafka_range *ranges, size_t count); /* borrows ranges for the call */
+void kafka_consumers_tick(struct kafka *k, int64_t now_ms); /* monotonic; asks where the nudges end, at the start and each 10 s while that is not known */
 void kafka_on_message(struct kafka_consumer *c, const rd_kafka_message_t *m);
 void kafka_on_partition_end(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t offset);
 void kafka_on_partition_error(struct kafka_consumer *c, const char *topic, int32_t partition, rd_kafka_resp_err_t err, const char *text);

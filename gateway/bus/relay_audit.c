@@ -183,6 +183,7 @@ static void tell_done(struct relay *r)
     relay_audit_pump(r);
 }
 
+/* By the time when it was given, or by now, the brokers may lose it. */
 static bool is_unsure(const struct relay *r, const struct out *o) { return r->is_unsafe || o->epoch != r->epoch; }
 
 void relay_audit_sent(struct relay *r, struct out *o, ehis_err err)
@@ -226,14 +227,19 @@ void relay_carried(struct relay *r, struct out *o)
         exchange_on_carried(r->exchange, &digest, !r->config.options->is_pilot, relay_wall_ms(r));
 }
 
+/* An unsafe cluster has its frame: nothing more comes of it until the cluster is safe. */
+static bool is_stuck(const struct relay *r, const struct audit_group *g) { return r->is_unsafe && g->is_unsure && g->parts_open == 0; }
+
 void relay_audit_wait(struct relay *r, struct out *o)
 {
-    for (struct node *n = r->groups.prev; n != &r->groups && group_of(n)->group >= o->group_number; n = n->prev)
-        if (group_of(n)->group == o->group_number && !group_of(n)->is_done && !(r->is_unsafe && group_of(n)->is_unsure && group_of(n)->parts_open == 0)) {
-            node_move(&group_of(n)->waiting, &o->in_list);
-            return;
-        }
-    relay_carried(r, o);
+    struct node *n = r->groups.prev;
+    while (n != &r->groups && group_of(n)->group > o->group_number)
+        n = n->prev;
+    struct audit_group *g = n != &r->groups && group_of(n)->group == o->group_number ? group_of(n) : NULL;
+    if (g && !g->is_done && !is_stuck(r, g))
+        node_move(&g->waiting, &o->in_list);
+    else
+        relay_carried(r, o);
 }
 
 void relay_audit_fini(struct relay *r)

@@ -268,7 +268,7 @@ void relay_done(struct bus *b, uint64_t handle, const struct exchange_report *re
 bool relay_has(struct bus *b, uint64_t handle);
 
 /* relay_audit.c */
-void relay_audit_safe(struct relay *r);
+void relay_audit_safe(struct relay *r); /* the cluster is: frames that it confirmed before are written again, at the next tick */
 
 /* relay_cursor.c */
 ehis_err relay_subscribe(struct bus *b, struct span system, struct span service, struct span event, bool is_end, int64_t from_ms) EHIS_MUST_USE;

@@ -221,20 +221,26 @@ def audited(cluster, prefix, gateway="AZ/gw1"):
     return found
 
 
+def asker(land):
+    """The tax office, and send(number): a request of a stream of its own, accepted; its digest."""
+    tax, stream = spec_peer.Peer(land, "tax", SYSTEMS["tax"], land.operator_key).connect().ready(), os.urandom(16)
+    tax.open_stream(stream, POPULATION)
+
+    def send(number):
+        fields = tax.header(REQUEST, SERVICE, "GetPerson", purpose=PURPOSE, legal_basis=BASIS, stream=stream, number=number)
+        d = tax.submit(*tax.seal(fields, POPULATION, b"x"))
+        assert tax.receipt(d)[:2] == (ACCEPTED, 0)
+        return d
+    return tax, send
+
+
 def test_nothing_is_called_replicated_before_its_record_is_on_the_audit_topic(land, tmp_path):
     three = kafka_cluster.make(tmp_path / "kafka", nodes=3)
     try:
         prefix = three.join(land)
         land.start_gateway()
         wait_until(lambda: land.status()["bus"]["is_ready"] and land.log_lines("gateway", "listener.open"), 60, "the bus")
-        tax, stream = spec_peer.Peer(land, "tax", SYSTEMS["tax"], land.operator_key).connect().ready(), os.urandom(16)
-        tax.open_stream(stream, POPULATION)
-
-        def send(number):
-            fields = tax.header(REQUEST, SERVICE, "GetPerson", purpose=PURPOSE, legal_basis=BASIS, stream=stream, number=number)
-            d = tax.submit(*tax.seal(fields, POPULATION, b"x"))
-            assert tax.receipt(d)[:2] == (ACCEPTED, 0)
-            return d
+        tax, send = asker(land)
 
         def replicated_at(wanted):
             """The times that the receipts say."""

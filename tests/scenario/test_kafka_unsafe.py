@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("cryptography")
 import kafka_cluster
-import spec_peer
 from kafka_admin import TOPIC, Admin
-from spec_peer import ACCEPTED, REPLICATED, REQUEST
+from spec_peer import REPLICATED
 from test_kafka_broker import topic
-from world import BASIS, PURPOSE, SERVICE, SYSTEMS, wait_until
+from test_kafka_gateways import asker
+from world import SYSTEMS, wait_until
 
 POPULATION, TAX = SYSTEMS["population"], SYSTEMS["tax"]
 UNCLEAN = "unclean.leader.election.enable"
@@ -107,14 +107,7 @@ def test_while_a_setting_is_unsafe_nothing_is_called_replicated_and_then_all_of_
     try:
         started(land, three)
         admin, inbox = Admin(three.cluster), topic(land.prefix, "inbox", POPULATION)
-        tax, stream = spec_peer.Peer(land, "tax", TAX, land.operator_key).connect().ready(), os.urandom(16)
-        tax.open_stream(stream, POPULATION)
-
-        def send(number):
-            fields = tax.header(REQUEST, SERVICE, "GetPerson", purpose=PURPOSE, legal_basis=BASIS, stream=stream, number=number)
-            d = tax.submit(*tax.seal(fields, POPULATION, b"x"))
-            assert tax.receipt(d)[:2] == (ACCEPTED, 0)
-            return d
+        tax, send = asker(land)
         assert all(tax.receipt(d, REPLICATED) for d in [send(n) for n in range(1, 6)])
         assert land.status()["bus"]["is_replicating"] is True and metrics(land)["ehis_bus_is_replicating"] == "1"
         for n, (setting, value, error) in enumerate([("min.insync.replicas", "1", "BUS_MIN_ISR"), (UNCLEAN, "true", "BUS_UNCLEAN")]):
