@@ -28,7 +28,7 @@ struct gateway {
     struct admin *admin;
     struct loop_timer *tick, *second;
     struct buf record; /* scratch of append */
-    bool is_kick_due, is_lazy_kick_due, is_stopping, has_failed, is_look_left;
+    bool is_kick_due, is_lazy_kick_due, is_stopping, has_failed;
     int64_t started_ms, stop_by_us, own_certificate_expiry_ms;
     struct pki_pair bus_pair; /* what the bus was opened with */
     uint64_t reloads, reloads_failed;

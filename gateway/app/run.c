@@ -270,7 +270,8 @@ static void close_sessions(struct gateway *g)
     }
 }
 
-static ehis_err close_all(struct gateway *g)
+/* is_orderly: it ran, and was told to stop. */
+static ehis_err close_all(struct gateway *g, bool is_orderly)
 {
     ehis_err err = g->has_failed ? EHIS_E_JOURNAL_FAILED : EHIS_OK;
     if (g->has_failed)
@@ -286,7 +287,11 @@ static ehis_err close_all(struct gateway *g)
     if (g->loop)
         loop_run_later(g->loop); /* receipts of the last turn, say, whose session has gone: they point to the sessions */
     admin_stop(g->admin);
-    g->is_look_left = !cluster_watch_free(g->watch);
+    if (is_orderly && err == EHIS_OK && g->relay) {
+        relay_leave(g->relay);
+        _exit(0); /* all is on the disk; threads of librdkafka would fall over what exit handlers take away */
+    }
+    (void)cluster_watch_free(g->watch);
     sessions_free(g->sessions);
     exchange_free(g->exchange);
     blobs_free(g->blobs);
@@ -337,8 +342,6 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
         log_line(LOG_NOTICE, "gateway.ready", F_STR("name", g.options.name), F_U64("registry_version", registry_version(sessions_get_identity(g.sessions)->registry)));
         loop_run(g.loop);
     }
-    ehis_err closed = close_all(&g);
-    if (err == EHIS_OK && closed == EHIS_OK && (g.is_look_left || !kafka_has_ended()))
-        _exit(0); /* all is on the disk, and its threads would fall over what exit handlers take away */
+    ehis_err closed = close_all(&g, err == EHIS_OK);
     return err != EHIS_OK ? err : closed;
 }

@@ -438,6 +438,6 @@ void kafka_free(struct kafka *k)
     free(k);
 }
 
-bool kafka_has_ended(void) { return rd_kafka_wait_destroyed(0) == 0; }
+void kafka_leave(struct kafka *k) { kafka_commits_finish(k); }
 
 void kafka_status(const struct kafka *k, struct kafka_status *out) { *out = k->status; }

@@ -63,8 +63,9 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
 ehis_err kafka_renew(struct kafka *k) EHIS_MUST_USE;
 /* Destroys the handles; what was not confirmed is not. May take a moment (up to 5 s): only at the end of a process. */
 void kafka_free(struct kafka *k);
-/* False: a handle of this process does not end (kafka_retired.h). Its threads use what exit handlers take away: the process must end by _exit. */
-bool kafka_has_ended(void);
+/* In place of kafka_free, right before _exit: the last commits, within 300 ms, and no handle is destroyed: that may hang (kafka_retired.h), and from 2.4.0 to 2.8.0 crash
+ * where a topic was made anew under it (#4964: its cache of topics keeps an entry that is freed). */
+void kafka_leave(struct kafka *k);
 
 /* Parts are copied. token comes back in on_sent. partition -1: by key (murmur2 as Java's, so that others can find it). BUS_FULL; BUS_TOO_LARGE
  * (above 1,000,000 bytes); NO_TOPIC, NOT_ALLOWED where that is known already. While no broker is there it waits in the queue. */

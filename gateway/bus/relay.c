@@ -77,13 +77,24 @@ static void on_tick(void *arg)
 
 /* ---- life ---- */
 
-static void relay_free(struct bus *b)
+static void unread_all(struct relay *r)
 {
-    struct relay *r = container_of(b, struct relay, bus);
     if (r->kafka)
         relay_inboxes_fini(r);
     for (size_t i = 0; i < r->reading_cap; i++)
         relay_unread(r->readings[i]);
+}
+
+void relay_leave(struct relay *r)
+{
+    unread_all(r);
+    kafka_leave(r->kafka);
+}
+
+static void relay_free(struct bus *b)
+{
+    struct relay *r = container_of(b, struct relay, bus);
+    unread_all(r);
     kafka_free(r->kafka);
     relay_cursors_fini(r);
     relay_out_fini(r);

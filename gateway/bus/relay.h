@@ -45,6 +45,8 @@ bool relay_needs(const struct relay *r, uint64_t segment);
 bool relay_is_ready(const struct relay *r);
 /* The brokers answer. */
 bool relay_is_up(const struct relay *r);
+/* In place of bus_free, right before _exit: the last positions are committed (kafka_leave). */
+void relay_leave(struct relay *r);
 /* Gives up all inboxes; true when that and all else is confirmed, or no broker is there. Called again until then. */
 bool relay_drain(struct relay *r);
 

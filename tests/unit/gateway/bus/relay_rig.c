@@ -14,6 +14,7 @@ ehis_err kafka_new(struct loop *loop, const struct kafka_config *config, const s
     return EHIS_OK;
 }
 void kafka_free(struct kafka *k) { (void)k; }
+void kafka_leave(struct kafka *k) { (void)k; }
 ehis_err kafka_renew(struct kafka *k) { return (void)k, EHIS_OK; }
 void kafka_pause(struct kafka *k, uint32_t watch, bool is_paused) { (void)k, (void)watch, w.is_paused = is_paused; }
 void kafka_hold(struct kafka *k, void *hold) { (void)k, (void)hold; }
