@@ -179,11 +179,20 @@ def test_the_same_bytes_again_are_delivered_once_and_a_call_gets_its_stored_answ
         assert moved.receipt(d)[:2] == (ACCEPTED, 0)
     n, _, _, seen, _ = population.delivery()
     assert seen == d
-    population.ack((n, d, DONE))
+    if bus.kind == "kafka":  # what it sends behind the copy comes when that was read: while the first is under way. Later it would come again (SPEC 17.4.3)
+        other_stream = os.urandom(16)
+        assert moved.open_stream(other_stream, POPULATION) == (1, 0)
+        behind = moved.submit(*numbered(moved, other_stream, 1))
+        last, _, _, seen, _ = population.delivery()
+        assert seen == behind
+        population.ack((n, d, DONE), (last, behind, DONE))
+    else:
+        last = n
+        population.ack((n, d, DONE))
     assert tax.receipt(d, DELIVERED)[0] == DELIVERED
     asked, d = called(tax)
     n, h, _, seen, _ = population.delivery()  # and not the first once more
-    assert (n, seen) == (2, d)
+    assert (n, seen) == (last + 1, d)
     answer = population.header(RESPONSE, TAX, "GetPerson", exchange_id=h.bytes(1), status=1, in_reply_to=d, expires=h.number(11))
     rd = population.submit(*population.seal(answer, TAX, b"y"))
     assert tax.delivery()[3] == rd
