@@ -156,8 +156,8 @@ class Cluster:
 
     # -- making
 
-    def make(self, nodes=1, version="4.1", port_base=19092, instance="AZ", host="localhost", more=""):
-        """A new cluster in an empty or absent folder. port_base 0: free ports. more: further lines of every node's properties."""
+    def make(self, nodes=1, version="4.1", port_base=19092, instance="AZ", host="localhost", more="", ports=None):
+        """A new cluster in an empty or absent folder. ports: two for each node; else from port_base on, 0: free ones. more: further lines of every node's properties."""
         if self.plan:
             return
         if self.dir.exists() and any(p.name != "lock" for p in self.dir.iterdir()) and not (self.dir / MARK).exists():
@@ -167,7 +167,7 @@ class Cluster:
             if old.name not in (MARK, "lock"):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         write(self.dir / MARK, "made by deploy/kafka/run\n")
-        ports = free_ports(2 * nodes) if port_base == 0 else [port_base + 10 * (i // 2) + i % 2 for i in range(2 * nodes)]
+        ports = ports or (free_ports(2 * nodes) if port_base == 0 else [port_base + 10 * (i // 2) + i % 2 for i in range(2 * nodes)])
         self.plan = {"nodes": nodes, "kafka": version, "instance": instance, "host": host, "ports": ports[::2], "controller_ports": ports[1::2],
                      "cluster_id": base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")}
         run(program("ehis-pki"), "init", "--dir", self.dir / "ca", "--instance", instance)

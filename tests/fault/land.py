@@ -10,7 +10,8 @@ import subprocess
 import time
 
 import checker
-from world import BIN, free_port, wait_until
+from ports import free_port
+from world import BIN, wait_until
 
 ASKERS = {"a": "AZ/GOV/ASK/a", "b": "AZ/GOV/ASK/b", "c": "AZ/GOV/ASK/c"}
 PROVIDERS = {"p": ("AZ/GOV/PRO/p", "exact"), "q": ("AZ/GOV/PRO/q", "serve")}

@@ -74,7 +74,7 @@ def test_a_kill_at_the_nth_call(call, make_run, chance, rounds):
         run.kill_gateway()
         n = chance.randint(1, most)
         process = run.launch(*inject(call, f"signal=SIGKILL:when={n}"))
-        died += wait_for_end(process, 6) is not None
+        died += wait_for_end(process, 30) is not None
         if process.poll() is None:
             run.kill_traced()
         run.start_gateway()

@@ -58,11 +58,11 @@ def test_a_halted_gateway_is_noticed_within_15_s(make_run):
     run.start_gateway()
     run.start_load(seconds=3600, rate=50)
     time.sleep(1)
-    began = time.monotonic()
     os.kill(run.pid(), signal.SIGSTOP)
     try:
-        wait_until(lambda: sum(1 for w in run.lines() if w[1] == "E" and w[3] == "ping_timeout") >= 2 * run.country.pairs, 17, "the peers' notice")
-        assert time.monotonic() - began > 5
+        wait_until(lambda: sum(1 for w in run.lines() if w[1] == "E" and w[3] == "ping_timeout") >= 2 * run.country.pairs, 60, "the peers' notice")
+        heard, ends = max(w[0] for w in run.lines() if w[1] == "H"), [w[0] for w in run.lines() if w[1] == "E"]
+        assert 5_000_000 < min(ends) - heard and max(ends) - heard < 20_000_000
     finally:
         os.kill(run.pid(), signal.SIGCONT)
     time.sleep(1)
@@ -82,17 +82,16 @@ def test_reloads_under_load_are_whole_or_not_at_all(country, make_run, tmp_path)
     for n in range(12):
         crls.write_bytes(good[:len(good) // 2] if n % 2 else good)
         os.kill(run.pid(), signal.SIGHUP)
-        time.sleep(0.1)
-    wait_until(lambda: sum(run.ask()["reloads"].values()) >= 10, 10, "the reloads")
+        wait_until(lambda n=n: sum(run.ask()["reloads"].values()) == n + 1, 10, "the reload")
     crls.write_bytes(good)
     reloads = run.ask()["reloads"]
-    assert reloads["done"] >= 4 and reloads["refused"] >= 4, reloads
+    assert reloads["done"] == 6 and reloads["refused"] == 6, reloads
     before = run.count("H")
     wait_until(lambda: run.count("H") > before + 100, 10, "deliveries after the reloads")
     assert run.count("E") == 0, "a reload ended a session"
     run.finish()
     kinds = [r["kind"] for r in run.journal_show()]
-    assert kinds.count("reloaded") >= 4 and kinds.count("reload-failed") >= 4
+    assert kinds.count("reloaded") == 6 and kinds.count("reload-failed") == 6
 
 
 def cpu_s(pid):

@@ -23,7 +23,7 @@ LEVIES = f"""service: {LEVY}
 operations: [{{name: GetLevy, kind: request, request_schema: {SCHEMA}.X, response_schema: {SCHEMA}.Y}}]
 rules:
 - {{id: R-2, effect: permit, consumers: [{POPULATION}], operations: [GetLevy], purposes: [{PURPOSE}], legal_bases: [{BASIS}],
-   valid: {{from: 2026-01-01, until: 2027-12-01}}, approval: STS order 2}}
+   valid: {{from: 2026-01-01, until: 2036-01-01}}, approval: STS order 2}}
 """
 
 

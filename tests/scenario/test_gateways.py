@@ -9,7 +9,8 @@ import time
 import pytest
 
 from test_sdk import Peer
-from world import free_port, wait_until
+from ports import free_port
+from world import wait_until
 
 SECOND = "AZ/gw2"
 
@@ -69,9 +70,11 @@ def pair(land):
 
 def served(pair):
     pair.start(1), pair.start(2)
-    provider, consumer = pair.peer("population"), pair.peer("tax")
+    provider = pair.peer("population")
     provider.well("serve GetPerson")
-    pair.ready(provider, 1, 2), pair.ready(consumer, 1, 2)
+    pair.ready(provider, 1, 2)
+    consumer = pair.peer("tax")  # behind it: what the provider takes is said a moment after it is ready
+    pair.ready(consumer, 1, 2)
     return provider, consumer
 
 
@@ -144,9 +147,11 @@ def test_a_gateway_that_is_stopped_in_order_hands_its_streams_over_at_once(pair)
 
 def test_one_dead_gateway_costs_nothing(pair):
     pair.start(2)
-    provider, consumer = pair.peer("population"), pair.peer("tax")
+    provider = pair.peer("population")
     provider.well("serve GetPerson")
-    pair.ready(provider, 2), pair.ready(consumer, 2)
+    pair.ready(provider, 2)
+    consumer = pair.peer("tax")
+    pair.ready(consumer, 2)
     assert consumer.do("call GetPerson x", "reply", 10)["body"] == "x"
     consumer.well("send GetPerson y")
     consumer.well("flush final")

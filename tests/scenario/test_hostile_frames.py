@@ -8,7 +8,7 @@ import time
 import pytest
 
 pytest.importorskip("cryptography")
-from ehis_peer import (ACK, CRL, CRL_GET, DELIVER, ERROR, FLOW, GOODBYE, HELLO, KEYS, KEYS_GET, PING, PONG, READY, READY_STATE, RECEIPTS, REGISTRY, REGISTRY_GET, SKIPS,
+from ehis_peer import (ACK, CRL, CRL_GET, DELIVER, ERROR, FLOW, GOODBYE, HELLO, KEYS, KEYS_GET, PING, READY, READY_STATE, RECEIPTS, REGISTRY, REGISTRY_GET, SKIPS,
                        STREAM_OPEN, STREAM_SETTLED, STREAM_STATE, SUBMIT, SUBSCRIBE, SUBSCRIPTION, Ended, Peer, frame)
 from make_vectors import message, varint
 from world import SERVICE, SYSTEMS
@@ -138,7 +138,7 @@ def test_a_frame_that_drips_at_a_byte_a_second_ends_at_its_deadline(arena, state
                 assert i < 6, "still open after 6 s"
             except Ended:
                 break
-        assert code == 2073 and 2 < time.monotonic() - began < 5
+        assert code == 2073 and 2 < time.monotonic() - began < 8
         line = since.logged(2073, event="session.end", system=TAX)
         assert line["end"] in (("first_frame_timeout", "frame_timeout") if state == "H" else ("frame_timeout",)), line
 

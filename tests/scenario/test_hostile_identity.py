@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 from ehis_peer import Ended, Peer, tls_context
-from world import SYSTEMS, free_port, wait_until
+from ports import free_port
+from world import SYSTEMS, wait_until
 
 TAX = SYSTEMS["tax"]
 
@@ -179,7 +180,7 @@ def test_a_silent_connection_is_ended_at_its_deadline(arena):
         began = time.monotonic()
         with socket.create_connection(("127.0.0.1", arena.world.port), 10) as s:
             assert s.recv(1) == b""
-        assert 2 < time.monotonic() - began < 5
+        assert 2 < time.monotonic() - began < 8
         since.logged(2073)
 
 

@@ -2,7 +2,6 @@
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """What brokers, and who may write to them, can do to gateways that trust none of them, over a real broker: each has its own code, in the log and, where a
 record is bad, on dlq and in the journal; and it stops no other inbox. (Settings that ehis-gateway topics refuses: test_kafka_broker.py.)"""
-import json
 import signal
 import threading
 import subprocess
@@ -135,7 +134,7 @@ def test_a_cluster_without_a_topic_or_with_an_unsafe_one_is_refused_at_the_start
     land.write_gateway_settings(bus=kafka.bus(prefix=land.prefix))
     admin.forbid("AZ/gw1")
     start_fails(land, 5123, land.prefix)
-    granted = threading.Timer(1, kafka.create, [land])  # what was allowed a moment ago reaches a broker in its own time
+    granted = threading.Timer(0.4, kafka.create, [land])  # what was allowed a moment ago reaches a broker in its own time
     granted.start()
     land.start_gateway()
     granted.join()

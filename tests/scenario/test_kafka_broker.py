@@ -11,6 +11,7 @@ import cluster
 import kafka_cluster
 import pytest
 from kafka_admin import TOPIC, Admin
+from ports import free_port
 from short_cert import shorten
 from world import SYSTEMS, wait_until
 
@@ -112,7 +113,7 @@ def test_certificates_that_are_not_the_bus_s_are_refused(kafka, joined, land, tm
     done = subprocess.run(["kcat", "-L", "-b", kafka.cluster.bootstrap()[0], "-m", "3", "-X", "security.protocol=ssl", "-X", f"ssl.ca.location={kafka.cluster.dir}/ca/ca.crt"],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "certificate" in done.stderr
-    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, brokers=f"['localhost:{cluster.free_ports(1)[0]}']"), 6)["name"] == "BUS_UNREACHABLE"
+    assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, brokers=f"['localhost:{free_port()}']"), 6)["name"] == "BUS_UNREACHABLE"
     assert error_of(land, kafka, kafka.bus(prefix=joined.prefix, key=land.dir / "none.key"), 4)["name"] == "NOT_FOUND"
     (land.dir / "open.key").write_bytes((kafka.certificate("gw1") / "bus.key").read_bytes())
     (land.dir / "open.key").chmod(0o640)

@@ -8,11 +8,12 @@ import time
 import kafka_cluster
 import pytest
 from kafka_admin import BROKER, Admin
+from ports import free_ports
 from short_cert import shorten
 from test_gateways import requests
 from test_large import MIB, file_of
 from test_sdk import Peer
-from world import SYSTEMS, wait_until
+from world import wait_until
 
 
 class Office:
@@ -148,13 +149,12 @@ def test_a_gateway_that_starts_with_an_expired_certificate_is_healed_by_sighup(o
 def test_a_broker_whose_certificate_has_expired_is_not_spoken_to_until_it_shows_a_new_one(land, tmp_path):
     """At the start, and when it comes back; a listener for gateways, whose certificate is another than that of the administrator's listener."""
     kafka_cluster.need()
-    folder, (port, controller, other) = tmp_path / "expired", kafka_cluster.cluster.free_ports(3)
+    folder, (port, controller, other) = tmp_path / "expired", free_ports(3)
     k = kafka_cluster.Kafka.__new__(kafka_cluster.Kafka)
     k.cluster = c = kafka_cluster.cluster.Cluster(folder, is_bound=True)
-    c.make(1, "4.1", port_base=0, more=f"listeners=SSL://localhost:{port},CONTROLLER://localhost:{controller},OTHER://localhost:{other}\n"
+    c.make(1, "4.1", ports=[port, controller], more=f"listeners=SSL://localhost:{port},CONTROLLER://localhost:{controller},OTHER://localhost:{other}\n"
            f"advertised.listeners=SSL://localhost:{port},OTHER://localhost:{other}\nlistener.security.protocol.map=SSL:SSL,CONTROLLER:SSL,OTHER:SSL\n"
            f"controller.quorum.voters=1@localhost:{controller}\nlistener.name.other.ssl.keystore.type=PEM\nlistener.name.other.ssl.keystore.location={folder}/n1/other.pem\n")
-    c.plan.update(ports=[port], controller_ports=[controller])
     node, peers = folder / "n1", []
 
     def shows(name, seconds, is_now=True):

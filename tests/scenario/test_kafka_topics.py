@@ -53,9 +53,10 @@ def test_subscriptions_outlive_the_log_that_they_stand_in(kafka, pair, how, who)
     else:
         cut(admin, name)
     began = time.monotonic()
+    wait_until(lambda: any(x["error"] in ("BUS_POSITION", "BUS_NO_TOPIC") and x["topic"] == name for n in ("gateway", "gateway2") for x in pair.world.log_lines(n, "bus.watch")), 30,
+               "that it is noticed")
     wait_until(lambda: admin.read(name), 30, "the subscription in the log again")
     print(f"written again after {time.monotonic() - began:.1f} s")
-    assert any(x["error"] in ("BUS_POSITION", "BUS_NO_TOPIC") and x["topic"] == name for n in ("gateway", "gateway2") for x in pair.world.log_lines(n, "bus.watch"))
     if who == "there":
         publish(publisher, "e2", "e3")
         wait_until(lambda: len(bodies(subscriber)) == 4, 30, "what came after")
@@ -172,6 +173,7 @@ def test_reports_that_are_deleted_before_they_were_read_are_asked_for_again(kafk
     wait_until(lambda: consumer.do("call GetPerson one", "reply")["err"] == 0, 20, "an answer")
     name, admin = topic(pair.prefix, "reply", "AZ/gw1"), Admin(kafka.cluster)
     admin.deny("AZ/gw1", name)
+    wait_until(lambda: any(x["error"] == "BUS_NOT_ALLOWED" and x["topic"] == name for x in pair.world.log_lines("gateway", "bus.watch")), 20, "that it is not allowed")
     for i in range(20):
         consumer.well(f"send GetPerson n{i}")
     wait_until(lambda: len(requests(provider)) >= 21, 30, "all delivered")

@@ -18,9 +18,9 @@ import pathlib
 import random
 import signal
 import subprocess
-import time
 
-from world import BIN, free_port, wait_until
+from ports import free_port
+from world import BIN, wait_until
 
 # tests/fault/sweep. The seed into the environment, so that all workers of a run have the same.
 SEED = int(os.environ.setdefault("EHIS_FAULT_SEED", str(random.SystemRandom().randrange(1 << 32))))

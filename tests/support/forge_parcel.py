@@ -8,7 +8,6 @@
 import os
 import time
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from make_vectors import batch, digest, message, parcel_leaf, sha256
 from spec_peer import parse, read_key
 
@@ -45,4 +44,4 @@ def payload_of(value):
     return parse(value).bytes(2)
 
 
-__all__ = ["Ed25519PrivateKey", "Forger", "head_of", "payload_of"]
+__all__ = ["Forger", "head_of", "payload_of"]

@@ -21,7 +21,7 @@ TOPIC, BROKER = 2, 4
 PRODUCE, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, DELETE_RECORDS = (0, 3), (2, 1), (8, 2), (9, 1), (10, 0), (21, 0)
 CREATE_TOPICS, DELETE_TOPICS, CREATE_ACLS, DELETE_ACLS, INCREMENTAL_ALTER_CONFIGS = (19, 2), (20, 1), (30, 1), (31, 1), (44, 0)
 ANY, MATCH_ANY, LITERAL, ALL, DENY = 1, 1, 3, 2, 2
-NOT_YET = (3, 5, 6, 14, 15, 16)  # no such topic, no leader, not the leader; coordinator that loads, is away, is another
+NOT_YET = (3, 5, 6, 14, 15, 16, 44)  # no such topic, no leader, not the leader; coordinator that loads, is away, is another; a topic's setting of a moment ago
 BATCH_BYTES = 900_000
 CASTAGNOLI = [0] * 256
 for n in range(256):
@@ -98,6 +98,14 @@ class Admin:
     def delete(self, name):
         answer = self.ask(DELETE_TOPICS, array([text(name)]) + struct.pack(">i", 20000))
         self.expect(struct.unpack_from(">h", answer, 4 + 2 + len(name))[0], f"delete {name}")
+        end = time.monotonic() + 10
+        while any(self.has(name, node) for node in self.cluster.running()):  # the controller has answered; the brokers hear of it a moment later
+            assert time.monotonic() < end, f"{name} is still there"
+            time.sleep(0.05)
+
+    def has(self, name, node):
+        body = struct.pack(">i", -1) + array([text(name) + array([struct.pack(">iq", 0, -1)])])
+        return struct.unpack_from(">h", self.ask(LIST_OFFSETS, body, node, skip=4), 4 + 2 + len(name) + 4 + 4)[0] != 3
 
     def alter(self, kind, name, config):
         """config: settings; None: back to the default."""
@@ -109,6 +117,7 @@ class Admin:
         """Takes every right away from one."""
         answer = self.ask(DELETE_ACLS, array([struct.pack(">b", ANY) + text(None) + struct.pack(">b", MATCH_ANY) + text(f"User:{principal}") + text(None) + struct.pack(">bb", ANY, ANY)]))
         self.expect(struct.unpack_from(">h", answer, 4)[0], f"forbid {principal}")
+        time.sleep(1)  # the brokers hear of it a moment later
 
     def deny(self, principal, topic):
         """Everything on one topic, whatever else is allowed; forbid() takes that away as well."""

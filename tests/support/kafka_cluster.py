@@ -18,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy/kafka"))
 import cluster  # noqa: E402
+from ports import free_ports  # noqa: E402
 import world  # noqa: E402
 
 os.environ.setdefault("EHIS_BIN", str(world.BIN))
@@ -28,7 +29,7 @@ class Kafka:
 
     def __init__(self, folder, nodes=1, version="4.1", more=""):
         self.cluster = cluster.Cluster(folder, is_bound=True)
-        self.cluster.make(nodes, version, port_base=0, more=more)
+        self.cluster.make(nodes, version, ports=free_ports(2 * nodes), more=more)
         self.prefixes = (f"t{n}" for n in itertools.count(1))
         self.cluster.up()
 

@@ -9,7 +9,7 @@ import struct
 import time
 
 import make_vectors as spec
-from make_vectors import field, message, sha256, varint
+from make_vectors import message, sha256
 
 NAMES = {1: "HELLO", 2: "PING", 3: "PONG", 4: "ERROR", 5: "GOODBYE", 6: "REGISTRY_GET", 7: "REGISTRY", 8: "CRL_GET", 9: "CRL", 10: "READY", 11: "READY_STATE",
          12: "STREAM_OPEN", 13: "STREAM_STATE", 14: "STREAM_SETTLED", 15: "SUBMIT", 16: "FLOW", 17: "RECEIPTS", 18: "DELIVER", 19: "SKIPS", 20: "ACK",

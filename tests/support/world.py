@@ -17,9 +17,10 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
+
+from ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("EHIS_BIN", ROOT / "build/dev/bin"))
@@ -50,15 +51,9 @@ rules:
   operations: [GetPerson, FindPersons, PersonChanged]
   purposes: [{PURPOSE}]
   legal_bases: [{BASIS}]
-  valid: {{from: 2026-01-01, until: 2027-12-01}}
+  valid: {{from: 2026-01-01, until: 2036-01-01}}
   approval: MIA order 41
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_until(true, seconds=20, what="the condition"):

@@ -65,7 +65,7 @@ static void a_dripped_frame_hits_the_deadline_of_its_first_byte(void **state)
             rig_turn();
     }
     assert_true(server.is_faulted);
-    assert_true(now_ms() - start >= 140 && now_ms() - start < 1000);
+    assert_true(now_ms() - start >= 140 && now_ms() - start < 5000);
     uint8_t last_type = 0;
     assert_true(was_closed_in_order(&r, &last_type));
     assert_int_equal(last_type, TYPE_ERROR);
@@ -177,12 +177,13 @@ static void silence_in_the_handshake_and_before_the_first_frame_has_a_deadline(v
     struct raw r;
     rig.limits.handshake_ms = 100;
     rig.limits.first_frame_ms = 100;
-    raw_open(&r, &server, rig.client_ctx);
     int64_t start = now_ms();
+    raw_open(&r, &server, rig.client_ctx);
     expect_end(&server, LINK_END_HANDSHAKE_TIMEOUT, EHIS_E_LINK_TIMEOUT, 10000);
     assert_true(now_ms() - start >= 90);
     raw_close(&r);
     end_fini(&server);
+    rig.limits.handshake_ms = 5000;
     raw_open(&r, &second, rig.client_ctx);
     assert_true(raw_shake(&r));
     uint8_t ping[16];
@@ -262,8 +263,8 @@ static void a_silent_peer_hits_the_ping_timeout(void **state)
     struct raw r;
     rig.limits.ping_every_ms = 30;
     rig.limits.ping_timeout_ms = 120;
-    raw_open_trusted(&r, &server, rig.client_ctx);
     int64_t start = now_ms();
+    raw_open_trusted(&r, &server, rig.client_ctx);
     expect_end(&server, LINK_END_PING_TIMEOUT, EHIS_E_LINK_TIMEOUT, 10000);
     assert_true(now_ms() - start >= 100);
     uint8_t in[256];
