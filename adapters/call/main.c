@@ -11,7 +11,7 @@
 #define EARLY_MS 2000
 #define CONFIG CLI_NEEDED("config", "FILE", "the adapter's settings")
 #define STATE CLI_TEXT("state", "DIR", "a state folder in the place of the settings': one for each process")
-#define LANG CLI_TEXT("lang", "az|en", "language of errors; EHIS_LANG unless given")
+#define LANG CLI_CHOICE("lang", "az|en", NULL, "language of errors; EHIS_LANG unless given")
 #define BODY CLI_NEEDED("body", "-|FILE", "the body: - is standard input (never an argument: others see those)")
 #define TYPE CLI_TEXT("content-type", "TYPE", "of the body; unless given, application/json where it begins with {, else application/x-protobuf")
 #define LIFETIME CLI_DURATION("lifetime", 14 * DAY_MS, "24h", "how long it may wait for its recipient")

@@ -157,6 +157,24 @@ static ehis_err write_output(const ehis_reply *reply, const char *file, struct e
     return err;
 }
 
+/* Before anything is asked: an answer that cannot be kept was read for nothing. */
+static ehis_err check_output(const char *file, struct ehis_why *why)
+{
+    struct buf part;
+    FILE *f = NULL;
+    buf_init(&part, 8192);
+    ehis_err err = buf_printf(&part, "%s.part%c", file, 0);
+    const char *name = (const char *)buf_span(&part).p;
+    if (err == EHIS_OK)
+        err = open_part(name, &f, why);
+    if (err == EHIS_OK) {
+        (void)!unlink(name);
+        (void)!fclose(f);
+    }
+    buf_fini(&part);
+    return err;
+}
+
 static ehis_err show(struct outgoing *o, const ehis_reply *reply)
 {
     const char *file = cli_get(o->client.c, "output");
@@ -174,6 +192,8 @@ static void on_answer(void *arg, int err, const ehis_reply *reply, const char *w
 
 static ehis_err call(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
+    if (cli_get(c, "output"))
+        EHIS_TRY(check_output(cli_get(c, "output"), why));
     EHIS_TRY(client_open(&o->client, c, why));
     o->message.lifetime_ms = client_left_ms(&o->client) + 1;
     o->client.deadline_ms += GRACE_MS; /* libehis ends it first, and says why */

@@ -240,7 +240,7 @@ static ehis_err copy_texts(struct ehis *e, const ehis_config *c, struct ehis_why
         const char *g = c->gateways[i], *colon = g ? strrchr(g, ':') : NULL;
         uint64_t port;
         if (!colon || colon == g || colon - g > 255 || decimal_from_text(span_str(colon + 1), 65535, &port) != EHIS_OK || port == 0)
-            return ehis_fail(why, EHIS_E_SDK_CONFIG, "%s is not host:port", g ? g : "(null)");
+            return ehis_fail(why, EHIS_E_SDK_CONFIG, "gateways: %s is not host:port", g ? g : "(null)");
         EHIS_TRY(session_init(e, g));
     }
     return e->state_dir && e->chain_file && e->key_file ? EHIS_OK : EHIS_E_NO_MEMORY;
@@ -250,7 +250,7 @@ static ehis_err load_keys(struct ehis *e, const ehis_config *c, struct ehis_why 
 {
     for (size_t i = 0; i < c->operator_key_count; i++)
         if (!c->operator_keys[i] || hex_from_text(span_str(c->operator_keys[i]), e->operator_keys[i], 32) != EHIS_OK)
-            return ehis_fail(why, EHIS_E_SDK_CONFIG, "an operator key is not 64 hexadecimal digits");
+            return ehis_fail(why, EHIS_E_SDK_CONFIG, "registry.operator_keys: a key is not 64 hexadecimal digits");
     e->registry_trust = (struct registry_trust){(const uint8_t (*)[32])e->operator_keys, c->operator_key_count, span_str(e->instance)};
     EHIS_TRY(pki_keyfile_load_sign(c->sign_key_file, USE_SIGN, &e->sign_key, why));
     for (; e->seal_key_count < c->seal_key_count; e->seal_key_count++)

@@ -74,7 +74,7 @@ static ehis_err begin_epoch(struct ehis *e, struct topic *t, const struct receiv
         *keys = d;
         keys = &d->next;
     }
-    log_line(LOG_INFO, "sdk.epoch", F_STR("service", t->service), F_STR("event", t->event), F_U64("receivers", r->count));
+    log_line(LOG_INFO, "sdk.epoch", F_STR("service", t->service), F_STR("operation", t->event), F_U64("receivers", r->count));
     return EHIS_OK;
 }
 
@@ -233,7 +233,7 @@ ehis_err events_on_subscription(struct session *s, struct span payload, struct e
             h->is_replayed = code == EHIS_OK;
             h->told &= ~(code == EHIS_E_EXCHANGE_NO_REPLAY ? 1u << s->slot : 0); /* from now on, then */
         }
-    log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("event", f.event), F_ERR(code));
+    log_line(code == EHIS_OK ? LOG_INFO : LOG_WARN, "sdk.subscription", F_SPAN("service", f.service), F_SPAN("operation", f.event), F_ERR(code));
     if (code != EHIS_OK)
         session_note(s, code, "a subscription was refused");
     if (!is_stale) {

@@ -358,8 +358,10 @@ ehis_err large_out_on_state(struct session *s, struct span payload, struct ehis_
     u->unanswered--;
     if (f.code != 0 && f.code != EHIS_E_EXCHANGE_CONFLICT) {
         bool is_flow = f.code == EHIS_E_EXCHANGE_BUSY || f.code == EHIS_E_EXCHANGE_OUT_OF_SEQUENCE;
+        ehis_err code = EHIS_E_INTERNAL; /* of a newer gateway */
+        (void)ehis_err_from_number(f.code, &code);
         if (!is_flow)
-            log_line(LOG_WARN, "sdk.large.refused", F_I64("code", f.code), F_STR("gateway", s->peer.leaf.id));
+            log_line(LOG_WARN, "sdk.large.refused", F_ERR(code), F_STR("gateway", s->peer.leaf.id));
         ask_later(u, mono_ms(e) + (is_flow ? PAUSE_MS : AGAIN_MS));
     } else if (f.code != 0 || f.next == large_chunk_count(l->manifest.bytes)) {
         u->is_whole = true;

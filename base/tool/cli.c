@@ -76,6 +76,16 @@ static ehis_err unknown_option(const struct cli_verb *v, const char *text, struc
                 : ehis_fail(why, EHIS_E_USAGE, "unknown option %s", text);
 }
 
+static const char *nearest_verb(const struct cli_program *p, const char *word)
+{
+    const char *names[CLI_WORDS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < p->verb_count && n < CLI_WORDS_MAX; i++)
+        if (p->verbs[i].name)
+            names[n++] = p->verbs[i].name;
+    return nearest_name(span_str(word), names, n);
+}
+
 /* One "--name", "--name=value" or "--name value" at argv[*i]; moves *i over a value. */
 static ehis_err take_option(struct cli *c, int argc, char **argv, int *i, struct ehis_why *why)
 {
@@ -100,6 +110,13 @@ static ehis_err take_option(struct cli *c, int argc, char **argv, int *i, struct
     return EHIS_OK;
 }
 
+/* It may be a verb that is not spelled as it should: its words are then those of the nameless one. */
+static ehis_err too_many(const struct cli *c, const char *word, struct ehis_why *why)
+{
+    const char *near = c->verb->name ? NULL : nearest_verb(c->program, c->word_count ? c->words[0] : word);
+    return near ? ehis_fail(why, EHIS_E_USAGE, "one word too many: %s; did you mean %s?", word, near) : ehis_fail(why, EHIS_E_USAGE, "one word too many: %s", word);
+}
+
 static ehis_err parse(struct cli *c, int argc, char **argv, int from, struct ehis_why *why)
 {
     bool is_ended = false;
@@ -111,7 +128,7 @@ static ehis_err parse(struct cli *c, int argc, char **argv, int from, struct ehi
         } else if (!is_ended && argv[i][0] == '-' && argv[i][1]) {
             return ehis_fail(why, EHIS_E_USAGE, "unknown option %s; options begin with two dashes", argv[i]);
         } else if (c->word_count == c->verb->words_max || c->word_count == CLI_WORDS_MAX) {
-            return ehis_fail(why, EHIS_E_USAGE, "one word too many: %s", argv[i]);
+            return too_many(c, argv[i], why);
         } else {
             c->words[c->word_count++] = argv[i];
         }
@@ -156,18 +173,16 @@ static void print_error(const struct cli *c, ehis_err err, const struct ehis_why
         json_decref(line);
         return;
     }
-    fprintf(stderr, "%s: EHIS-%d: %s%s%s\n", c->program->name, (int)err, words.text, because[0] ? ": " : "", because);
+    fprintf(stderr, "%s: EHIS-%d: %s%s", c->program->name, (int)err, words.text, because[0] ? ": " : "");
+    tool_put_text(stderr, because, false);
+    fputc('\n', stderr);
     if (words.hint[0])
         fprintf(stderr, "  %s: %s\n", words.hint_label, words.hint);
 }
 
 static ehis_err unknown_verb(const struct cli_program *p, const char *word, struct ehis_why *why)
 {
-    const char *names[CLI_WORDS_MAX];
-    size_t n = 0;
-    for (; n < p->verb_count && n < CLI_WORDS_MAX; n++)
-        names[n] = p->verbs[n].name;
-    const char *near = nearest_name(span_str(word), names, n);
+    const char *near = nearest_verb(p, word);
     return near ? ehis_fail(why, EHIS_E_USAGE, "unknown command %s; did you mean %s?", word, near) : ehis_fail(why, EHIS_E_USAGE, "unknown command %s", word);
 }
 

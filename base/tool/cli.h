@@ -13,7 +13,7 @@
 #define CLI_VALUES_MAX 64 /* options given in one command */
 #define CLI_WORDS_MAX 64  /* words given in one command */
 
-/* Exit codes of all tools (CONVENTIONS). */
+/* Exit codes of all tools. */
 enum cli_exit {
     CLI_OK = 0,
     CLI_FAILURE = 1,

@@ -32,6 +32,15 @@ json_t *tool_hex(const uint8_t *p, size_t n)
     return is_zero ? json_null() : json_string(text);
 }
 
+json_t *tool_base64(struct span s)
+{
+    struct buf text;
+    buf_init(&text, s.len / 3 * 4 + 8);
+    json_t *v = base64_put(&text, s) == EHIS_OK ? tool_text(buf_span(&text)) : NULL;
+    buf_fini(&text);
+    return v;
+}
+
 json_t *tool_uuid(const uint8_t id[16])
 {
     char text[UUID_TEXT_LEN];
@@ -59,6 +68,24 @@ void tool_set(json_t *object, const char *name, json_t *value)
         json_decref(value);
     else
         json_object_set_new(object, name, value);
+}
+
+void tool_put_text(FILE *out, const char *s, bool is_quoted)
+{
+    if (is_quoted)
+        putc('"', out);
+    for (const uint8_t *p = (const uint8_t *)s; *p; p++) {
+        if (is_quoted && (*p == '"' || *p == '\\'))
+            putc('\\', out);
+        if (*p < 0x20 || *p == 0x7F)
+            fprintf(out, "\\u%04x", *p);
+        else if (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0)
+            fprintf(out, "\\u%04x", *++p);
+        else
+            putc(*p, out);
+    }
+    if (is_quoted)
+        putc('"', out);
 }
 
 static void print_value(json_t *v, unsigned depth);
@@ -99,7 +126,7 @@ static void print_value(json_t *v, unsigned depth)
     } else {
         putchar(' ');
         if (json_is_string(v))
-            fputs(json_string_value(v), stdout);
+            tool_put_text(stdout, json_string_value(v), false);
         else if (!json_is_object(v) && !json_is_array(v))
             json_dumpf(v, stdout, JSON_ENCODE_ANY);
         putchar('\n');

@@ -94,8 +94,10 @@ static int connect_to(const struct sockaddr_un *address)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
         return fd;
+    const int saved = errno;
     if (fd >= 0)
         close(fd);
+    errno = saved;
     return -1;
 }
 
@@ -204,7 +206,8 @@ ehis_err admin_get(const char *path, const char *target, struct buf *out, struct
     EHIS_TRY(address_of(path, &address, why));
     int fd = connect_to(&address);
     if (fd < 0)
-        return ehis_fail(why, EHIS_E_LINK_RESET, "nobody answers on %s", path);
+        return errno == EACCES ? ehis_fail(why, EHIS_E_PERMISSION, "%s: only the gateway's own user may ask", path)
+                               : ehis_fail(why, EHIS_E_LINK_RESET, "nobody answers on %s: %s", path, strerror(errno));
     buf_init(&answer_bytes, ANSWER_MAX_BYTES);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     ehis_err err = exchange_bytes(fd, target, &answer_bytes);

@@ -77,10 +77,10 @@ static const struct cli_option settings_options[] = {CLI_FLAG("reference", "the 
 static const struct cli_option status_options[] = {CLI_NEEDED("socket", "PATH", "the gateway's admin.socket"), CLI_FLAG("metrics", "Prometheus text")};
 static const struct cli_option journal_options[] = {
     CLI_NEEDED("dir", "DIR", "the journal's folder"),
-    CLI_TEXT("kind", "NAME", "only records of this kind: accepted, refused, delivered, ..."),
+    CLI_TEXT("kind", "NAME", "only records of this kind: accepted, refused, delivered, session-refused, ..."),
     CLI_TEXT("exchange", "ID", "only records of this exchange"),
     CLI_TEXT("system", "ID", "only records that this system has part in"),
-    CLI_FLAG("all", "also records that only recovery needs"),
+    CLI_FLAG("all", "also records that only recovery needs, and of each the bytes that were signed"),
 };
 static const struct cli_option topics_options[] = {
     CLI_NEEDED("config", "FILE", "settings file"),

@@ -126,6 +126,14 @@ static void add_ack(json_t *o, struct span bytes)
     tool_set(o, "acknowledged", tool_time((int64_t)a.time_ms));
 }
 
+/* The exact bytes that were signed: with them the record proves itself. */
+static void add_evidence(json_t *o, const struct record *r)
+{
+    tool_set(o, "header", tool_base64(r->header));
+    tool_set(o, "signature", tool_base64(r->signature));
+    tool_set(o, "ack", tool_base64(r->ack));
+}
+
 static json_t *record_json(const struct record *r, const struct envelope_header *h, const struct journal_entry *e, bool is_archived)
 {
     bool is_refusal = r->kind == RECORD_REFUSED || r->kind == RECORD_CONFLICT || r->kind == RECORD_FAILED;
@@ -146,6 +154,7 @@ static json_t *record_json(const struct record *r, const struct envelope_header 
     }
     tool_set(o, "rule", tool_text(r->rule));
     tool_set(o, "system", tool_text(r->system));
+    tool_set(o, "gateway", tool_text(r->gateway));
     tool_set(o, "address", tool_text(r->address));
     tool_set(o, "text", tool_text(r->text));
     tool_set(o, "service", tool_text(r->service));
@@ -170,17 +179,20 @@ static json_t *record_json(const struct record *r, const struct envelope_header 
     return o;
 }
 
+/* What a sender wrote is quoted where it could look like another field, and never looks like another record. */
 static void print_line(const json_t *o)
 {
     static const char *const shown[] = {"exchange", "message", "sender", "recipient", "operation", "purpose", "legal_basis", "case_ref", "official",
-                                        "code", "error", "rule", "system", "number", "text"};
+                                        "code", "error", "told", "rule", "system", "service", "event", "number", "text"};
     printf("%8lld  %s  %-15s", json_integer_value(json_object_get(o, "sequence")), json_string_value(json_object_get(o, "time")),
            json_string_value(json_object_get(o, "kind")));
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         const json_t *v = json_object_get(o, shown[i]);
-        if (json_is_string(v))
-            printf("  %s=%s", shown[i], json_string_value(v));
-        else if (json_is_integer(v))
+        if (json_is_string(v)) {
+            const char *text = json_string_value(v);
+            printf("  %s=", shown[i]);
+            tool_put_text(stdout, text, strpbrk(text, " \"\\") != NULL);
+        } else if (json_is_integer(v))
             printf("  %s=%lld", shown[i], json_integer_value(v));
     }
     putchar('\n');
@@ -239,6 +251,8 @@ static ehis_err on_entry(void *ctx, const struct journal_entry *e, bool is_archi
         request = find_told(s, header.in_reply_to.p);
     if (request)
         add_request(o, request);
+    if (s->is_all)
+        add_evidence(o, &r);
     if (s->is_json)
         return tool_line(o, s->why);
     print_line(o);
@@ -266,6 +280,30 @@ static ehis_err print_verdict(const struct shown *s, const struct journal_check 
     return EHIS_OK;
 }
 
+/* A filter that nothing can match would look like "nothing happened". */
+static ehis_err check_filters(const struct shown *s, struct ehis_why *why)
+{
+    const char *kinds[sizeof s->kinds / sizeof *s->kinds];
+    size_t count = 0, same = 0;
+    unsigned parts = 0;
+    if (s->is_verify && (s->kind || s->exchange || s->system || s->is_all))
+        return ehis_fail(why, EHIS_E_USAGE, "journal verify reads all of it");
+    for (uint32_t k = 1; k < sizeof kinds / sizeof *kinds; k++)
+        if (strcmp(record_kind_name(k), "unknown") != 0)
+            kinds[count++] = record_kind_name(k);
+    while (s->kind && same < count && strcmp(s->kind, kinds[same]) != 0)
+        same++;
+    if (s->kind && same == count) {
+        const char *near = nearest_name(span_str(s->kind), kinds, count);
+        return near ? ehis_fail(why, EHIS_E_USAGE, "unknown kind %s; did you mean %s?", s->kind, near) : ehis_fail(why, EHIS_E_USAGE, "unknown kind %s", s->kind);
+    }
+    if (s->exchange && (strlen(s->exchange) != UUID_TEXT_LEN - 1 || strspn(s->exchange, "0123456789abcdef-") != UUID_TEXT_LEN - 1))
+        return ehis_fail(why, EHIS_E_USAGE, "--exchange %s: an exchange's id looks like 018f3c2a-5b7e-7c01-9234-56789abcdef0", s->exchange);
+    if (s->system && (identifier_parse(span_str(s->system), &parts, why) != EHIS_OK || (parts != IDENTIFIER_SYSTEM && parts != IDENTIFIER_GATEWAY)))
+        return ehis_fail(why, EHIS_E_USAGE, "--system %s: neither a system nor a gateway: AZ/GOV/STS/tax, AZ/gw1", s->system);
+    return EHIS_OK;
+}
+
 ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
 {
     const char *what = cli_word(c, 0), *dir = cli_get(c, "dir");
@@ -275,6 +313,7 @@ ehis_err gateway_journal_verb(struct cli *c, struct ehis_why *why)
     struct journal_check check;
     if (!s.is_verify && strcmp(what, "show") != 0)
         return ehis_fail(why, EHIS_E_USAGE, "journal show, or journal verify");
+    EHIS_TRY(check_filters(&s, why));
     EHIS_TRY(disk_open_folder(dir, false, &disk, why));
     s.told = calloc(TOLD_HEADS, sizeof(struct told *));
     ehis_err err = s.told ? journal_walk(disk, on_entry, &s, &check, why) : EHIS_E_NO_MEMORY;

@@ -204,7 +204,7 @@ void relay_on_offsets(void *ctx, uint64_t token, ehis_err err, const struct kafk
         if (end_of)
             *end_of = UNKNOWN;
         if (e)
-            log_line(LOG_WARN, "bus.topic", F_ERR(err), F_SPAN("event", e->name));
+            log_line(LOG_WARN, "bus.topic", F_ERR(err), F_SPAN("service", e->service), F_SPAN("operation", e->name));
         else
             log_line(LOG_WARN, "bus.topic", F_ERR(err), F_STR("topic", log->topic));
         return; /* the tick asks again */

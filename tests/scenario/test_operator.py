@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: 2026 The EHIS gateway authors
 """What operators and a security team get: records that say who, what, why and by which rule; settings that are checked whole."""
+import base64
 import json
+import struct
 import time
 
 import pytest
+from spec_peer import parse, sha256
 from world import BASIS, PURPOSE, SERVICE, wait_until
 
 
@@ -22,6 +25,45 @@ def test_each_record_of_an_exchange_says_who_what_why_and_by_which_rule(world):
     assert (delivered["sender"], delivered["system"], delivered["operation"]) == ("AZ/GOV/MIA/population", "AZ/GOV/STS/tax", "PersonChanged")
     assert delivered["rule"] == "R-1" and delivered["outcome"] == "done" and delivered["exchange"]
     assert delivered in world.records("--exchange", delivered["exchange"])
+
+
+def test_a_record_proves_itself_with_the_bytes_that_were_signed(world):
+    done = world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}, "--json", "--case-ref", "2026/8")
+    exchange = json.loads(done.stdout)["exchange"]
+    r = [r for r in world.records("--exchange", exchange, "--all") if r["kind"] == "accepted"][0]
+    header, signature = base64.b64decode(r["header"]), parse(base64.b64decode(r["signature"]))
+    digest = sha256(b"ehis/env/v1\0" + struct.pack(">I", len(header)) + header + struct.pack(">Q", r["sealed_bytes"]) + bytes.fromhex(r["sealed_hash"]))
+    assert digest.hex() == r["digest"] and b"2026/8" in header and len(signature.bytes(6)) == 64
+    assert "header" not in world.records("--exchange", exchange)[0]
+
+
+def test_what_a_caller_writes_cannot_look_like_another_record_nor_field(world):
+    forged = "2026/9\n     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\x1b[31m\x9b31m  rule=\"R-9\""
+    world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}, "--case-ref", forged)
+    shown = world.run("ehis-gateway", "journal", "show", "--dir", "journal", "--kind", "accepted", check=True).stdout
+    assert "\x1b" not in shown and "\x9b" not in shown and all(line.split()[2] == "accepted" for line in shown.splitlines())
+    assert 'case_ref="2026/9\\u000a     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\\u001b[31m\\u009b31m  rule=\\"R-9\\""' in shown
+    assert [r["case_ref"] for r in world.records("--kind", "accepted") if r["message"] == "request"][-1] == forged
+
+
+@pytest.mark.parametrize("words, says", [(["--kind", "refusd"], "did you mean refused?"), (["--kind", "nonsense"], "unknown kind nonsense"), (["--exchange", "123"], "looks like"),
+                                         (["--system", "AZ/GOV/STS"], "neither a system nor a gateway"), (["--system", "no such"], "neither")])
+def test_a_filter_that_nothing_can_match_is_refused(world, words, says):
+    done = world.run("ehis-gateway", "journal", "show", "--dir", "journal", *words)
+    assert done.returncode == 2 and says in done.stderr and not done.stdout, done.stderr
+
+
+def test_mistyped_commands_are_answered_with_the_nearest(world):
+    for words, near in ((["ehis-gateway", "stauts", "--socket", "x"], "status"), (["ehis-call", "sbscribe", SERVICE, "PersonChanged"], "subscribe")):
+        done = world.run(*words)
+        assert done.returncode == 2 and f"did you mean {near}?" in done.stderr, done.stderr
+
+
+def test_an_answer_that_could_not_be_kept_is_not_asked_for(world):
+    before = len(world.records("--kind", "accepted"))
+    done = world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}, "--output", "nowhere/answer")
+    assert done.returncode == 1 and "nowhere/answer.part" in done.stderr
+    assert len(world.records("--kind", "accepted")) == before
 
 
 @pytest.mark.parametrize("more, says", [({"listen": "[nonsense]"}, "nonsense is not host:port"), ({"listen": "['127.0.0.1:99999']"}, "99999"),
