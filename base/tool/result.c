@@ -70,19 +70,40 @@ void tool_set(json_t *object, const char *name, json_t *value)
         json_object_set_new(object, name, value);
 }
 
+/* A character that moves the cursor, hides, or turns the text around: controls, U+061C, U+200B to U+200F, U+2028 to U+202E, U+2060 to U+206F, U+FEFF. Else 0. */
+static unsigned unseen_at(const uint8_t *p, size_t *bytes)
+{
+    unsigned c = p[0];
+    *bytes = 1;
+    if (c < 0x20 || c == 0x7F)
+        return c;
+    if ((c != 0xC2 && c != 0xD8 && c != 0xE2 && c != 0xEF) || (p[1] & 0xC0) != 0x80)
+        return 0;
+    if (c < 0xE0) {
+        c = (c & 0x1F) << 6 | (p[1] & 0x3F);
+        *bytes = 2;
+        return c < 0xA0 || c == 0x61C ? c : 0;
+    }
+    if ((p[2] & 0xC0) != 0x80)
+        return 0;
+    c = (c & 0xF) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3F);
+    *bytes = 3;
+    return (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ? c : 0;
+}
+
 void tool_put_text(FILE *out, const char *s, bool is_quoted)
 {
+    size_t bytes;
     if (is_quoted)
         putc('"', out);
-    for (const uint8_t *p = (const uint8_t *)s; *p; p++) {
+    for (const uint8_t *p = (const uint8_t *)s; *p; p += bytes) {
+        const unsigned unseen = unseen_at(p, &bytes);
         if (is_quoted && (*p == '"' || *p == '\\'))
             putc('\\', out);
-        if (*p < 0x20 || *p == 0x7F)
-            fprintf(out, "\\u%04x", *p);
-        else if (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0)
-            fprintf(out, "\\u%04x", *++p);
+        if (unseen)
+            fprintf(out, "\\u%04x", unseen);
         else
-            putc(*p, out);
+            fwrite(p, 1, bytes, out);
     }
     if (is_quoted)
         putc('"', out);

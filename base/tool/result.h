@@ -17,7 +17,7 @@ json_t *tool_code(unsigned number); /* "EHIS-4100" */
 /* Adds a member, unless it says nothing: NULL, null, "", 0 or an empty list. */
 void tool_set(json_t *object, const char *name, json_t *value);
 
-/* Text that somebody else wrote, for a terminal: control characters, those of UTF-8 too, as \u and four digits; quoted: in quotes, as in JSON. */
+/* Text that somebody else wrote, for a terminal: characters that are not seen and move or turn what is, as \u and four digits; quoted: in quotes, as in JSON. */
 void tool_put_text(FILE *out, const char *s, bool is_quoted);
 /* Prints a result and frees it: with --json as JSON, else as indented "name: value" lines. NO_MEMORY for NULL. */
 ehis_err tool_print(const struct cli *c, json_t *result) EHIS_MUST_USE;

@@ -80,7 +80,7 @@ static const struct cli_option journal_options[] = {
     CLI_TEXT("kind", "NAME", "only records of this kind: accepted, refused, delivered, session-refused, ..."),
     CLI_TEXT("exchange", "ID", "only records of this exchange"),
     CLI_TEXT("system", "ID", "only records that this system has part in"),
-    CLI_FLAG("all", "also records that only recovery needs, and of each the bytes that were signed"),
+    CLI_FLAG("all", "also records that only recovery needs; with --json, of each the bytes that were signed"),
 };
 static const struct cli_option topics_options[] = {
     CLI_NEEDED("config", "FILE", "settings file"),

@@ -12,6 +12,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #define RECORD_MAX_BYTES (1024 * 1024) /* an event's names up to 4,096 subscribers */
 #define REPORT_MAX_BYTES (64 * 1024)
@@ -232,12 +235,22 @@ static ehis_err open_rooms(struct gateway *g, struct ehis_why *why)
     return gateway_registry_keep(g, sessions_get_identity(g->sessions)->registry, why);
 }
 
+/* A SIGHUP that comes before it can be heard waits: by default it would end the process. */
+static void hold_reloads(bool is_held)
+{
+    sigset_t hup;
+    sigemptyset(&hup);
+    sigaddset(&hup, SIGHUP);
+    pthread_sigmask(is_held ? SIG_BLOCK : SIG_UNBLOCK, &hup, NULL);
+}
+
 static ehis_err open_doors(struct gateway *g, struct ehis_why *why)
 {
     const struct admin_source source = {.status = gateway_status_json, .metrics = gateway_metrics, .ctx = g};
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         EHIS_TRY(loop_on_signal(g->loop, signals[i], on_signal, g));
+    hold_reloads(false);
     EHIS_TRY(loop_timer_new(g->loop, on_tick, g, &g->tick));
     EHIS_TRY(loop_timer_new(g->loop, on_second, g, &g->second));
     EHIS_TRY(note(g, RECORD_STARTED));
@@ -289,6 +302,9 @@ static ehis_err close_all(struct gateway *g, bool is_orderly)
     admin_stop(g->admin);
     if (is_orderly && err == EHIS_OK && g->relay) {
         relay_leave(g->relay);
+#ifdef __SANITIZE_ADDRESS__
+        __lsan_do_leak_check(); /* an exit handler's work */
+#endif
         _exit(0); /* all is on the disk; threads of librdkafka would fall over what exit handlers take away */
     }
     (void)cluster_watch_free(g->watch);
@@ -323,6 +339,7 @@ ehis_err gateway_run(const char *settings_file, struct ehis_why *why)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     enum log_level level;
     sigaction(SIGPIPE, &ignore, NULL);
+    hold_reloads(true);
     mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
     buf_init(&g.record, RECORD_MAX_BYTES);
     g.started_ms = now_ms(&g);

@@ -179,6 +179,13 @@ static json_t *record_json(const struct record *r, const struct envelope_header 
     return o;
 }
 
+static bool is_plain(const char *s)
+{
+    while (*s > ' ' && *s < 0x7F && *s != '"' && *s != '\\')
+        s++;
+    return *s == 0;
+}
+
 /* What a sender wrote is quoted where it could look like another field, and never looks like another record. */
 static void print_line(const json_t *o)
 {
@@ -191,7 +198,7 @@ static void print_line(const json_t *o)
         if (json_is_string(v)) {
             const char *text = json_string_value(v);
             printf("  %s=", shown[i]);
-            tool_put_text(stdout, text, strpbrk(text, " \"\\") != NULL);
+            tool_put_text(stdout, text, !is_plain(text));
         } else if (json_is_integer(v))
             printf("  %s=%lld", shown[i], json_integer_value(v));
     }
@@ -211,7 +218,7 @@ static bool is_wanted(const struct shown *s, const struct record *r, const struc
         return false;
     if (s->system) {
         struct span want = span_str(s->system);
-        return span_eq(r->system, want) || span_eq(r->sender, want) || (h && (span_eq(h->sender, want) || span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), want)));
+        return span_eq(r->system, want) || span_eq(r->sender, want) || span_eq(r->gateway, want) || (h && (span_eq(h->sender, want) || span_eq(identifier_prefix(h->recipient, IDENTIFIER_SYSTEM), want)));
     }
     return true;
 }
@@ -251,7 +258,7 @@ static ehis_err on_entry(void *ctx, const struct journal_entry *e, bool is_archi
         request = find_told(s, header.in_reply_to.p);
     if (request)
         add_request(o, request);
-    if (s->is_all)
+    if (s->is_json && s->is_all)
         add_evidence(o, &r);
     if (s->is_json)
         return tool_line(o, s->why);

@@ -103,8 +103,12 @@ def test_a_gateway_starts_without_a_broker_says_so_and_goes_on_when_it_is_there(
     land.prefix = kafka.join(land)
     kafka.cluster.down([1], signal.SIGKILL)
     try:
+        early = threading.Timer(2, lambda: land.running["gateway"].send_signal(signal.SIGHUP))  # while it waits for the brokers, and hears nothing
+        early.start()
         land.start_gateway()
+        early.join()
         assert land.log_lines("gateway", "bus.unchecked")[0]["error"] == "BUS_UNREACHABLE"
+        wait_until(lambda: land.log_lines("gateway", "reload.done"), 30, "the reload")
         assert land.status()["bus"]["state"] == "BUS_UNREACHABLE"
         land.start_register()
         done = land.call("tax", "GetPerson", {"pin": land.pins(1)[0]}, "--json")

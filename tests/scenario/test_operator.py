@@ -38,11 +38,11 @@ def test_a_record_proves_itself_with_the_bytes_that_were_signed(world):
 
 
 def test_what_a_caller_writes_cannot_look_like_another_record_nor_field(world):
-    forged = "2026/9\n     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\x1b[31m\x9b31m  rule=\"R-9\""
+    forged = "2026/9\n     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\x1b[31m\x9b31m\u202e  rule=\"R-9\""
     world.call("tax", "GetPerson", {"pin": world.pins(1)[0]}, "--case-ref", forged)
     shown = world.run("ehis-gateway", "journal", "show", "--dir", "journal", "--kind", "accepted", check=True).stdout
     assert "\x1b" not in shown and "\x9b" not in shown and all(line.split()[2] == "accepted" for line in shown.splitlines())
-    assert 'case_ref="2026/9\\u000a     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\\u001b[31m\\u009b31m  rule=\\"R-9\\""' in shown
+    assert 'case_ref="2026/9\\u000a     999  2026-11-27T00:00:00.000Z  refused  sender=AZ/GOV/MIA/forged\\u001b[31m\\u009b31m\\u202e  rule=\\"R-9\\""' in shown
     assert [r["case_ref"] for r in world.records("--kind", "accepted") if r["message"] == "request"][-1] == forged
 
 
