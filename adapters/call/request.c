@@ -22,10 +22,14 @@ struct outgoing {
     uint8_t subjects[SUBJECTS_MAX][32], exchange_id[16];
     ehis_message message;
     int state, code; /* of the one that was sent */
-    bool is_done, is_for_delivery;
-    ehis_err err; /* of a call */
+    bool is_done, is_for_delivery, is_written;
+    ehis_err err;         /* of a call */
+    FILE *part;           /* of its answer, with --output */
+    struct buf part_name; /* ends with NUL */
     struct ehis_why why;
 };
+
+static const char *part_name(const struct outgoing *o) { return (const char *)buf_span(&o->part_name).p; }
 
 /* A protobuf body never begins with '{': that byte would begin a group. */
 static const char *content_type(struct cli *c, struct span body)
@@ -125,60 +129,49 @@ static ehis_err open_part(const char *name, FILE **out, struct ehis_why *why)
     return err;
 }
 
-/* Beside the file, and in its place when all of it is as it was sent. */
-static ehis_err write_output(const ehis_reply *reply, const char *file, struct ehis_why *why)
+/* Beside the file, before anything is asked: an answer that cannot be kept would be read for nothing. */
+static ehis_err open_output(struct outgoing *o, const char *file, struct ehis_why *why)
+{
+    buf_init(&o->part_name, 8192);
+    EHIS_TRY(buf_printf(&o->part_name, "%s.part%c", file, 0));
+    return open_part(part_name(o), &o->part, why);
+}
+
+/* In the file's place when all of it is as it was sent, and on the disk. */
+static ehis_err write_output(struct outgoing *o, const ehis_reply *reply, const char *file)
 {
     uint8_t *piece = malloc(PIECE_BYTES);
-    struct buf part;
-    ehis_err err;
-    int64_t n = 1;
-    buf_init(&part, 8192);
+    ehis_err err = EHIS_OK;
+    int64_t n;
     EHIS_ASSERT(piece);
-    err = buf_printf(&part, "%s.part%c", file, 0);
-    const char *name = (const char *)buf_span(&part).p;
-    FILE *f = NULL;
-    if (err == EHIS_OK)
-        err = open_part(name, &f, why);
-    while (err == EHIS_OK && (n = ehis_reply_read(reply, piece, PIECE_BYTES)) > 0)
-        if (fwrite(piece, 1, (size_t)n, f) != (size_t)n)
-            err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
-    if (n < 0)
-        err = ehis_fail(why, (ehis_err)-n, "the answer's body");
-    if (err == EHIS_OK && (fflush(f) != 0 || fsync(fileno(f)) != 0))
-        err = ehis_fail(why, EHIS_E_IO, "%s: %s", name, strerror(errno));
-    if (err == EHIS_OK && rename(name, file) != 0)
-        err = ehis_fail(why, EHIS_E_IO, "%s: %s", file, strerror(errno));
-    if (err != EHIS_OK && f)
-        (void)!unlink(name); /* what came is not whole */
-    if (f)
-        (void)!fclose(f); /* and with it the lock; all of it is on the disk */
-    buf_fini(&part);
+    while (err == EHIS_OK && (n = ehis_reply_read(reply, piece, PIECE_BYTES)) != 0)
+        if (n < 0)
+            err = ehis_fail(&o->why, (ehis_err)-n, "the answer's body");
+        else if (fwrite(piece, 1, (size_t)n, o->part) != (size_t)n)
+            err = ehis_fail(&o->why, EHIS_E_IO, "%s: %s", part_name(o), strerror(errno));
+    if (err == EHIS_OK && (fflush(o->part) != 0 || fsync(fileno(o->part)) != 0))
+        err = ehis_fail(&o->why, EHIS_E_IO, "%s: %s", part_name(o), strerror(errno));
+    if (err == EHIS_OK && rename(part_name(o), file) != 0)
+        err = ehis_fail(&o->why, EHIS_E_IO, "%s: %s", file, strerror(errno));
+    o->is_written = err == EHIS_OK;
     free(piece);
     return err;
 }
 
-/* Before anything is asked: an answer that cannot be kept was read for nothing. */
-static ehis_err check_output(const char *file, struct ehis_why *why)
+/* With it goes the lock. */
+static void close_output(struct outgoing *o)
 {
-    struct buf part;
-    FILE *f = NULL;
-    buf_init(&part, 8192);
-    ehis_err err = buf_printf(&part, "%s.part%c", file, 0);
-    const char *name = (const char *)buf_span(&part).p;
-    if (err == EHIS_OK)
-        err = open_part(name, &f, why);
-    if (err == EHIS_OK) {
-        (void)!unlink(name);
-        (void)!fclose(f);
-    }
-    buf_fini(&part);
-    return err;
+    if (o->part && !o->is_written)
+        (void)!unlink(part_name(o)); /* what came is not whole */
+    if (o->part)
+        (void)!fclose(o->part);
+    buf_fini(&o->part_name);
 }
 
 static ehis_err show(struct outgoing *o, const ehis_reply *reply)
 {
     const char *file = cli_get(o->client.c, "output");
-    return file && !ehis_reply_is_fault(reply) ? write_output(reply, file, &o->why) : print_reply(&o->client, reply, &o->why);
+    return file && !ehis_reply_is_fault(reply) ? write_output(o, reply, file) : print_reply(&o->client, reply, &o->why);
 }
 
 static void on_answer(void *arg, int err, const ehis_reply *reply, const char *why)
@@ -193,7 +186,7 @@ static void on_answer(void *arg, int err, const ehis_reply *reply, const char *w
 static ehis_err call(struct outgoing *o, struct cli *c, struct ehis_why *why)
 {
     if (cli_get(c, "output"))
-        EHIS_TRY(check_output(cli_get(c, "output"), why));
+        EHIS_TRY(open_output(o, cli_get(c, "output"), why));
     EHIS_TRY(client_open(&o->client, c, why));
     o->message.lifetime_ms = client_left_ms(&o->client) + 1;
     o->client.deadline_ms += GRACE_MS; /* libehis ends it first, and says why */
@@ -232,6 +225,7 @@ static ehis_err send_and_wait(struct outgoing *o, struct cli *c, int (*send)(ehi
 static ehis_err end(struct outgoing *o, ehis_err err)
 {
     client_close(&o->client);
+    close_output(o);
     if (o->fd > STDIN_FILENO)
         close(o->fd);
     buf_fini(&o->body);

@@ -76,6 +76,11 @@ static ehis_err unknown_option(const struct cli_verb *v, const char *text, struc
                 : ehis_fail(why, EHIS_E_USAGE, "unknown option %s", text);
 }
 
+ehis_err cli_mistyped(const char *what, const char *word, const char *near, struct ehis_why *why)
+{
+    return near ? ehis_fail(why, EHIS_E_USAGE, "%s %s; did you mean %s?", what, word, near) : ehis_fail(why, EHIS_E_USAGE, "%s %s", what, word);
+}
+
 static const char *nearest_verb(const struct cli_program *p, const char *word)
 {
     const char *names[CLI_WORDS_MAX];
@@ -113,8 +118,7 @@ static ehis_err take_option(struct cli *c, int argc, char **argv, int *i, struct
 /* It may be a verb that is not spelled as it should: its words are then those of the nameless one. */
 static ehis_err too_many(const struct cli *c, const char *word, struct ehis_why *why)
 {
-    const char *near = c->verb->name ? NULL : nearest_verb(c->program, c->word_count ? c->words[0] : word);
-    return near ? ehis_fail(why, EHIS_E_USAGE, "one word too many: %s; did you mean %s?", word, near) : ehis_fail(why, EHIS_E_USAGE, "one word too many: %s", word);
+    return cli_mistyped("one word too many:", word, c->verb->name ? NULL : nearest_verb(c->program, c->word_count ? c->words[0] : word), why);
 }
 
 static ehis_err parse(struct cli *c, int argc, char **argv, int from, struct ehis_why *why)
@@ -180,12 +184,6 @@ static void print_error(const struct cli *c, ehis_err err, const struct ehis_why
         fprintf(stderr, "  %s: %s\n", words.hint_label, words.hint);
 }
 
-static ehis_err unknown_verb(const struct cli_program *p, const char *word, struct ehis_why *why)
-{
-    const char *near = nearest_verb(p, word);
-    return near ? ehis_fail(why, EHIS_E_USAGE, "unknown command %s; did you mean %s?", word, near) : ehis_fail(why, EHIS_E_USAGE, "unknown command %s", word);
-}
-
 static ehis_err run(struct cli *c, int argc, char **argv, int from, struct ehis_why *why)
 {
     EHIS_TRY(parse(c, argc, argv, from, why));
@@ -217,7 +215,7 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
         cli_print_program_help(p, stderr);
         return CLI_USAGE;
     }
-    ehis_err err = c.verb ? run(&c, argc, argv, is_named ? 2 : 1, &why) : unknown_verb(p, first, &why);
+    ehis_err err = c.verb ? run(&c, argc, argv, is_named ? 2 : 1, &why) : cli_mistyped("unknown command", first, nearest_verb(p, first), &why);
     if (err == EHIS_OK)
         return c.exit_code;
     print_error(&c, err, &why);

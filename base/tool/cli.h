@@ -73,6 +73,9 @@ struct cli_program {
     bool (*translate)(const struct cli *c, ehis_err err, struct cli_words *); /* false: in English; may be NULL */
 };
 
+/* USAGE: "WHAT WORD", and what was probably meant where near is not NULL. why may be NULL. */
+ehis_err cli_mistyped(const char *what, const char *word, const char *near, struct ehis_why *why) EHIS_MUST_USE;
+
 /* Parses, runs the verb, prints its error. Returns the exit code for main. Usage errors name the nearest option or verb. */
 int cli_main(const struct cli_program *p, int argc, char **argv) EHIS_MUST_USE;
 

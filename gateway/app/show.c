@@ -300,10 +300,8 @@ static ehis_err check_filters(const struct shown *s, struct ehis_why *why)
             kinds[count++] = record_kind_name(k);
     while (s->kind && same < count && strcmp(s->kind, kinds[same]) != 0)
         same++;
-    if (s->kind && same == count) {
-        const char *near = nearest_name(span_str(s->kind), kinds, count);
-        return near ? ehis_fail(why, EHIS_E_USAGE, "unknown kind %s; did you mean %s?", s->kind, near) : ehis_fail(why, EHIS_E_USAGE, "unknown kind %s", s->kind);
-    }
+    if (s->kind && same == count)
+        return cli_mistyped("unknown kind", s->kind, nearest_name(span_str(s->kind), kinds, count), why);
     if (s->exchange && (strlen(s->exchange) != UUID_TEXT_LEN - 1 || strspn(s->exchange, "0123456789abcdef-") != UUID_TEXT_LEN - 1))
         return ehis_fail(why, EHIS_E_USAGE, "--exchange %s: an exchange's id looks like 018f3c2a-5b7e-7c01-9234-56789abcdef0", s->exchange);
     if (s->system && (identifier_parse(span_str(s->system), &parts, why) != EHIS_OK || (parts != IDENTIFIER_SYSTEM && parts != IDENTIFIER_GATEWAY)))

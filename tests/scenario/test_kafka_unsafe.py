@@ -81,7 +81,7 @@ def test_topics_that_are_not_there_yet_and_brokers_that_do_not_answer_are_no_fin
     pid = kafka.cluster.pid(1)
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: land.log_lines("gateway", "bus.unchecked"), 60, "a look that ends without an answer")
+        wait_until(lambda: land.log_lines("gateway", "bus.unchecked"), 20, "a look that ends without an answer")
         assert land.status()["bus"]["unsafe"] == 1 and told(land, "bus.unsafe") == [("BUS_UNCLEAN", inbox, UNCLEAN)] and told(land, "bus.safe") == []
     finally:
         os.kill(pid, signal.SIGCONT)
